@@ -1,0 +1,1 @@
+"""The twin: a torch module made from an ONNX graph."""

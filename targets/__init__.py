@@ -1,0 +1,1 @@
+"""The runtimes: one module per runtime behind one protocol."""

@@ -1,0 +1,31 @@
+"""The errors a user may see: one line each, with the exit code every command answers with."""
+
+from __future__ import annotations
+
+
+class EdgeproofError(Exception):
+    """Base of every error that is reported as one line instead of a traceback."""
+
+    exit_code: int = 3
+
+
+class UsageError(EdgeproofError):
+    """The recipe, the command line or a file the user named is wrong (exit code 2)."""
+
+    exit_code = 2
+
+
+class StageError(EdgeproofError):
+    """A stage ran and failed (exit code 3)."""
+
+    exit_code = 3
+
+
+class BackendMissing(EdgeproofError):
+    """A runtime is not installed or cannot run here, so nothing can be said (exit code 4)."""
+
+    exit_code = 4
+
+
+class ModelError(UsageError):
+    """A model file is broken or is not an image classifier we can attack (exit code 2)."""

@@ -1,0 +1,75 @@
+"""Plug-in registries: one new file that registers itself is all that a new name needs."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from .errors import UsageError
+
+T = TypeVar("T")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" for the closest known name, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+class Registry(Generic[T]):
+    """Names of one kind of plug-in, filled by the modules of a package and by an entry-point group.
+
+    Args:
+        kind: what one entry is called in messages ("dataset", "method", ...).
+        package: the package whose modules register themselves when imported.
+        group: the entry-point group through which third parties add theirs, if there is one.
+    """
+
+    def __init__(self, kind: str, package: str, group: str | None = None) -> None:
+        self.kind = kind
+        self._package = package
+        self._group = group
+        self._entries: dict[str, T] = {}
+        self._loaded = False
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Return a decorator that files its argument under `name`; a name can be taken only once."""
+
+        def file_under(entry: T) -> T:
+            if name in self._entries and self._entries[name] is not entry:
+                raise ValueError(f"{self.kind} {name!r} is registered twice")
+            self._entries[name] = entry
+            return entry
+
+        return file_under
+
+    def names(self) -> list[str]:
+        """Every known name, sorted."""
+        self._load()
+        return sorted(self._entries)
+
+    def __getitem__(self, name: str) -> T:
+        self._load()
+        try:
+            return self._entries[name]
+        except KeyError:
+            known = self.names()
+            raise UsageError(
+                f"unknown {self.kind} {name!r}{nearest(name, known)} (known: {', '.join(known)})"
+            ) from None
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        self._loaded = True
+        package = importlib.import_module(self._package)
+        for module in pkgutil.iter_modules(package.__path__):
+            if not module.name.startswith("_"):
+                importlib.import_module(f"{self._package}.{module.name}")
+        for point in entry_points(group=self._group) if self._group else ():
+            if point.name not in self._entries:
+                self._entries[point.name] = point.load()
