@@ -1,1 +1,19 @@
-"""."""
+"""Verification: attack teacher, student and engines, and draw up figures that distrust themselves."""
+
+from .attack import Attacked, attack_subject, check_routes, sample
+from .config import VerifyConfig, default_workers
+from .settle import settle
+from .subject import EngineSubject, Subject, TorchSubject
+
+__all__ = [
+    "Attacked",
+    "EngineSubject",
+    "Subject",
+    "TorchSubject",
+    "VerifyConfig",
+    "attack_subject",
+    "check_routes",
+    "default_workers",
+    "sample",
+    "settle",
+]

@@ -1,0 +1,50 @@
+"""The report of a verified run, from its artifacts."""
+
+from __future__ import annotations
+
+import json
+
+from ..stages.bench import BENCH
+from ..stages.teacher import WEIGHTS
+from ..stages.verify.settle import FIGURES
+from .report import Report, doubts_of, draw_up, engine_subject, torch_subject
+from .stages import Stages
+
+
+def assemble(stages: Stages) -> Report:
+    """Draw up the report: teacher, student, every engine, and the recipe's gates on the engines."""
+    recipe = stages.recipe
+    figures = json.loads(stages.settled().path(FIGURES).read_text())
+    subjects = [
+        torch_subject(
+            name,
+            artifact.sha256(WEIGHTS),
+            figures[name],
+            stages.classifier(artifact).parameters(),
+        )
+        for name, artifact in (("teacher", stages.teacher()), ("student", stages.student()))
+    ]
+    for target in stages.available:
+        engine = stages.engine_file(stages.engine(target))
+        subjects.append(
+            engine_subject(
+                target,
+                path=f"engines/{target}/{engine.path.name}",
+                sha256=engine.sha256,
+                precision=recipe.quantize.precision,
+                figures=figures[target],
+                bench=json.loads(stages.benched(target).path(BENCH).read_text()),
+                size_bytes=engine.path.stat().st_size,
+            )
+        )
+    # The gates are on engines and on what they keep of the student; a doubt about the teacher is a warning.
+    doubts = [doubt for name in ("student", *stages.available) for doubt in doubts_of(name, figures[name])]
+    return draw_up(
+        name=recipe.name,
+        recipe_digest=recipe.digest,
+        threat=recipe.threat.model_dump(),
+        subjects=subjects,
+        conditions=recipe.conditions(),
+        doubts=doubts,
+        missing=stages.missing,
+    )

@@ -1,0 +1,75 @@
+"""Progress on stderr: a bar on a terminal, nothing elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    from ..stages.distill.trainer import Epoch
+
+
+class Reporter:
+    """Shows what a run is doing.
+
+    Args:
+        quiet: show nothing at all.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        from rich.console import Console
+
+        self._console: Console = Console(file=sys.stderr, quiet=quiet)
+        self._live = self._console.is_terminal and not quiet
+
+    def notice(self, line: str) -> None:
+        """Say something unusual."""
+        self._console.print(line, style="yellow", highlight=False)
+
+    @contextmanager
+    def stage(self, name: str, total: int | None = None) -> Iterator[Bar]:
+        """Show a bar for the time of a stage."""
+        if not self._live:
+            yield Bar(None, None)
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description:<20}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=self._console) as progress:
+            task = progress.add_task(name, total=total, note="")
+            yield Bar(progress, task)
+            progress.update(task, total=total or 1, completed=total or 1)
+
+
+class Bar:
+    """One stage's bar; does nothing where there is no terminal."""
+
+    def __init__(self, progress: Progress | None, task: TaskID | None) -> None:
+        self._progress = progress
+        self._task = task
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Show an epoch of training."""
+        self._update(epoch.epoch, None, f"validation: clean {epoch.clean_accuracy:.3f}, PGD {epoch.pgd_accuracy:.3f}")
+
+    def shards(self, done: int, total: int, samples: int, robust: int) -> None:
+        """Show the running robust accuracy."""
+        self._update(done, total, f"robust {robust}/{samples}" if samples else "")
+
+    def _update(self, completed: int, total: int | None, note: str) -> None:
+        if self._progress is not None and self._task is not None:
+            self._progress.update(
+                self._task, completed=completed, **({} if total is None else {"total": total}), note=note
+            )

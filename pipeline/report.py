@@ -1,0 +1,182 @@
+"""The report: what was measured, and the verdict; `report.json` is its stable form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ..targets.errors import UsageError
+from .gate import Condition, Verdict, judge
+from .store import machine
+
+SCHEMA_VERSION = 1
+_PACKAGES = ("edgeproof", "torch", "onnx", "onnxruntime", "numpy")
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report as JSON-able data; all formats are rendered from it.
+
+    Attributes:
+        data: the content of `report.json`.
+    """
+
+    data: Mapping[str, Any]
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the command line."""
+        return int(self.data["exit_code"])
+
+    @property
+    def subjects(self) -> Sequence[Mapping[str, Any]]:
+        """Teacher, student, then every engine."""
+        return self.data["subjects"]
+
+    def text(self) -> str:
+        """The content of `report.json`."""
+        return json.dumps(self.data, indent=1) + "\n"
+
+    @classmethod
+    def load(cls, path: Path) -> Report:
+        """Read a `report.json`.
+
+        Raises:
+            UsageError: the file is missing, no report, or of another schema version.
+        """
+        try:
+            data = json.loads(path.read_text())
+        except FileNotFoundError:
+            raise UsageError(f"{path}: no such report") from None
+        except (OSError, ValueError):
+            raise UsageError(f"{path}: not a report (no valid JSON)") from None
+        if not isinstance(data, dict) or "subjects" not in data:
+            raise UsageError(f"{path}: not a report of edgeproof")
+        if data.get("schema_version") != SCHEMA_VERSION:
+            found = data.get("schema_version")
+            raise UsageError(f"{path}: schema_version {found!r}, this edgeproof reads {SCHEMA_VERSION}")
+        return cls(data)
+
+
+def draw_up(
+    *,
+    name: str,
+    recipe_digest: str,
+    threat: Mapping[str, Any],
+    subjects: Sequence[Mapping[str, Any]],
+    conditions: Sequence[Condition],
+    doubts: Iterable[str] = (),
+    missing: Iterable[str] = (),
+) -> Report:
+    """Judge the gates and put the report together."""
+    verdict = judge(conditions, subjects, doubts, missing)
+    return Report(
+        {
+            "schema_version": SCHEMA_VERSION,
+            **_verdict(verdict),
+            "name": name,
+            "recipe_digest": recipe_digest,
+            "threat_model": dict(threat),
+            "subjects": [dict(subject) for subject in subjects],
+            "gates": [gate.as_json() for gate in verdict.gates],
+            "environment": environment(),
+        }
+    )
+
+
+def regate(report: Report, conditions: Sequence[Condition]) -> Report:
+    """Judge other gates on a finished report; doubts and missing targets stay what they were."""
+    verdict = judge(
+        conditions, report.subjects, doubts=report.data.get("doubts", ()), missing=report.data.get("missing", ())
+    )
+    gates = [gate.as_json() for gate in verdict.gates]
+    return Report({**report.data, **_verdict(verdict), "gates": gates})
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "verdict": verdict.outcome,
+        "exit_code": verdict.exit_code,
+        "reasons": list(verdict.reasons),
+    }
+
+
+def environment() -> dict[str, Any]:
+    """Versions of what did the work; the attack package stands beside every robust accuracy."""
+    found: dict[str, Any] = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return {**found, "attacks": f"pyautoattack {version('pyautoattack')}", "machine": machine()}
+
+
+def torch_subject(name: str, sha256: str, figures: Mapping[str, Any], parameters: int) -> dict[str, Any]:
+    """The report's entry of the teacher or the student."""
+    return {
+        "name": name,
+        "kind": "torch",
+        "sha256": sha256,
+        "parameters": parameters,
+        **_accuracies(figures),
+        "attacks": figures["routes"],
+        "warnings": _sentences(figures),
+    }
+
+
+def engine_subject(
+    name: str,
+    *,
+    path: str,
+    sha256: str,
+    precision: str,
+    figures: Mapping[str, Any],
+    bench: Mapping[str, Any] | None = None,
+    size_bytes: int,
+) -> dict[str, Any]:
+    """The report's entry of an engine."""
+    entry: dict[str, Any] = {
+        "name": name,
+        "kind": "engine",
+        "path": path,
+        "sha256": sha256,
+        "precision": precision,
+        "size_bytes": size_bytes,
+    }
+    warnings = _sentences(figures)
+    if bench is not None:
+        rows = [row for row in bench["latency_ms"] if row["subject"] == "engine"]
+        entry["latency_ms"] = {key: value for key, value in rows[0].items() if key != "subject"}
+        entry["bench"] = {key: value for key, value in bench.items() if key != "warnings"}
+        warnings = [*warnings, *bench["warnings"]]
+    entry |= _accuracies(figures)
+    for key in ("retention", "retention_ci"):
+        if key in figures:
+            entry[key] = figures[key]
+    entry["routes"] = figures["routes"]
+    if "twin_agreement" in figures:
+        entry["twin_agreement"] = figures["twin_agreement"]
+    return {**entry, "warnings": warnings}
+
+
+def doubts_of(name: str, figures: Mapping[str, Any]) -> list[str]:
+    """The findings on a subject that make a verdict inconclusive."""
+    return [
+        f"{name}: {finding['name']}: {finding['sentence']}"
+        for finding in figures["findings"]
+        if finding["inconclusive"]
+    ]
+
+
+def _accuracies(figures: Mapping[str, Any]) -> dict[str, Any]:
+    keys = ("samples", "clean_accuracy", "clean_accuracy_ci", "robust_accuracy", "robust_accuracy_ci")
+    return {key: figures[key] for key in keys}
+
+
+def _sentences(figures: Mapping[str, Any]) -> list[str]:
+    return [f"{finding['name']}: {finding['sentence']}" for finding in figures["findings"]]

@@ -1,0 +1,12 @@
+"""`report.json`: stable and versioned; people's CI reads it."""
+
+from __future__ import annotations
+
+from ..report import Report
+from .base import formats
+
+
+@formats.register("report.json")
+def as_json(report: Report) -> str:
+    """The report's own data."""
+    return report.text()

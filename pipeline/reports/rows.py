@@ -1,0 +1,95 @@
+"""The words and rows that the text formats share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..report import Report
+
+LEDGER_COLUMNS = (
+    "subject",
+    "clean",
+    "robust",
+    "95 % interval",
+    "samples",
+    "retention",
+    "size",
+    "p50 ms",
+)
+ROUTE_COLUMNS = ("subject", "robust accuracy left after each attack, in order")
+GATE_COLUMNS = ("gate", "limit", "value", "95 % interval", "outcome")
+
+
+def headline(report: Report) -> str:
+    """The verdict and its reasons in one line."""
+    reasons = "; ".join(report.data.get("reasons", ()))
+    return report.data["verdict"].upper() + (f" ({reasons})" if reasons else "")
+
+
+def attack_note(report: Report) -> str:
+    """What the robust accuracies mean: the threat model, and who attacked."""
+    threat = report.data["threat_model"]
+    return (
+        f"Robust accuracy is the worst case over all routes, {threat['norm']} eps {threat['eps']:g}, "
+        f"attacked with {report.data['environment']['attacks']}; intervals are Clopper-Pearson. Latency is at batch 1."
+    )
+
+
+def ledger_rows(report: Report) -> list[tuple[str, ...]]:
+    """One row a subject, in ledger order."""
+    return [_ledger_row(subject) for subject in report.subjects]
+
+
+def route_rows(report: Report) -> list[tuple[str, ...]]:
+    """One row a subject: the cumulative robust accuracy after every route."""
+    return [
+        (
+            subject["name"],
+            ", ".join(f"{route} {value:.3f}" for route, value in _by_route(subject).items()),
+        )
+        for subject in report.subjects
+    ]
+
+
+def gate_rows(report: Report) -> list[tuple[str, ...]]:
+    """One row a gate."""
+    return [
+        (
+            gate["name"],
+            gate["limit"],
+            "-" if gate["value"] is None else f"{gate['value']:.4g}",
+            _interval(gate["ci"]),
+            gate["outcome"],
+        )
+        for gate in report.data["gates"]
+    ]
+
+
+def warnings(report: Report) -> list[str]:
+    """Every warning, with its subject."""
+    return [f"{subject['name']}: {line}" for subject in report.subjects for line in subject["warnings"]]
+
+
+def _ledger_row(subject: Mapping[str, Any]) -> tuple[str, ...]:
+    latency = subject.get("latency_ms")
+    size = subject.get("size_bytes")
+    precision = f" {subject['precision']}" if "precision" in subject else ""
+    return (
+        subject["name"] + precision,
+        f"{subject['clean_accuracy']:.3f}",
+        f"{subject['robust_accuracy']:.3f}",
+        _interval(subject["robust_accuracy_ci"]),
+        str(subject["samples"]),
+        f"{subject['retention']:.3f}" if "retention" in subject else "",
+        f"{size / 1024:.1f} KiB" if size is not None else "",
+        f"{latency['p50']:.3f}" if latency else "",
+    )
+
+
+def _by_route(subject: Mapping[str, Any]) -> Mapping[str, float]:
+    return subject.get("routes") or subject.get("attacks") or {}
+
+
+def _interval(ci: list[float] | None) -> str:
+    return f"[{ci[0]:.3f}, {ci[1]:.3f}]" if ci else ""

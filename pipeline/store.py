@@ -1,0 +1,286 @@
+"""The store: every stage's output under a key of its inputs, published by one atomic rename.
+
+Layout of a run's folder:
+
+    .store/<stage>/<key>/      a finished stage: its files and `stage.json`; never changed again
+    .store/partial/<stage>-…/  a stage at work; whatever a killed run left here is reused or cleared
+    everything else            the view: copies of the current artifacts, listed in `manifest.json`
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ..targets.base import sha256_of
+from ..targets.errors import StageError, UsageError
+from .code import code_digest
+
+MANIFEST = "manifest.json"
+_RECORD = "stage.json"
+_KEY_LENGTH = 24
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished stage: a folder whose files are known by their digests."""
+
+    stage: str
+    key: str
+    folder: Path
+    record: Mapping[str, Any]
+    _checked: set[str] = field(default_factory=set, compare=False, repr=False)
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """Relative file names and their SHA-256."""
+        return self.record["files"]
+
+    def sha256(self, name: str) -> str:
+        """The recorded digest of one file."""
+        return self.files[name]
+
+    def path(self, name: str) -> Path:
+        """Return a file's path, having checked its content against the recorded digest.
+
+        Raises:
+            StageError: the file is gone or altered.
+        """
+        path = self.folder / name
+        if name not in self._checked:
+            if not path.is_file() or sha256_of(path) != self.files[name]:
+                raise StageError(f"{path}: altered since it was made; delete {self.folder} and build again")
+            self._checked.add(name)
+        return path
+
+    def intact(self) -> bool:
+        """Whether every file is there and as it was made."""
+        try:
+            for name in self.files:
+                self.path(name)
+        except StageError:
+            return False
+        return True
+
+
+class Store:
+    """The artifacts of one run's folder.
+
+    Args:
+        root: the run's folder; created when missing.
+        notice: called with a line for people when something unusual is done.
+
+    Raises:
+        UsageError: `root` is a file, or cannot be created or written.
+    """
+
+    def __init__(self, root: Path, notice: Callable[[str], None] = lambda _: None) -> None:
+        if root.exists() and not root.is_dir():
+            raise UsageError(f"--out {root}: is a file; a folder is needed")
+        try:
+            (root / ".store" / "partial").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"--out {root}: cannot be written ({error.strerror})") from None
+        self.root = root
+        self._notice = notice
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder against a second run.
+
+        Raises:
+            UsageError: another process holds it.
+        """
+        with (self.root / ".store" / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(f"{self.root}: another edgeproof is building here") from None
+            yield
+
+    def make(
+        self,
+        stage: str,
+        work: Callable[[Path], None],
+        *,
+        config: Any,
+        inputs: Mapping[str, str],
+        code: Sequence[str],
+        packages: Sequence[str],
+        parents: Sequence[Artifact] = (),
+        seed: int | None = None,
+        resumable: bool = False,
+    ) -> Artifact:
+        """Return the stage's artifact, running `work` only when there is none for these inputs yet.
+
+        Args:
+            stage: the stage's name, which is also its folder's.
+            work: writes the stage's files into the folder it is given.
+            config: everything of the configuration that matters, as JSON-able data.
+            inputs: names and digests of what is read.
+            code: modules whose sources matter (with all that they import).
+            packages: distributions whose versions matter.
+            parents: the artifacts it was made from, for the manifest.
+            seed: the seed it ran under, for the manifest.
+            resumable: whether `work` goes on from files that a killed run left.
+        """
+        versions = {package: _version(package) for package in packages}
+        identity = {
+            "stage": stage,
+            "config": config,
+            "inputs": dict(inputs),
+            "code": code_digest(*code),
+            "packages": versions,
+        }
+        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:_KEY_LENGTH]
+        folder = self.root / ".store" / stage / key
+        found = self._load(stage, key, folder)
+        if found is not None:
+            return found
+        partial = self.root / ".store" / "partial" / f"{stage.replace('/', '-')}-{key}"
+        if not resumable:
+            shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True, exist_ok=True)
+        started = time.time()
+        try:
+            work(partial)
+        except OSError as error:
+            raise StageError(f"{stage}: {error.strerror or error} ({error.filename or partial})") from error
+        files = {
+            str(path.relative_to(partial)): sha256_of(path)
+            for path in sorted(partial.rglob("*"))
+            if path.is_file()
+        }
+        record = {
+            **identity,
+            "key": key,
+            "seed": seed,
+            "parents": [f"{parent.stage}/{parent.key}" for parent in parents],
+            "files": files,
+            "machine": machine(),
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+            "seconds": round(time.time() - started, 3),
+        }
+        (partial / _RECORD).write_text(json.dumps(record, indent=1, sort_keys=True))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial.rename(folder)
+        return Artifact(stage, key, folder, record)
+
+    def _load(self, stage: str, key: str, folder: Path) -> Artifact | None:
+        if not folder.exists():
+            return None
+        try:
+            artifact = Artifact(stage, key, folder, json.loads((folder / _RECORD).read_text()))
+            if artifact.intact():
+                return artifact
+        except (OSError, ValueError, KeyError):
+            pass
+        self._notice(f"{folder}: altered since it was made; making it again")
+        shutil.rmtree(folder)
+        return None
+
+    def publish(
+        self,
+        view: Mapping[str, tuple[Artifact, str]],
+        texts: Mapping[str, str],
+        *,
+        request: str,
+        external: Mapping[str, str],
+    ) -> None:
+        """Bring the view up to date and write `manifest.json` last.
+
+        Args:
+            view: path in the run's folder to (artifact, file name).
+            texts: path in the run's folder to text that follows from the artifacts (report, recipe).
+            request: digest of what was asked for; see `finished`.
+            external: paths outside the folder that were read, and their SHA-256.
+        """
+        before = self._manifest()
+        entries: list[dict[str, Any]] = []
+        for path, (artifact, name) in view.items():
+            source = artifact.path(name)
+            if not _same(self.root / path, artifact.sha256(name)):
+                _place(self.root / path, source.read_bytes())
+            entries.append(
+                {
+                    "path": path,
+                    "sha256": artifact.sha256(name),
+                    "stage": artifact.stage,
+                    "key": artifact.key,
+                    "parents": artifact.record["parents"],
+                    "seed": artifact.record["seed"],
+                    "packages": artifact.record["packages"],
+                    "machine": artifact.record["machine"],
+                }
+            )
+        for path, text in texts.items():
+            _place(self.root / path, text.encode())
+            entries.append({"path": path, "sha256": hashlib.sha256(text.encode()).hexdigest()})
+        for stale in {entry["path"] for entry in before.get("artifacts", [])} - {e["path"] for e in entries}:
+            (self.root / stale).unlink(missing_ok=True)
+        manifest = {"schema_version": 1, "request": request, "external": dict(external), "artifacts": entries}
+        _place(self.root / MANIFEST, json.dumps(manifest, indent=1).encode())
+
+    def finished(self, request: str) -> bool:
+        """Whether the view answers exactly this request and every file of it is intact."""
+        manifest = self._manifest()
+        if manifest.get("request") != request:
+            return False
+        files = {self.root / entry["path"]: entry["sha256"] for entry in manifest["artifacts"]}
+        files |= {Path(path): digest for path, digest in manifest["external"].items()}
+        return all(_same(path, digest) for path, digest in files.items())
+
+    def _manifest(self) -> dict[str, Any]:
+        try:
+            return json.loads((self.root / MANIFEST).read_text())
+        except (OSError, ValueError):
+            return {}
+
+
+def machine() -> dict[str, Any]:
+    """What kind of machine this is, without naming it."""
+    return {
+        "system": platform.system(),
+        "architecture": platform.machine(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _same(path: Path, digest: str) -> bool:
+    return path.is_file() and sha256_of(path) == digest
+
+
+def _place(path: Path, content: bytes) -> None:
+    """Write a file so that readers see the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(content)
+    partial.replace(path)

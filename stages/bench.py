@@ -1,0 +1,133 @@
+"""Stage `bench`: latency of an engine beside the float engine and torch eager, in one run."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from ..targets.base import EngineFile, Images, targets
+from .classifier import Classifier
+from .section import Section
+
+BENCH = "bench.json"
+PERCENTILES = (50, 90, 99)
+
+
+class BenchConfig(Section):
+    """How latency is measured.
+
+    Attributes:
+        batches: batch sizes.
+        repeats: timed calls per subject and batch size.
+        warmup: calls before, not timed.
+        threads: threads of every runtime.
+    """
+
+    batches: tuple[int, ...] = (1, 32)
+    repeats: int = Field(default=300, ge=10)
+    warmup: int = Field(default=30, ge=1)
+    threads: int = Field(default=1, ge=1)
+
+
+def bench(
+    engine: EngineFile,
+    images: Images,
+    config: BenchConfig,
+    folder: Path,
+    *,
+    float_engine: EngineFile | None = None,
+    eager: Classifier | None = None,
+) -> None:
+    """Write `bench.json`: latency percentiles in milliseconds, file sizes, and ratios to the engine.
+
+    Args:
+        engine: what ships.
+        images: images to answer, repeated where a batch is larger.
+        config: batch sizes and repeats.
+        folder: where the file goes.
+        float_engine: the float ONNX model on ONNX Runtime, for comparison.
+        eager: the torch student, for comparison.
+    """
+    torch.set_num_threads(config.threads)
+    runners: dict[str, Callable[[Images], object]] = {
+        "engine": targets[engine.target].load(engine, threads=config.threads)
+    }
+    sizes = {"engine": engine.path.stat().st_size}
+    if float_engine is not None:
+        runners["float"] = targets[float_engine.target].load(float_engine, threads=config.threads)
+        sizes["float"] = float_engine.path.stat().st_size
+    if eager is not None:
+        runners["eager"] = _eager(eager)
+        sizes["eager"] = eager.weights.stat().st_size
+    latency = {batch: measure(runners, _batch(images, batch), config) for batch in config.batches}
+    result: dict[str, object] = {
+        "threads": config.threads,
+        "repeats": config.repeats,
+        "size_bytes": sizes,
+        "latency_ms": [
+            {"subject": name, "batch": batch, **figures}
+            for batch, by_name in latency.items()
+            for name, figures in by_name.items()
+        ],
+        "times_slower_than_engine": {
+            name: {
+                str(batch): by_name[name]["p50"] / by_name["engine"]["p50"] for batch, by_name in latency.items()
+            }
+            for name in runners
+            if name != "engine"
+        },
+        "warnings": _warnings(latency, config),
+    }
+    (folder / BENCH).write_text(json.dumps(result, indent=1))
+
+
+def measure(
+    runners: Mapping[str, Callable[[Images], object]], images: Images, config: BenchConfig
+) -> dict[str, dict[str, float]]:
+    """Time the runners in turn, one call each a round, so that the machine's moods hit all alike.
+
+    Returns p50, p90 and p99 in milliseconds per runner.
+    """
+    for run in runners.values():
+        for _ in range(config.warmup):
+            run(images)
+    times: dict[str, list[float]] = {name: [] for name in runners}
+    for _ in range(config.repeats):
+        for name, run in runners.items():
+            started = time.perf_counter()
+            run(images)
+            times[name].append(1000 * (time.perf_counter() - started))
+    return {
+        name: {f"p{q}": float(np.percentile(values, q)) for q in PERCENTILES} for name, values in times.items()
+    }
+
+
+def _batch(images: Images, size: int) -> Images:
+    return np.ascontiguousarray(np.resize(images, (size, *images.shape[1:])))
+
+
+def _eager(classifier: Classifier) -> Callable[[Images], object]:
+    model = classifier.load()
+
+    @torch.inference_mode()
+    def run(images: Images) -> object:
+        return model(torch.from_numpy(images)).numpy()
+
+    return run
+
+
+def _warnings(latency: Mapping[int, Mapping[str, Mapping[str, float]]], config: BenchConfig) -> list[str]:
+    largest = max(config.batches)
+    figures = latency[largest]
+    if "float" in figures and figures["engine"]["p50"] > figures["float"]["p50"]:
+        return [
+            f"the engine is slower than the float engine at batch {largest} "
+            f"({figures['engine']['p50']:.3g} ms against {figures['float']['p50']:.3g} ms)"
+        ]
+    return []

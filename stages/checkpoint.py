@@ -1,0 +1,97 @@
+"""Weights on disk: safetensors, or a `.pt` of plain tensors; never a pickle that runs code."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..targets.errors import UsageError
+
+# Wrappers that training scripts put around a state dict, and prefixes that wrappers put before its names.
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
+_PREFIXES = ("module.", "_orig_mod.")
+_SHOWN = 5
+
+
+def save_weights(weights: Mapping[str, Tensor], path: Path, *, model: str) -> None:
+    """Write a state dict as safetensors, with the name of the model it belongs to."""
+    contiguous = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    save_file(contiguous, path, metadata={"model": model})
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], str | None]:
+    """Read a checkpoint; return its state dict and the model's name where the file tells it.
+
+    Raises:
+        UsageError: the file is missing, broken, of an unknown kind, or a pickle that wants to run code.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file")
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                return {name: file.get_tensor(name) for name in file.keys()}, metadata.get("model")  # noqa: SIM118
+        except SafetensorError as error:
+            raise UsageError(f"{path}: not a valid safetensors file ({error})") from None
+    if path.suffix in (".pt", ".pth"):
+        return _read_pickle(path), None
+    raise UsageError(f"{path}: a checkpoint is a .safetensors, .pt or .pth file")
+
+
+def load_into(model: nn.Module, weights: Mapping[str, Tensor], *, path: Path, name: str) -> None:
+    """Load a state dict whose names and shapes must all fit.
+
+    Args:
+        model: the model of the registry name `name`.
+        weights: its state dict.
+        path: where the weights came from, for messages.
+        name: the model's name, for messages.
+
+    Raises:
+        UsageError: names or shapes do not fit; says which.
+    """
+    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in weights.items()}
+    problems = [
+        f"{key} is {list(found[key])} in the file and {list(expected[key])} in the model"
+        for key in expected
+        if key in found and found[key] != expected[key]
+    ]
+    problems += [f"{key} {list(expected[key])} is missing in the file" for key in expected if key not in found]
+    problems += [f"{key} {list(found[key])} is not in the model" for key in found if key not in expected]
+    if problems:
+        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise UsageError(f"{path}: does not fit model {name!r}: {'; '.join(problems[:_SHOWN])}{more}")
+    model.load_state_dict(dict(weights))
+
+
+def _read_pickle(path: Path) -> dict[str, Tensor]:
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise UsageError(
+            f"{path}: the file wants to run code when it is loaded, which is refused; "
+            "save a plain state dict, best as .safetensors"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UsageError(f"{path}: not a valid PyTorch checkpoint ({reason})") from None
+    for wrapper in _WRAPPERS:
+        if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
+            loaded = loaded[wrapper]
+    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
+        raise UsageError(f"{path}: holds no state dict (names to tensors)")
+    return {_bare(str(name)): value for name, value in loaded.items()}
+
+
+def _bare(name: str) -> str:
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    return name

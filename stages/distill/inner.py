@@ -1,0 +1,129 @@
+"""Inner maximisation: projected gradient ascent on any objective of x' inside the threat model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ...targets.errors import StageError, UsageError
+from ..section import Section
+from ..threat import Norm, Radius, ThreatModel
+
+Start = Literal["none", "gaussian", "uniform"]
+Objective = Callable[[Tensor], Tensor]
+
+# Rounding of x + (x' - x) in float32; anything beyond it is a bug, not arithmetic.
+BALL_TOLERANCE = 1e-5
+
+
+class InnerConfig(Section):
+    """How x' is searched: `steps` ascent steps of length `step` (default eps/4) from a `start`.
+
+    `start` is the clean image itself, the image plus `0.001 * N(0, 1)` (the start of TRADES and AdaAD, not
+    clipped to [0, 1]), or a uniform point of the ball, clipped to [0, 1].
+    """
+
+    steps: int = Field(default=10, ge=1)
+    step: Radius | None = Field(default=None, gt=0)
+    start: Start = "gaussian"
+
+
+@dataclass(frozen=True)
+class InnerMaximisation:
+    """PGD with all its numbers settled; `run` reads like the algorithm in Madry et al. (arXiv 1706.06083).
+
+    Linf steps follow the gradient's sign; L2 steps follow the gradient scaled to unit norm.
+    """
+
+    norm: Norm
+    eps: float
+    step: float
+    steps: int
+    start: Start = "gaussian"
+
+    @classmethod
+    def of(cls, config: InnerConfig, threat: ThreatModel, *, where: str = "inner") -> InnerMaximisation:
+        """Settle a configuration against a threat model.
+
+        Raises:
+            UsageError: the step is longer than eps; official code has been published with the two exchanged.
+        """
+        step = threat.eps / 4 if config.step is None else config.step
+        if step > threat.eps:
+            raise UsageError(
+                f"{where}.step: {step:g} is larger than threat.eps {threat.eps:g}; "
+                "a step must not leave the ball (are step and eps exchanged?)"
+            )
+        return cls(threat.norm, threat.eps, step, config.steps, config.start)
+
+    def run(self, objective: Objective, x: Tensor, *, start: Tensor | None = None) -> Tensor:
+        """Raise `objective` and return x', detached, in the ball around x and in [0, 1].
+
+        Args:
+            objective: maps `[N, C, H, W]` to a scalar, summed (or averaged) over the batch. Gradients flow
+                through everything it touches, the teacher included.
+            x: clean images in [0, 1], `[N, C, H, W]`.
+            start: the first iterate, instead of the configured random one.
+
+        Raises:
+            StageError: the result is outside the ball or the pixel range, or is not a number.
+        """
+        x_adv = self.initial(x) if start is None else start
+        for _ in range(self.steps):
+            x_adv = x_adv.detach().requires_grad_()
+            with torch.enable_grad():
+                (gradient,) = torch.autograd.grad(objective(x_adv), x_adv)
+            x_adv = self.project(x_adv.detach() + self.step * self.direction(gradient), x)
+        self.check(x_adv, x)
+        return x_adv.detach()
+
+    def initial(self, x: Tensor) -> Tensor:
+        """Draw the first iterate around x."""
+        if self.start == "none":
+            return x.clone()
+        if self.start == "gaussian":
+            return x + 0.001 * torch.randn_like(x)
+        if self.norm == "Linf":
+            return (x + self.eps * (2 * torch.rand_like(x) - 1)).clamp(0, 1)
+        # Uniform in the L2 ball: a random direction, and a radius distributed as u^(1/d).
+        direction = _unit(torch.randn_like(x))
+        radius = torch.rand(x.shape[0], *[1] * (x.dim() - 1), dtype=x.dtype, device=x.device)
+        return (x + self.eps * radius ** (1 / x[0].numel()) * direction).clamp(0, 1)
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """Return the steepest ascent direction of unit length in the norm."""
+        return gradient.sign() if self.norm == "Linf" else _unit(gradient)
+
+    def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """Project onto the ball around x, then onto [0, 1]."""
+        delta = x_adv - x
+        if self.norm == "Linf":
+            delta = delta.clamp(-self.eps, self.eps)
+        else:
+            delta = delta * (self.eps / _norms(delta)).clamp(max=1)
+        return (x + delta).clamp(0, 1)
+
+    def check(self, x_adv: Tensor, x: Tensor) -> None:
+        """Hold the invariant of every inner maximisation: x' in the ball and in [0, 1]."""
+        delta = x_adv - x
+        size = delta.abs().max() if self.norm == "Linf" else _norms(delta).max()
+        inside = (size <= self.eps + BALL_TOLERANCE) & (x_adv.min() >= 0) & (x_adv.max() <= 1)
+        if not bool(inside):  # also when something is not a number
+            raise StageError(
+                f"inner maximisation left the threat model: |x' - x| = {float(size):g} (eps {self.eps:g}), "
+                f"pixels in [{float(x_adv.min()):g}, {float(x_adv.max()):g}]"
+            )
+
+
+def _norms(delta: Tensor) -> Tensor:
+    norms = delta.flatten(1).norm(dim=1).clamp_min(1e-12)
+    return norms.view(-1, *[1] * (delta.dim() - 1))
+
+
+def _unit(direction: Tensor) -> Tensor:
+    return direction / _norms(direction)

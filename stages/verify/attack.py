@@ -1,0 +1,206 @@
+"""Stage `attack`: one subject, attacked by all its routes, sharded over processes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from joblib import Parallel, delayed, parallel_config
+
+from ...targets.errors import UsageError
+from ..data import Split
+from ..threat import ThreatModel
+from .candidates import Candidates
+from .config import VerifyConfig
+from .findings import allowance, find
+from .route import routes
+from .shard import Counts, ShardResult, attack_shard, strengthen_shard
+from .subject import Subject
+
+BITS = "bits.npz"
+CANDIDATES = "candidates.npz"
+SUMMARY = "attack.json"
+
+# (shards done, shards in all, samples done, samples still robust)
+Progress = Callable[[int, int, int, int], None]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """What is kept of an attacked subject: per-sample bits in data-set order, candidates, counts.
+
+    Attributes:
+        index: `[N]` data-set rows.
+        label: `[N]` labels.
+        clean_correct: `[N]` booleans.
+        bits: route name to `[N]` booleans, cumulative in route order.
+        candidates: every end point.
+        summary: counts, warnings, findings and seconds, as written to `attack.json`.
+    """
+
+    index: np.ndarray
+    label: np.ndarray
+    clean_correct: np.ndarray
+    bits: dict[str, np.ndarray]
+    candidates: Candidates
+    summary: dict[str, object]
+
+    @property
+    def robust(self) -> np.ndarray:
+        """The samples that survived every route."""
+        return list(self.bits.values())[-1] if self.bits else self.clean_correct
+
+    @classmethod
+    def load(cls, folder: Path) -> Attacked:
+        """Read the folder of an attack stage."""
+        summary = json.loads((folder / SUMMARY).read_text())
+        with np.load(folder / BITS, allow_pickle=False) as arrays:
+            bits = {name: arrays[name] for name in summary["routes"]}
+            return cls(
+                arrays["index"],
+                arrays["label"],
+                arrays["clean_correct"],
+                bits,
+                Candidates.load(folder / CANDIDATES),
+                summary,
+            )
+
+
+def sample(test: Split, config: VerifyConfig) -> Split:
+    """Draw the samples to verify, seeded and without replacement, in data-set order.
+
+    Raises:
+        UsageError: more samples are asked for than there are.
+    """
+    count = len(test) if config.samples is None else config.samples
+    if count > len(test):
+        raise UsageError(f"verify.samples: {count} is more than the {len(test)} test images")
+    rows = np.random.default_rng(config.seed).choice(len(test), count, replace=False)
+    return test.take(rows[np.argsort(test.index[rows])])
+
+
+def check_routes(names: Iterable[str], key: str) -> None:
+    """Raise UsageError for an unknown route name."""
+    for name in names:
+        try:
+            routes[name]
+        except UsageError as error:
+            raise UsageError(f"{key}: {error}") from None
+
+
+def attack_subject(
+    subject: Subject,
+    split: Split,
+    threat: ThreatModel,
+    config: VerifyConfig,
+    order: Sequence[str],
+    folder: Path,
+    *,
+    pool: Candidates | None = None,
+    workers: int = 1,
+    progress: Progress = lambda *_: None,
+) -> None:
+    """Attack a subject and write `bits.npz`, `candidates.npz` and `attack.json` into `folder`.
+
+    Finished shards are kept in `folder/shards` until all are there, so that a killed run goes on from
+    them. The result does not depend on the number of workers.
+
+    Args:
+        subject: what is attacked.
+        split: the samples.
+        threat: the ball.
+        config: how hard to try.
+        order: route names, cheapest first.
+        folder: where the result goes.
+        pool: candidates found on other subjects, for the replay route.
+        workers: processes, one thread each.
+        progress: called after every shard.
+    """
+    pool = Candidates.none(split.images.shape[1:]) if pool is None else pool
+    parts = np.array_split(np.arange(len(split)), max(1, -(-len(split) // config.shard_size)))
+    shards = [split.take(rows) for rows in parts]
+    results = _resumable(
+        [
+            delayed(attack_shard)(subject, shard, threat, config, tuple(order), pool.of(shard.index))
+            for shard in shards
+        ],
+        folder / "shards",
+        workers,
+        progress,
+    )
+    counts = sum((result.counts for result in results), Counts())
+    if counts.missed_by_white_box > allowance(counts.standing):
+        results = _resumable(
+            [delayed(strengthen_shard)(subject, result, threat, config) for result in results],
+            folder / "strong",
+            workers,
+            progress,
+        )
+    _write(results, counts, config, folder)
+
+
+def _resumable(
+    jobs: list[tuple[Callable[..., ShardResult], tuple[object, ...], dict[str, object]]],
+    folder: Path,
+    workers: int,
+    progress: Progress,
+) -> list[ShardResult]:
+    """Run the jobs whose shard file is not there yet, and return all results in order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{number:04d}.npz" for number in range(len(jobs))]
+    done = {path: ShardResult.load(path) for path in paths if path.exists()}
+    missing = [path for path in paths if path not in done]
+
+    def report() -> None:
+        robust = sum(int(list(result.bits.values())[-1].sum()) for result in done.values())
+        progress(len(done), len(jobs), sum(len(result.split) for result in done.values()), robust)
+
+    report()
+    todo = [delayed(_numbered)(number, jobs[paths.index(path)]) for number, path in enumerate(missing)]
+    with parallel_config(backend="loky", inner_max_num_threads=1):
+        # In-process when one worker is asked for, so that a debugger and small jobs stay simple.
+        for number, result in Parallel(n_jobs=min(workers, max(len(todo), 1)), return_as="generator_unordered")(
+            todo
+        ):
+            result.save(missing[number])
+            done[missing[number]] = result
+            report()
+    return [done[path] for path in paths]
+
+
+def _numbered(
+    number: int, job: tuple[Callable[..., ShardResult], tuple[object, ...], dict[str, object]]
+) -> tuple[int, ShardResult]:
+    function, positional, named = job
+    return number, function(*positional, **named)
+
+
+def _write(results: list[ShardResult], counts: Counts, config: VerifyConfig, folder: Path) -> None:
+    shape = results[0].split.images.shape[1:]
+    names = list(results[0].bits)
+    bits = {name: np.concatenate([result.bits[name] for result in results]) for name in names}
+    np.savez_compressed(
+        folder / BITS,
+        index=np.concatenate([result.split.index for result in results]),
+        label=np.concatenate([result.split.labels for result in results]),
+        clean_correct=np.concatenate([result.clean_correct for result in results]),
+        **bits,  # pyright: ignore[reportArgumentType]
+    )
+    Candidates.join([result.candidates for result in results], shape).save(folder / CANDIDATES)
+    warnings = set().union(*(result.warnings for result in results))
+    summary = {
+        "routes": names,
+        "seed": config.seed,
+        "counts": asdict(counts),
+        "findings": [asdict(finding) for finding in find(counts, warnings)],
+        "seconds": {
+            name: round(sum(result.seconds.get(name, 0.0) for result in results), 2)
+            for name in results[0].seconds
+        },
+    }
+    (folder / SUMMARY).write_text(json.dumps(summary, indent=1))

@@ -1,0 +1,39 @@
+"""How hard the attacks try."""
+
+from __future__ import annotations
+
+import os
+
+from pydantic import Field
+
+from ..section import Section
+from ..twin import BackwardMode
+
+
+class VerifyConfig(Section):
+    """What `verify` runs.
+
+    Attributes:
+        samples: how many test images (a seeded draw); all when left out.
+        seed: seeds the draw and the attacks.
+        routes: the routes against an engine, in this order, each on the survivors of the one before.
+        attacks: the attacks against the teacher and the student (AutoAttack standard), likewise.
+        backward: the twin's gradients that the white-box route goes through.
+        square_queries: budget of the black-box attack.
+        strong_restarts: restarts of the stronger white box that a suspicious result triggers.
+        shard_size: samples a unit of work; a finished shard survives a kill.
+    """
+
+    samples: int | None = Field(default=None, ge=1)
+    seed: int = 0
+    routes: tuple[str, ...] = ("replay", "whitebox", "square")
+    attacks: tuple[str, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
+    backward: tuple[BackwardMode, ...] = Field(default=("relu", "relu-ceiling", "identity"), min_length=1)
+    square_queries: int = Field(default=5000, ge=1)
+    strong_restarts: int = Field(default=5, ge=1)
+    shard_size: int = Field(default=75, ge=1)
+
+
+def default_workers() -> int:
+    """One process a core, one thread each."""
+    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

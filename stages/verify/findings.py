@@ -1,0 +1,80 @@
+"""What the verifier holds against its own result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .shard import Counts
+
+TWIN_CLEAN = 0.99
+TWIN_ADVERSARIAL = 0.98
+HUGE_EPS_SURVIVORS = 0.1
+
+_WARNINGS = {
+    "randomised": "the answers change from call to call; a random defence needs attacks that average over it",
+    "probabilities": "the outputs are probabilities, not logits; their gradients vanish",
+    "dynamic": "the model takes gradients while it answers; it may adapt to the attack",
+    "zero-gradient": "some samples have no gradient; gradient attacks see nothing there",
+    "no-targeted-dlr": "APGD-T was skipped: its loss needs at least four classes",
+}
+# These alone do not make a figure unreliable: other routes and the checks below speak about them.
+_HARMLESS = {"zero-gradient", "no-targeted-dlr"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One reason for doubt: a name, a sentence, and whether it makes the verdict inconclusive."""
+
+    name: str
+    sentence: str
+    inconclusive: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.sentence}"
+
+
+def allowance(standing: int) -> float:
+    """How many samples other routes may find that the white box missed: max(2, 0.5 %)."""
+    return max(2.0, 0.005 * standing)
+
+
+def find(counts: Counts, warnings: Iterable[str]) -> list[Finding]:
+    """Judge the counts of all shards of a subject and the warnings of its attacks."""
+    found = [Finding(name, _WARNINGS[name], name not in _HARMLESS) for name in sorted(warnings)]
+    if counts.missed_by_strong > allowance(counts.standing):
+        found.append(
+            Finding(
+                "white-box-too-weak",
+                f"{counts.missed_by_strong} samples broken without gradients withstand the white box even with "
+                f"more restarts (allowed: {allowance(counts.standing):g}); its gradients are masked",
+            )
+        )
+    if counts.huge_eps_survived > HUGE_EPS_SURVIVORS * counts.huge_eps_attacked:
+        found.append(
+            Finding(
+                "huge-eps",
+                f"{counts.huge_eps_survived} of {counts.huge_eps_attacked} samples survive an eps at which "
+                "nothing can be robust; the gradients are masked",
+            )
+        )
+    if counts.unstable:
+        found.append(
+            Finding(
+                "unstable",
+                f"{counts.unstable} samples change their label with the batch they stand in or when asked again",
+            )
+        )
+    for kind, agreeing, compared, least in (
+        ("clean", counts.clean_agreeing, counts.clean_compared, TWIN_CLEAN),
+        ("adversarial", counts.adversarial_agreeing, counts.adversarial_compared, TWIN_ADVERSARIAL),
+    ):
+        if compared and agreeing / compared < least:
+            found.append(
+                Finding(
+                    "twin-disagrees",
+                    f"twin and engine agree on {agreeing / compared:.1%} of {kind} images (needed: {least:.0%}); "
+                    "the white box attacks another function",
+                )
+            )
+    return found

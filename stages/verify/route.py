@@ -1,0 +1,112 @@
+"""What a route is: one way to attack a subject, run on the samples that survived the routes before it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...targets.registry import Registry
+from ..threat import ThreatModel
+from .autoattack import Attack, AttackRun, inside, run_attack
+from .candidates import Candidates
+from .config import VerifyConfig
+from .subject import Surface, is_correct
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples under attack: images `[N, C, H, W]` and labels `[N]`, with their data-set rows."""
+
+    images: Tensor
+    labels: Tensor
+    index: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def where(self, chosen: np.ndarray) -> Batch:
+        """Return the chosen samples (a boolean array)."""
+        mask = torch.from_numpy(chosen)
+        return Batch(self.images[mask], self.labels[mask], self.index[chosen])
+
+
+@dataclass
+class Outcome:
+    """What a route did to a batch.
+
+    Attributes:
+        broken: `[N]` booleans, misclassified within the threat model.
+        candidates: every end point, for replay elsewhere.
+        warnings: what the attack says against itself.
+    """
+
+    broken: np.ndarray
+    candidates: Candidates
+    warnings: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every route may use."""
+
+    surface: Surface
+    threat: ThreatModel
+    config: VerifyConfig
+    pool: Candidates
+    restarts: int = 1
+
+    def attack(self, name: Attack, gradients: str, batch: Batch, *, restarts: int = 1) -> Outcome:
+        """Run one attack of AutoAttack through the named gradients and judge what it found."""
+        run: AttackRun = run_attack(
+            name,
+            self.surface.differentiable[gradients],
+            batch.images,
+            batch.labels,
+            batch.index,
+            self.threat,
+            classes=self.surface.classes,
+            seed=self.config.seed,
+            restarts=restarts,
+            queries=self.config.square_queries,
+        )
+        label = name if gradients == "autograd" or name == "square" else f"{name}/{gradients}"
+        found = Candidates(
+            run.candidates.index,
+            np.full(len(run.candidates), label),
+            run.candidates.images,
+        )
+        return Outcome(self.judge(found, batch), found, set(run.warnings))
+
+    def judge(self, candidates: Candidates, batch: Batch) -> np.ndarray:
+        """Say which samples have a candidate that the subject itself gets wrong.
+
+        No attack is believed: candidates are put back into the ball and shown to the subject.
+        """
+        broken = np.zeros(len(batch), bool)
+        if not len(candidates):
+            return broken
+        row = {index: position for position, index in enumerate(batch.index.tolist())}
+        rows = np.array([row[index] for index in candidates.index.tolist()])
+        images = inside(torch.from_numpy(candidates.images), batch.images[rows], self.threat).numpy()
+        wrong = ~is_correct(self.surface.predict(images), batch.labels.numpy()[rows])
+        np.logical_or.at(broken, rows, wrong)
+        return broken
+
+
+class Route(ABC):
+    """One way to attack; registers itself under the name that the report shows."""
+
+    # Whether the route needs gradients; the audit compares those that do with those that do not.
+    white_box: ClassVar[bool] = False
+
+    @abstractmethod
+    def run(self, batch: Batch, context: Context) -> Outcome:
+        """Attack a non-empty batch of samples that the subject still classifies correctly."""
+
+
+routes: Registry[Route] = Registry("route", "edgeproof.stages.verify.routes")

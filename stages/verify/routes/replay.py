@@ -1,0 +1,21 @@
+"""Route `replay`: adversarial candidates found elsewhere, shown to this subject."""
+
+from __future__ import annotations
+
+from ..candidates import Candidates
+from ..route import Batch, Context, Outcome, Route, routes
+
+
+class Replay(Route):
+    """Every candidate of the float student (and of other engines), winners and losers alike.
+
+    An image that narrowly failed on the student may well fool the engine.
+    """
+
+    def run(self, batch: Batch, context: Context) -> Outcome:
+        """Judge the pool's candidates of these samples."""
+        candidates = context.pool.of(batch.index)
+        return Outcome(context.judge(candidates, batch), Candidates.none(tuple(batch.images.shape[1:])))
+
+
+routes.register("replay")(Replay())

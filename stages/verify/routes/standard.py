@@ -1,0 +1,23 @@
+"""The four attacks of AutoAttack standard as routes of their own, in its order on a torch model."""
+
+from __future__ import annotations
+
+from ..autoattack import STANDARD, Attack
+from ..route import Batch, Context, Outcome, Route, routes
+
+
+class StandardAttack(Route):
+    """One attack of AutoAttack standard; `square` is also the black-box route against engines."""
+
+    def __init__(self, attack: Attack) -> None:
+        self._attack: Attack = attack
+        self.white_box = attack != "square"  # type: ignore[misc]
+
+    def run(self, batch: Batch, context: Context) -> Outcome:
+        """Run the attack through the first gradient."""
+        first = next(iter(context.surface.differentiable))
+        return context.attack(self._attack, first, batch, restarts=context.restarts)
+
+
+for attack in STANDARD:
+    routes.register(attack)(StandardAttack(attack))

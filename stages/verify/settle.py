@@ -1,0 +1,136 @@
+"""Stage `verify`, last part: every subject faces everybody's candidates, then the figures are drawn up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ..data import Split
+from .attack import Attacked
+from .candidates import Candidates
+from .statistics import clopper_pearson, retention, retention_interval
+from .subject import Subject, is_correct
+
+FIGURES = "verification/figures.json"
+REPLAY = "replay"
+
+
+def settle(
+    attacked: Mapping[str, Attacked],
+    subjects: Mapping[str, Subject],
+    split: Split,
+    folder: Path,
+    *,
+    student: str | None = None,
+) -> None:
+    """Replay all candidates on all subjects and write what the report shows.
+
+    Writes `verification/<subject>.npz` (per-sample bits), `adversarial/<subject>.npz` (the pack of
+    candidates) and `verification/figures.json`.
+
+    Args:
+        attacked: what was found on each subject, in ledger order.
+        subjects: how to open them.
+        split: the samples.
+        folder: where the files go.
+        student: the float student's name, against which retention is measured; None where there is none.
+    """
+    (folder / "verification").mkdir()
+    (folder / "adversarial").mkdir()
+    bits = {
+        name: _with_replay(found, _broken_by_others(name, attacked, subjects[name]))
+        for name, found in attacked.items()
+    }
+    figures: dict[str, object] = {}
+    for name, found in attacked.items():
+        _save_bits(folder / "verification" / f"{name}.npz", found, bits[name])
+        _save_pack(folder / "adversarial" / f"{name}.npz", found, split, bits[name])
+        figures[name] = _figures(found, bits[name])
+    if student is not None:
+        robust = _last(bits[student])
+        for name in attacked:
+            figure = figures[name]
+            assert isinstance(figure, dict)
+            figure["retention"] = retention(robust, _last(bits[name]))
+            figure["retention_ci"] = list(retention_interval(robust, _last(bits[name])))
+    (folder / FIGURES).write_text(json.dumps(figures, indent=1))
+
+
+def _broken_by_others(name: str, attacked: Mapping[str, Attacked], subject: Subject) -> np.ndarray:
+    """Show a subject the candidates found on all the others; return which samples fall."""
+    mine = attacked[name]
+    shape = mine.candidates.images.shape[1:]
+    pool = Candidates.join((other.candidates for key, other in attacked.items() if key != name), shape)
+    broken = np.zeros(len(mine.index), bool)
+    if not len(pool):
+        return broken
+    row = {index: position for position, index in enumerate(mine.index.tolist())}
+    rows = np.array([row[index] for index in pool.index.tolist()])
+    wrong = ~is_correct(subject.open().predict(pool.images), mine.label[rows])
+    np.logical_or.at(broken, rows, wrong)
+    return broken
+
+
+def _with_replay(found: Attacked, broken: np.ndarray) -> dict[str, np.ndarray]:
+    """Fold what replay broke into the cumulative bits, from the replay route on (last where it was not run)."""
+    bits: dict[str, np.ndarray] = {}
+    reached = False
+    for name, column in found.bits.items():
+        reached = reached or name == REPLAY
+        bits[name] = column & ~broken if reached else column
+    if not reached:
+        bits[REPLAY] = found.robust & ~broken
+    return bits
+
+
+def _last(bits: dict[str, np.ndarray]) -> np.ndarray:
+    return list(bits.values())[-1]
+
+
+def _figures(found: Attacked, bits: dict[str, np.ndarray]) -> dict[str, object]:
+    samples, robust = len(found.index), _last(bits)
+    counts = found.summary["counts"]
+    assert isinstance(counts, dict)
+    figures: dict[str, object] = {
+        "samples": samples,
+        "clean_accuracy": float(found.clean_correct.mean()),
+        "clean_accuracy_ci": list(clopper_pearson(int(found.clean_correct.sum()), samples)),
+        "robust_accuracy": float(robust.mean()),
+        "robust_accuracy_ci": list(clopper_pearson(int(robust.sum()), samples)),
+        "routes": {name: float(column.mean()) for name, column in bits.items()},
+        "findings": found.summary["findings"],
+        "counts": counts,
+    }
+    if counts["clean_compared"]:
+        figures["twin_agreement"] = {
+            "clean": counts["clean_agreeing"] / counts["clean_compared"],
+            "adversarial": counts["adversarial_agreeing"] / max(counts["adversarial_compared"], 1),
+        }
+    return figures
+
+
+def _save_bits(path: Path, found: Attacked, bits: dict[str, np.ndarray]) -> None:
+    np.savez_compressed(
+        path,
+        index=found.index,
+        label=found.label,
+        clean_correct=found.clean_correct,
+        **bits,  # pyright: ignore[reportArgumentType]
+    )
+
+
+def _save_pack(path: Path, found: Attacked, split: Split, bits: dict[str, np.ndarray]) -> None:
+    row = {index: position for position, index in enumerate(found.index.tolist())}
+    rows = np.array([row[index] for index in found.candidates.index.tolist()], np.int64)
+    np.savez_compressed(
+        path,
+        index=found.candidates.index,
+        label=found.label[rows],
+        attack=found.candidates.attack,
+        adversarial=found.candidates.images,
+        clean=split.images[rows],
+        robust=_last(bits)[rows],
+    )

@@ -1,0 +1,114 @@
+"""What can be attacked: a torch classifier or an engine, described so that any process can open it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from ...targets.base import Engine, EngineFile, Images, Logits, targets
+from ..classifier import Classifier
+from ..twin import BackwardMode, load_twin
+from .attackable import AttackableEngine
+
+BATCH = 256
+
+
+@dataclass
+class Surface:
+    """An opened subject, as the routes see it.
+
+    Attributes:
+        predict: the subject's own forward, numpy in, logits out.
+        differentiable: its gradients by name; every module's forward is the subject's own. The first is the
+            one to trust most.
+        twin: the twin's forward, for the agreement check; None for a torch subject.
+        classes: number of classes.
+    """
+
+    predict: Callable[[Images], Logits]
+    differentiable: dict[str, nn.Module]
+    classes: int
+    twin: Callable[[Images], Logits] | None = None
+
+
+class Subject(Protocol):
+    """A subject in words: picklable, opened by each worker for itself."""
+
+    name: str
+
+    def open(self) -> Surface:
+        """Load the model."""
+        ...
+
+
+@dataclass(frozen=True)
+class TorchSubject:
+    """A torch classifier of the run (teacher, student)."""
+
+    name: str
+    classifier: Classifier
+
+    def open(self) -> Surface:
+        """Load the weights."""
+        model = self.classifier.load()
+        return Surface(in_batches(model), {"autograd": model}, self.classifier.classes)
+
+
+@dataclass(frozen=True)
+class EngineSubject:
+    """A built engine, and the ONNX graph that its twin is made from."""
+
+    name: str
+    engine: EngineFile
+    graph: Path
+    modes: tuple[BackwardMode, ...]
+    surrogate: Classifier | None = field(default=None)
+
+    def open(self) -> Surface:
+        """Load the engine with one thread, and make its twin."""
+        engine = targets[self.engine.target].load(self.engine, threads=1)
+        twins = {mode: load_twin(self.graph, backward=mode) for mode in self.modes}
+        differentiable: dict[str, nn.Module] = {
+            mode: AttackableEngine(engine, twin) for mode, twin in twins.items()
+        }
+        if self.surrogate is not None:
+            differentiable["surrogate"] = AttackableEngine(engine, self.surrogate.load())
+        return Surface(
+            _engine_in_batches(engine),
+            differentiable,
+            engine.signature.classes,
+            in_batches(twins[self.modes[0]]),
+        )
+
+
+def in_batches(model: nn.Module) -> Callable[[Images], Logits]:
+    """Wrap a torch model as numpy in, logits out, any number of images."""
+
+    @torch.no_grad()
+    def predict(images: Images) -> Logits:
+        parts = [
+            model(torch.from_numpy(images[first : first + BATCH])).numpy()
+            for first in range(0, max(len(images), 1), BATCH)
+        ]
+        return np.concatenate(parts)
+
+    return predict
+
+
+def _engine_in_batches(engine: Engine) -> Callable[[Images], Logits]:
+    def predict(images: Images) -> Logits:
+        parts = [engine(images[first : first + BATCH]) for first in range(0, max(len(images), 1), BATCH)]
+        return np.concatenate(parts)
+
+    return predict
+
+
+def is_correct(logits: Logits, labels: np.ndarray) -> np.ndarray:
+    """Whether each row's largest logit is its label's; a row that is not finite counts as wrong."""
+    return (logits.argmax(1) == labels) & np.isfinite(logits).all(1)

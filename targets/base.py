@@ -1,0 +1,164 @@
+"""The protocol every runtime stands behind: a target builds and loads engines; an engine answers images."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Self
+
+from .errors import EdgeproofError, StageError
+from .registry import Registry
+from .signature import ModelSignature
+
+Images = NDArray[np.float32]
+Logits = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """What a target wants its QDQ graph to look like.
+
+    Attributes:
+        name: short name, recorded with the quantized model.
+        activation: integer type of the activations.
+        weight: integer type of the weights.
+        activation_symmetric: zero point 0 (or the middle of an unsigned range).
+        per_channel: one weight scale per output channel instead of one per tensor.
+        quantize_bias: int32 biases behind a DequantizeLinear; TensorRT's parser refuses them.
+        weight_qdq_pair: keep weights in float before a Q/DQ pair instead of storing integers.
+        keep_activations: keep Relu and Clip nodes that an asymmetric quantizer could swallow.
+    """
+
+    name: str
+    activation: Literal["uint8", "int8"]
+    weight: Literal["int8"] = "int8"
+    activation_symmetric: bool = False
+    per_channel: bool = True
+    quantize_bias: bool = True
+    weight_qdq_pair: bool = False
+    keep_activations: bool = True
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a target can run here, and if not, why and what to install."""
+
+    available: bool
+    reason: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EngineFile:
+    """A built engine on disk, bound to its content: a verdict belongs to this digest."""
+
+    target: str
+    path: Path
+    sha256: str
+
+    @classmethod
+    def of(cls, target: str, path: Path) -> EngineFile:
+        """Describe a file as it is now."""
+        return cls(target, path, sha256_of(path))
+
+    def check(self) -> None:
+        """Raise StageError when the file is not the one that was built."""
+        if not self.path.is_file():
+            raise StageError(f"{self.path}: the engine file is gone; build it again")
+        if sha256_of(self.path) != self.sha256:
+            raise StageError(f"{self.path}: the engine was altered after it was built; build it again")
+
+
+class Engine(ABC):
+    """A loaded, runnable model: float32 images `[N, C, H, W]` in, float32 logits `[N, K]` out.
+
+    Any N >= 0 is allowed, and every call returns an array of its own. Engines are context managers.
+    """
+
+    def __init__(self, signature: ModelSignature) -> None:
+        self.signature = signature
+        self._closed = False
+
+    def __call__(self, images: Images) -> Logits:
+        """Answer a batch.
+
+        Raises:
+            EdgeproofError: the engine is closed, or the array is not float32 `[N, C, H, W]` of its shape.
+        """
+        if self._closed:
+            raise EdgeproofError("the engine is closed")
+        if not isinstance(images, np.ndarray) or images.dtype != np.float32:
+            kind = getattr(images, "dtype", type(images).__name__)
+            raise EdgeproofError(f"the engine takes a float32 array, got {kind}")
+        expected = self.signature.image_shape
+        if images.ndim != 4 or images.shape[1:] != expected:
+            raise EdgeproofError(f"the engine takes images [N, {', '.join(map(str, expected))}], got {list(images.shape)}")
+        if len(images) == 0:
+            return np.zeros((0, self.signature.classes), np.float32)
+        fixed = self.signature.batch
+        if fixed is None:
+            return self._run(np.ascontiguousarray(images))
+        return self._run_fixed(images, fixed)
+
+    @abstractmethod
+    def _run(self, images: Images) -> Logits:
+        """Run one non-empty, contiguous batch and return a fresh array."""
+
+    def _run_fixed(self, images: Images, batch: int) -> Logits:
+        """Serve a model of fixed batch size: split, and pad the last part with its own last image."""
+        count = len(images)
+        padded = np.concatenate([images, np.repeat(images[-1:], -count % batch, axis=0)])
+        parts = [self._run(np.ascontiguousarray(part)) for part in np.split(padded, len(padded) // batch)]
+        return np.concatenate(parts)[:count]
+
+    def close(self) -> None:
+        """Release the runtime's resources; a second call does nothing."""
+        self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Target(ABC):
+    """One deployment runtime. Its heavy imports happen inside its methods."""
+
+    name: ClassVar[str]
+    scheme: ClassVar[Scheme]
+
+    @abstractmethod
+    def available(self) -> Availability:
+        """Say whether this runtime can run here, and why not when not."""
+
+    @abstractmethod
+    def build(self, onnx_path: Path, out_dir: Path, *, threads: int = 1) -> EngineFile:
+        """Build the engine of an ONNX file into `out_dir`.
+
+        Raises:
+            BackendMissing: the runtime is not installed.
+            StageError: the runtime refuses the graph; the message carries the runtime's own words.
+        """
+
+    @abstractmethod
+    def load(self, engine: EngineFile, *, threads: int = 1) -> Engine:
+        """Load an engine after checking its digest; `threads` bounds the runtime's own parallelism."""
+
+
+targets: Registry[Target] = Registry("target", "edgeproof.targets", "edgeproof.targets")
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

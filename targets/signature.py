@@ -1,0 +1,106 @@
+"""What an ONNX file promises: one image batch in, one row of logits per image out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import ModelError
+
+if TYPE_CHECKING:
+    import onnx
+
+
+@dataclass(frozen=True)
+class ModelSignature:
+    """Names and shapes of an image classifier; `batch` is None where the batch size is free."""
+
+    input_name: str
+    output_name: str
+    image_shape: tuple[int, int, int]
+    classes: int
+    batch: int | None
+
+
+def read_signature(path: Path) -> ModelSignature:
+    """Read and check an ONNX file.
+
+    Raises:
+        ModelError: the file is missing, truncated or no ONNX model; it is not an image classifier of one
+            float32 input `[N, C, H, W]` with fixed C, H, W and one float32 output `[N, classes]`.
+    """
+    return signature_of(read_model(path), path)
+
+
+def read_model(path: Path) -> onnx.ModelProto:
+    """Load and check an ONNX file, external data included.
+
+    Raises:
+        ModelError: the file is missing, empty, truncated, or not a valid ONNX model.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file")
+    try:
+        model = onnx.load(path)
+        onnx.checker.check_model(str(path))
+    except (DecodeError, onnx.checker.ValidationError, ValueError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"{path}: not a valid ONNX model, or truncated ({reason})") from None
+    return model
+
+
+def signature_of(model: onnx.ModelProto, path: Path) -> ModelSignature:
+    """Read the signature of a loaded model; `path` is for messages."""
+    import onnx
+
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    outputs = list(model.graph.output)
+    for what, values in (("input", inputs), ("output", outputs)):
+        if len(values) != 1:
+            names = ", ".join(value.name for value in values) or "none"
+            raise ModelError(
+                f"{path}: an image classifier has one {what}, this model has {len(values)} ({names})"
+            )
+        kind = values[0].type.tensor_type.elem_type
+        if kind != onnx.TensorProto.FLOAT:
+            name = onnx.TensorProto.DataType.Name(kind)
+            raise ModelError(f"{path}: {what} {values[0].name!r} is {name}, float32 is needed")
+    batch, *image = _dimensions(inputs[0])
+    if len(image) != 3:
+        raise ModelError(
+            f"{path}: input {inputs[0].name!r} has {1 + len(image)} dimensions, "
+            "images [N, C, H, W] have 4"
+        )
+    for axis, size in zip(("channels", "height", "width"), image, strict=True):
+        if not isinstance(size, int):
+            raise ModelError(
+                f"{path}: the {axis} of input {inputs[0].name!r} is dynamic ({size}); "
+                "only the batch size may be, export with a fixed image size"
+            )
+    row = _dimensions(outputs[0])
+    classes = row[-1] if len(row) == 2 else None
+    if not isinstance(classes, int):
+        raise ModelError(
+            f"{path}: output {outputs[0].name!r} has shape [{', '.join(map(str, row))}], "
+            "logits [N, classes] with a fixed number of classes are needed"
+        )
+    return ModelSignature(
+        inputs[0].name,
+        outputs[0].name,
+        (image[0], image[1], image[2]),  # type: ignore[arg-type]
+        classes,
+        batch if isinstance(batch, int) else None,
+    )
+
+
+def _dimensions(value: onnx.ValueInfoProto) -> list[int | str]:
+    """Every dimension as a number, or as the name (or "?") of a free one."""
+    return [
+        dimension.dim_value if dimension.HasField("dim_value") else dimension.dim_param or "?"
+        for dimension in value.type.tensor_type.shape.dim
+    ]
