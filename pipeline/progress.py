@@ -37,7 +37,14 @@ class Reporter:
         if not self._live:
             yield Bar(None, None)
             return
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         columns = (
             TextColumn("{task.description:<20}"),
@@ -70,6 +77,4 @@ class Bar:
 
     def _update(self, completed: int, total: int | None, note: str) -> None:
         if self._progress is not None and self._task is not None:
-            self._progress.update(
-                self._task, completed=completed, **({} if total is None else {"total": total}), note=note
-            )
+            self._progress.update(self._task, completed=completed, total=total, note=note)

@@ -91,7 +91,10 @@ def draw_up(
 def regate(report: Report, conditions: Sequence[Condition]) -> Report:
     """Judge other gates on a finished report; doubts and missing targets stay what they were."""
     verdict = judge(
-        conditions, report.subjects, doubts=report.data.get("doubts", ()), missing=report.data.get("missing", ())
+        conditions,
+        report.subjects,
+        doubts=report.data.get("doubts", ()),
+        missing=report.data.get("missing", ()),
     )
     gates = [gate.as_json() for gate in verdict.gates]
     return Report({**report.data, **_verdict(verdict), "gates": gates})

@@ -25,7 +25,16 @@ Stop = Literal["teacher", "distill", "export", "quantize", "compile", "verify"]
 STOPS: tuple[Stop, ...] = get_args(Stop)
 
 # Their versions decide what every stage does; a finished run is only current under the same ones.
-PACKAGES = ("edgeproof", "torch", "onnx", "onnxscript", "onnxruntime", "pyautoattack", "scikit-learn", "numpy")
+PACKAGES = (
+    "edgeproof",
+    "torch",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+    "pyautoattack",
+    "scikit-learn",
+    "numpy",
+)
 
 
 @dataclass(frozen=True)

@@ -54,9 +54,7 @@ class Stages:
         workers: processes that attack; one a core when None.
     """
 
-    def __init__(
-        self, recipe: Recipe, store: Store, reporter: Reporter, workers: int | None = None
-    ) -> None:
+    def __init__(self, recipe: Recipe, store: Store, reporter: Reporter, workers: int | None = None) -> None:
         self.recipe = recipe
         self.store = store
         self.made: dict[str, Artifact] = {}
@@ -65,9 +63,7 @@ class Stages:
         states = {name: targets[name].available() for name in recipe.targets}
         self.available = tuple(name for name, state in states.items() if state.available)
         self.missing = tuple(
-            f"target {name!r} is missing: {state.reason}"
-            for name, state in states.items()
-            if not state.available
+            f"target {name!r} is missing: {state.reason}" for name, state in states.items() if not state.available
         )
 
     @cached_property
@@ -93,9 +89,7 @@ class Stages:
             inputs["checkpoint"] = sha256_of(config.checkpoint)
         return self._make(
             "teacher",
-            lambda folder, bar: make_teacher(
-                config, self.dataset, self.recipe.threat, folder, on_epoch=bar.epoch
-            ),
+            lambda folder, bar: make_teacher(config, self.dataset, self.recipe.threat, folder, on_epoch=bar.epoch),
             config=settings,
             inputs={"data": self.dataset.digest, **inputs},
             code=code,
@@ -188,6 +182,7 @@ class Stages:
             inputs |= {
                 "engine": subject.engine.sha256,
                 "graph": self.quantized(name).sha256(MODEL),
+                "surrogate": self.exported().sha256(MODEL),
                 "pool": student.sha256(CANDIDATES),
             }
             code.append(_module(type(targets[name])))
@@ -269,7 +264,8 @@ class Stages:
         for target in self.available:
             graph = self.quantized(target).path(MODEL)
             engine = self.engine_file(self.engine(target))
-            found[target] = EngineSubject(target, engine, graph, self.recipe.verify.backward)
+            floating = self.exported().path(MODEL)
+            found[target] = EngineSubject(target, engine, graph, self.recipe.verify.backward, floating)
         return found
 
     def classifier(self, artifact: Artifact) -> Classifier:

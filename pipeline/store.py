@@ -158,9 +158,7 @@ class Store:
         except OSError as error:
             raise StageError(f"{stage}: {error.strerror or error} ({error.filename or partial})") from error
         files = {
-            str(path.relative_to(partial)): sha256_of(path)
-            for path in sorted(partial.rglob("*"))
-            if path.is_file()
+            str(path.relative_to(partial)): sha256_of(path) for path in sorted(partial.rglob("*")) if path.is_file()
         }
         record = {
             **identity,

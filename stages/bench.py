@@ -76,9 +76,7 @@ def bench(
             for name, figures in by_name.items()
         ],
         "times_slower_than_engine": {
-            name: {
-                str(batch): by_name[name]["p50"] / by_name["engine"]["p50"] for batch, by_name in latency.items()
-            }
+            name: {str(batch): by_name[name]["p50"] / by_name["engine"]["p50"] for batch, by_name in latency.items()}
             for name in runners
             if name != "engine"
         },
@@ -103,9 +101,7 @@ def measure(
             started = time.perf_counter()
             run(images)
             times[name].append(1000 * (time.perf_counter() - started))
-    return {
-        name: {f"p{q}": float(np.percentile(values, q)) for q in PERCENTILES} for name, values in times.items()
-    }
+    return {name: {f"p{q}": float(np.percentile(values, q)) for q in PERCENTILES} for name, values in times.items()}
 
 
 def _batch(images: Images, size: int) -> Images:

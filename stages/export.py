@@ -64,8 +64,9 @@ def export_student(
     (folder / "parity.json").write_text(json.dumps(parity, indent=1))
     if parity["smallest_tolerance_that_passes"] > config.tolerance:
         raise StageError(
-            f"export: torch and the ONNX file differ by {parity['smallest_tolerance_that_passes']:.3g} relative "
-            f"to the largest logit, export.tolerance is {config.tolerance:g}"
+            "export: torch and the ONNX file differ by "
+            f"{parity['smallest_tolerance_that_passes']:.3g} relative to the largest logit, "
+            f"export.tolerance is {config.tolerance:g}"
         )
 
 
@@ -101,9 +102,7 @@ def describe(path: Path, properties: dict[str, str]) -> None:
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def measure_parity(
-    model: nn.Module, path: Path, dataset: Dataset, threat: ThreatModel
-) -> dict[str, float]:
+def measure_parity(model: nn.Module, path: Path, dataset: Dataset, threat: ThreatModel) -> dict[str, float]:
     """Compare torch with ONNX Runtime on clean and adversarial validation images.
 
     Returns the largest difference of each, the scale (largest absolute logit) and the smallest relative

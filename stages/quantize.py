@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,15 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import onnx
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from onnxruntime.quantization.shape_inference import quant_pre_process
 from pydantic import Field
 
 from ..targets.base import Scheme
@@ -38,9 +48,7 @@ class QuantizeConfig(Section):
     seed: int = 0
 
 
-def quantize_student(
-    float_model: Path, config: QuantizeConfig, scheme: Scheme, dataset: Dataset, folder: Path
-) -> None:
+def quantize_student(float_model: Path, config: QuantizeConfig, scheme: Scheme, dataset: Dataset, folder: Path) -> None:
     """Write `model.onnx` and `calibration.json` into `folder`.
 
     Raises:
@@ -80,9 +88,6 @@ def quantize_onnx(float_model: Path, path: Path, scheme: Scheme, images: np.ndar
     Raises:
         StageError: the quantizer refuses the graph.
     """
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
     kinds = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
     with tempfile.TemporaryDirectory() as scratch, _quiet():
         prepared = Path(scratch) / "prepared.onnx"
@@ -111,7 +116,7 @@ def quantize_onnx(float_model: Path, path: Path, scheme: Scheme, images: np.ndar
             raise StageError(f"quantize: ONNX Runtime's quantizer failed: {reason}") from error
 
 
-class _Reader:
+class _Reader(CalibrationDataReader):
     """Hands the calibration images to ONNX Runtime in small batches."""
 
     def __init__(self, images: np.ndarray, input_name: str) -> None:
@@ -122,22 +127,18 @@ class _Reader:
         for first in range(0, len(images), CALIBRATION_BATCH):
             yield {input_name: images[first : first + CALIBRATION_BATCH]}
 
-    def get_next(self) -> dict[str, np.ndarray] | None:
+    def get_next(self) -> dict[str, np.ndarray] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return the next batch, or None after the last."""
         return next(self._batches, None)
 
 
 def _properties(path: Path) -> dict[str, str]:
-    import onnx
-
     return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the quantizer's advice out of the user's terminal."""
-    import logging
-
     logger = logging.getLogger()
     before = logger.level
     logger.setLevel(logging.ERROR)

@@ -47,9 +47,7 @@ def distil_student(
         StageError: training failed.
     """
     model = build_model(student.model, dataset.image_shape, len(dataset.class_names), seed=config.seed)
-    result = train(
-        model, dataset, threat, config, teacher=teacher.load(), where="distill", on_epoch=on_epoch
-    )
+    result = train(model, dataset, threat, config, teacher=teacher.load(), where="distill", on_epoch=on_epoch)
     save_weights(result.best, folder / WEIGHTS, model=student.model)
     save_weights(result.last, folder / "last.safetensors", model=student.model)
     (folder / "training.json").write_text(json.dumps(result.summary(), indent=1))

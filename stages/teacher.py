@@ -92,9 +92,7 @@ def make_teacher(
         return
     assert config.model is not None
     model = build_model(config.model, dataset.image_shape, classes, seed=config.training.seed)
-    result = train(
-        model, dataset, threat, config.training, where="teacher.train", on_epoch=on_epoch
-    )
+    result = train(model, dataset, threat, config.training, where="teacher.train", on_epoch=on_epoch)
     save_weights(result.best, folder / WEIGHTS, model=config.model)
     save_weights(result.last, folder / "last.safetensors", model=config.model)
     (folder / "training.json").write_text(json.dumps(result.summary(), indent=1))

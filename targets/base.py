@@ -7,11 +7,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Self
 
 from .errors import EdgeproofError, StageError
 from .registry import Registry
@@ -99,7 +98,9 @@ class Engine(ABC):
             raise EdgeproofError(f"the engine takes a float32 array, got {kind}")
         expected = self.signature.image_shape
         if images.ndim != 4 or images.shape[1:] != expected:
-            raise EdgeproofError(f"the engine takes images [N, {', '.join(map(str, expected))}], got {list(images.shape)}")
+            raise EdgeproofError(
+                f"the engine takes images [N, {', '.join(map(str, expected))}], got {list(images.shape)}"
+            )
         if len(images) == 0:
             return np.zeros((0, self.signature.classes), np.float32)
         fixed = self.signature.batch

@@ -63,9 +63,7 @@ def signature_of(model: onnx.ModelProto, path: Path) -> ModelSignature:
     for what, values in (("input", inputs), ("output", outputs)):
         if len(values) != 1:
             names = ", ".join(value.name for value in values) or "none"
-            raise ModelError(
-                f"{path}: an image classifier has one {what}, this model has {len(values)} ({names})"
-            )
+            raise ModelError(f"{path}: an image classifier has one {what}, this model has {len(values)} ({names})")
         kind = values[0].type.tensor_type.elem_type
         if kind != onnx.TensorProto.FLOAT:
             name = onnx.TensorProto.DataType.Name(kind)
@@ -73,8 +71,7 @@ def signature_of(model: onnx.ModelProto, path: Path) -> ModelSignature:
     batch, *image = _dimensions(inputs[0])
     if len(image) != 3:
         raise ModelError(
-            f"{path}: input {inputs[0].name!r} has {1 + len(image)} dimensions, "
-            "images [N, C, H, W] have 4"
+            f"{path}: input {inputs[0].name!r} has {1 + len(image)} dimensions, images [N, C, H, W] have 4"
         )
     for axis, size in zip(("channels", "height", "width"), image, strict=True):
         if not isinstance(size, int):

@@ -32,7 +32,8 @@ def attack_note(report: Report) -> str:
     threat = report.data["threat_model"]
     return (
         f"Robust accuracy is the worst case over all routes, {threat['norm']} eps {threat['eps']:g}, "
-        f"attacked with {report.data['environment']['attacks']}; intervals are Clopper-Pearson. Latency is at batch 1."
+        f"attacked with {report.data['environment']['attacks']}; intervals are Clopper-Pearson. "
+        "Latency is at batch 1."
     )
 
 

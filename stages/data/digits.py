@@ -20,18 +20,16 @@ TEST_SEED = 0
 @datasets.register("digits")
 def digits(config: DataConfig) -> Dataset:
     """Load the digits in stratified splits of 1,097 / 200 / 500 images; the test split never changes."""
-    bunch = load_digits()
-    images = (bunch.images.astype(np.float32) / 16.0)[:, None]
-    labels = bunch.target.astype(np.int64)
+    pixels, targets = load_digits(return_X_y=True)
+    images = (np.asarray(pixels, np.float32) / 16.0).reshape(-1, 1, 8, 8)
+    labels = np.asarray(targets, np.int64)
     rows = np.arange(len(labels))
     rest, test = train_test_split(rows, test_size=TEST_SIZE, stratify=labels, random_state=TEST_SEED)
     train, validation = train_test_split(
         rest, test_size=VALIDATION_SIZE, stratify=labels[rest], random_state=config.seed
     )
 
-    def split(chosen: np.ndarray) -> Split:
-        return Split(images[chosen], labels[chosen], chosen.astype(np.int64))
-
-    return Dataset(
-        "digits", tuple(str(digit) for digit in range(10)), split(train), split(validation), split(test)
+    splits = (
+        Split(images[chosen], labels[chosen], np.asarray(chosen, np.int64)) for chosen in (train, validation, test)
     )
+    return Dataset("digits", tuple(str(digit) for digit in range(10)), *splits)

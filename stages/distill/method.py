@@ -96,6 +96,4 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         model.train(training)
 
 
-methods: Registry[type[Method]] = Registry(
-    "method", "edgeproof.stages.distill.methods", "edgeproof.methods"
-)
+methods: Registry[type[Method]] = Registry("method", "edgeproof.stages.distill.methods", "edgeproof.methods")

@@ -12,9 +12,7 @@ from .inner import InnerMaximisation
 from .method import evaluating
 
 
-def pgd_attack(
-    model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel, *, steps: int, seed: int
-) -> Tensor:
+def pgd_attack(model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel, *, steps: int, seed: int) -> Tensor:
     """Return x' found by PGD on the cross-entropy from a seeded uniform start (Madry et al. 2018).
 
     The model is attacked in eval mode; the caller's random state is left alone.

@@ -179,9 +179,7 @@ def train(
     return result
 
 
-def _method(
-    config: TrainConfig, student: nn.Module, teacher: nn.Module | None, where: str
-) -> Method[Section]:
+def _method(config: TrainConfig, student: nn.Module, teacher: nn.Module | None, where: str) -> Method[Section]:
     method_class = methods[config.method]
     if method_class.needs_teacher and teacher is None:
         raise UsageError(f"{where}.method: {config.method!r} distils and needs a teacher")
@@ -207,9 +205,7 @@ def _schedule(
 def _validate(
     student: nn.Module, split: Split, threat: ThreatModel, config: TrainConfig, device: torch.device
 ) -> tuple[float, float]:
-    return pgd_accuracy(
-        student, split, threat, steps=config.selection_steps, seed=config.seed, device=device
-    )
+    return pgd_accuracy(student, split, threat, steps=config.selection_steps, seed=config.seed, device=device)
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from joblib import Parallel, delayed, parallel_config
@@ -27,7 +28,6 @@ SUMMARY = "attack.json"
 
 # (shards done, shards in all, samples done, samples still robust)
 Progress = Callable[[int, int, int, int], None]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -125,10 +125,7 @@ def attack_subject(
     parts = np.array_split(np.arange(len(split)), max(1, -(-len(split) // config.shard_size)))
     shards = [split.take(rows) for rows in parts]
     results = _resumable(
-        [
-            delayed(attack_shard)(subject, shard, threat, config, tuple(order), pool.of(shard.index))
-            for shard in shards
-        ],
+        [partial(attack_shard, subject, shard, threat, config, tuple(order), pool.of(shard.index)) for shard in shards],
         folder / "shards",
         workers,
         progress,
@@ -136,7 +133,7 @@ def attack_subject(
     counts = sum((result.counts for result in results), Counts())
     if counts.missed_by_white_box > allowance(counts.standing):
         results = _resumable(
-            [delayed(strengthen_shard)(subject, result, threat, config) for result in results],
+            [partial(strengthen_shard, subject, result, threat, config) for result in results],
             folder / "strong",
             workers,
             progress,
@@ -145,7 +142,7 @@ def attack_subject(
 
 
 def _resumable(
-    jobs: list[tuple[Callable[..., ShardResult], tuple[object, ...], dict[str, object]]],
+    jobs: list[Callable[[], ShardResult]],
     folder: Path,
     workers: int,
     progress: Progress,
@@ -161,23 +158,19 @@ def _resumable(
         progress(len(done), len(jobs), sum(len(result.split) for result in done.values()), robust)
 
     report()
-    todo = [delayed(_numbered)(number, jobs[paths.index(path)]) for number, path in enumerate(missing)]
+    todo = [delayed(_filed)(path, jobs[paths.index(path)]) for path in missing]
     with parallel_config(backend="loky", inner_max_num_threads=1):
-        # In-process when one worker is asked for, so that a debugger and small jobs stay simple.
-        for number, result in Parallel(n_jobs=min(workers, max(len(todo), 1)), return_as="generator_unordered")(
-            todo
-        ):
-            result.save(missing[number])
-            done[missing[number]] = result
+        # One worker is this very process, so that a debugger and small jobs stay simple.
+        pool = Parallel(n_jobs=min(workers, max(len(todo), 1)), return_as="generator_unordered")
+        for path, result in pool(todo):  # pyright: ignore[reportGeneralTypeIssues]
+            result.save(path)
+            done[path] = result
             report()
     return [done[path] for path in paths]
 
 
-def _numbered(
-    number: int, job: tuple[Callable[..., ShardResult], tuple[object, ...], dict[str, object]]
-) -> tuple[int, ShardResult]:
-    function, positional, named = job
-    return number, function(*positional, **named)
+def _filed(path: Path, job: Callable[[], ShardResult]) -> tuple[Path, ShardResult]:
+    return path, job()
 
 
 def _write(results: list[ShardResult], counts: Counts, config: VerifyConfig, folder: Path) -> None:
@@ -199,8 +192,9 @@ def _write(results: list[ShardResult], counts: Counts, config: VerifyConfig, fol
         "counts": asdict(counts),
         "findings": [asdict(finding) for finding in find(counts, warnings)],
         "seconds": {
-            name: round(sum(result.seconds.get(name, 0.0) for result in results), 2)
-            for name in results[0].seconds
+            name: round(sum(result.seconds.get(name, 0.0) for result in results), 2) for name in results[0].seconds
         },
     }
     (folder / SUMMARY).write_text(json.dumps(summary, indent=1))
+    for finished in ("shards", "strong"):
+        shutil.rmtree(folder / finished, ignore_errors=True)

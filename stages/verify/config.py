@@ -28,10 +28,10 @@ class VerifyConfig(Section):
     seed: int = 0
     routes: tuple[str, ...] = ("replay", "whitebox", "square")
     attacks: tuple[str, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
-    backward: tuple[BackwardMode, ...] = Field(default=("relu", "relu-ceiling", "identity"), min_length=1)
+    backward: tuple[BackwardMode, ...] = Field(default=("relu", "relu-ceiling"), min_length=1)
     square_queries: int = Field(default=5000, ge=1)
     strong_restarts: int = Field(default=5, ge=1)
-    shard_size: int = Field(default=75, ge=1)
+    shard_size: int = Field(default=150, ge=1)
 
 
 def default_workers() -> int:

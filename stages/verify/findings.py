@@ -46,8 +46,8 @@ def find(counts: Counts, warnings: Iterable[str]) -> list[Finding]:
         found.append(
             Finding(
                 "white-box-too-weak",
-                f"{counts.missed_by_strong} samples broken without gradients withstand the white box even with "
-                f"more restarts (allowed: {allowance(counts.standing):g}); its gradients are masked",
+                f"{counts.missed_by_strong} samples broken without gradients withstand the white box "
+                f"even with more restarts (allowed: {allowance(counts.standing):g}); its gradients are masked",
             )
         )
     if counts.huge_eps_survived > HUGE_EPS_SURVIVORS * counts.huge_eps_attacked:
@@ -62,7 +62,7 @@ def find(counts: Counts, warnings: Iterable[str]) -> list[Finding]:
         found.append(
             Finding(
                 "unstable",
-                f"{counts.unstable} samples change their label with the batch they stand in or when asked again",
+                f"{counts.unstable} samples change their label with the batch they stand in, or when asked again",
             )
         )
     for kind, agreeing, compared, least in (
@@ -73,8 +73,8 @@ def find(counts: Counts, warnings: Iterable[str]) -> list[Finding]:
             found.append(
                 Finding(
                     "twin-disagrees",
-                    f"twin and engine agree on {agreeing / compared:.1%} of {kind} images (needed: {least:.0%}); "
-                    "the white box attacks another function",
+                    f"twin and engine agree on {agreeing / compared:.1%} of {kind} images "
+                    f"(needed: {least:.0%}); the white box attacks another function",
                 )
             )
     return found

@@ -41,8 +41,7 @@ def settle(
     (folder / "verification").mkdir()
     (folder / "adversarial").mkdir()
     bits = {
-        name: _with_replay(found, _broken_by_others(name, attacked, subjects[name]))
-        for name, found in attacked.items()
+        name: _with_replay(found, _broken_by_others(name, attacked, subjects[name])) for name, found in attacked.items()
     }
     figures: dict[str, object] = {}
     for name, found in attacked.items():
@@ -69,13 +68,13 @@ def _broken_by_others(name: str, attacked: Mapping[str, Attacked], subject: Subj
         return broken
     row = {index: position for position, index in enumerate(mine.index.tolist())}
     rows = np.array([row[index] for index in pool.index.tolist()])
-    wrong = ~is_correct(subject.open().predict(pool.images), mine.label[rows])
+    wrong = ~is_correct(subject.predictor()(pool.images), mine.label[rows])
     np.logical_or.at(broken, rows, wrong)
     return broken
 
 
 def _with_replay(found: Attacked, broken: np.ndarray) -> dict[str, np.ndarray]:
-    """Fold what replay broke into the cumulative bits, from the replay route on (last where it was not run)."""
+    """Fold what replay broke into the cumulative bits, from the replay route on (or as the last)."""
     bits: dict[str, np.ndarray] = {}
     reached = False
     for name, column in found.bits.items():

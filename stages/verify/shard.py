@@ -100,9 +100,7 @@ class ShardResult:
                 Split(arrays["images"], arrays["labels"], arrays["index"]),
                 arrays["clean_correct"],
                 dict(zip(meta["routes"], arrays["bits"], strict=True)),
-                Candidates(
-                    arrays["candidate_index"], arrays["candidate_attack"], arrays["candidate_images"]
-                ),
+                Candidates(arrays["candidate_index"], arrays["candidate_attack"], arrays["candidate_images"]),
                 Counts(**meta["counts"]),
                 set(meta["warnings"]),
                 meta["seconds"],
@@ -155,9 +153,7 @@ def attack_shard(
     return result
 
 
-def strengthen_shard(
-    subject: Subject, result: ShardResult, threat: ThreatModel, config: VerifyConfig
-) -> ShardResult:
+def strengthen_shard(subject: Subject, result: ShardResult, threat: ThreatModel, config: VerifyConfig) -> ShardResult:
     """Attack the survivors of a shard again, by the white box with more restarts and another seed."""
     torch.set_num_threads(1)
     split = result.split
@@ -253,9 +249,7 @@ def _check_huge_eps(result: ShardResult, batch: Batch, context: Context) -> None
         return
     pixels = batch.images[0].numel()
     huge = 1.0 if context.threat.norm == "Linf" else float(pixels) ** 0.5
-    wide = Context(
-        context.surface, ThreatModel(norm=context.threat.norm, eps=huge), context.config, context.pool
-    )
+    wide = Context(context.surface, ThreatModel(norm=context.threat.norm, eps=huge), context.config, context.pool)
     few = batch.where(chosen)
     first = next(iter(context.surface.differentiable))
     outcome = wide.attack("apgd-ce", first, few)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +18,8 @@ from .attackable import AttackableEngine
 
 BATCH = 256
 
+Predict = Callable[[Images], Logits]
+
 
 @dataclass
 class Surface:
@@ -31,19 +33,26 @@ class Surface:
         classes: number of classes.
     """
 
-    predict: Callable[[Images], Logits]
+    predict: Predict
     differentiable: dict[str, nn.Module]
     classes: int
-    twin: Callable[[Images], Logits] | None = None
+    twin: Predict | None = None
 
 
 class Subject(Protocol):
     """A subject in words: picklable, opened by each worker for itself."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """How the report calls it."""
+        ...
 
     def open(self) -> Surface:
-        """Load the model."""
+        """Load the model with all its gradients."""
+        ...
+
+    def predictor(self) -> Predict:
+        """Load the model's forward alone."""
         ...
 
 
@@ -59,26 +68,36 @@ class TorchSubject:
         model = self.classifier.load()
         return Surface(in_batches(model), {"autograd": model}, self.classifier.classes)
 
+    def predictor(self) -> Predict:
+        """Load the weights."""
+        return in_batches(self.classifier.load())
+
 
 @dataclass(frozen=True)
 class EngineSubject:
-    """A built engine, and the ONNX graph that its twin is made from."""
+    """A built engine, and the ONNX graph that its twin is made from.
+
+    Attributes:
+        name: how the report calls it.
+        engine: the engine file.
+        graph: the ONNX file of the twin.
+        modes: the twin's backward modes, the one to trust most first.
+        surrogate: an ONNX file (the float student, say) whose gradients are tried as well.
+    """
 
     name: str
     engine: EngineFile
     graph: Path
     modes: tuple[BackwardMode, ...]
-    surrogate: Classifier | None = field(default=None)
+    surrogate: Path | None = None
 
     def open(self) -> Surface:
         """Load the engine with one thread, and make its twin."""
-        engine = targets[self.engine.target].load(self.engine, threads=1)
+        engine = self._load()
         twins = {mode: load_twin(self.graph, backward=mode) for mode in self.modes}
-        differentiable: dict[str, nn.Module] = {
-            mode: AttackableEngine(engine, twin) for mode, twin in twins.items()
-        }
+        differentiable: dict[str, nn.Module] = {mode: AttackableEngine(engine, twin) for mode, twin in twins.items()}
         if self.surrogate is not None:
-            differentiable["surrogate"] = AttackableEngine(engine, self.surrogate.load())
+            differentiable["surrogate"] = AttackableEngine(engine, load_twin(self.surrogate))
         return Surface(
             _engine_in_batches(engine),
             differentiable,
@@ -86,8 +105,15 @@ class EngineSubject:
             in_batches(twins[self.modes[0]]),
         )
 
+    def predictor(self) -> Predict:
+        """Load the engine alone."""
+        return _engine_in_batches(self._load())
 
-def in_batches(model: nn.Module) -> Callable[[Images], Logits]:
+    def _load(self) -> Engine:
+        return targets[self.engine.target].load(self.engine, threads=1)
+
+
+def in_batches(model: nn.Module) -> Predict:
     """Wrap a torch model as numpy in, logits out, any number of images."""
 
     @torch.no_grad()
@@ -101,7 +127,7 @@ def in_batches(model: nn.Module) -> Callable[[Images], Logits]:
     return predict
 
 
-def _engine_in_batches(engine: Engine) -> Callable[[Images], Logits]:
+def _engine_in_batches(engine: Engine) -> Predict:
     def predict(images: Images) -> Logits:
         parts = [engine(images[first : first + BATCH]) for first in range(0, max(len(images), 1), BATCH)]
         return np.concatenate(parts)

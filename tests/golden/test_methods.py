@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from edgeproof.stages.distill import InnerMaximisation, methods
 from safetensors.torch import load_file
 from torch import nn
-
-from edgeproof.stages.distill import InnerMaximisation, methods
 
 ROOT = Path(os.environ.get("EDGEPROOF_GOLDEN", Path(__file__).parent / "data"))
 META = json.loads((ROOT / "golden.json").read_text())
@@ -77,9 +76,7 @@ def run(case: dict[str, Any], dtype: torch.dtype) -> Step:
     student, teacher = network("student", case, dtype), network("teacher", case, dtype)
     method_class = methods[case["method"]]
     options = CLAIMED[case["method"]](case)
-    method = method_class(
-        method_class.Config(**options), student, teacher if method_class.needs_teacher else None
-    )
+    method = method_class(method_class.Config(**options), student, teacher if method_class.needs_teacher else None)
     batch = load_file(ROOT / f"batch_c{case['num_classes']}.safetensors")
     x, y = batch["x"].to(dtype), batch["y"]
     start = torch.from_numpy(np.load(ROOT / f"starts_c{case['num_classes']}.npz")[case["start"]]).to(dtype)

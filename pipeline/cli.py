@@ -1,0 +1,245 @@
+"""The command line. Heavy imports happen inside the commands, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..targets.errors import EdgeproofError, UsageError
+
+if TYPE_CHECKING:
+    from .report import Report
+    from .run import Stop
+
+app = typer.Typer(
+    name="edgeproof",
+    help="Distil a robust teacher into a compact student, build the edge engine, attack the engine itself.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RecipeFile = Annotated[Path, typer.Argument(help="The recipe, a YAML file.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder of the run (default: runs/<name>).")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a recipe key: --set distill.epochs=10.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes that attack (default: one a core).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user's is one line on stderr, never a traceback."""
+    try:
+        app()
+    except EdgeproofError as error:
+        print(f"edgeproof: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("edgeproof: interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+
+
+@app.command()
+def build(
+    recipe: RecipeFile,
+    out: Out = None,
+    overrides: Overrides = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a recipe from teacher to attacked engine, and report."""
+    from .progress import Reporter
+    from .run import build as run
+
+    built = run(recipe, out=out, overrides=overrides or (), workers=workers, reporter=Reporter(quiet=as_json))
+    assert built.report is not None
+    _finish(built.report, as_json, built.folder)
+
+
+def _stage_command(stop: Stop, words: str) -> None:
+    def command(
+        recipe: RecipeFile,
+        out: Out = None,
+        overrides: Overrides = None,
+        as_json: AsJson = False,
+    ) -> None:
+        from .progress import Reporter
+        from .run import build as run
+
+        built = run(recipe, out=out, overrides=overrides or (), until=stop, reporter=Reporter(quiet=as_json))
+        if as_json:
+            print(json.dumps({"folder": str(built.folder), "artifacts": list(built.artifacts)}))
+        else:
+            print("\n".join(str(built.folder / name) for name in built.artifacts))
+
+    app.command(stop, help=words, rich_help_panel="Stages")(command)
+
+
+_stage_command("teacher", "Make the teacher: train it, or load its checkpoint.")
+_stage_command("distill", "Make the student, and what it needs.")
+_stage_command("export", "Export the student as float ONNX, and what it needs.")
+_stage_command("quantize", "Quantize the ONNX file for every target, and what it needs.")
+_stage_command("compile", "Build every target's engine, and what it needs.")
+
+
+@app.command()
+def verify(
+    model: Annotated[Path, typer.Argument(help="The model to attack: an ONNX file, from any exporter.")],
+    dataset: Annotated[str, typer.Option(help="Name of the data set whose test split is attacked.")],
+    eps: Annotated[str, typer.Option(help="Radius of the ball: a number, or a fraction such as 8/255.")],
+    norm: Annotated[str, typer.Option(help="Linf or L2.")] = "Linf",
+    samples: Annotated[int | None, typer.Option(min=1, help="How many test images (default: all).")] = None,
+    surrogate: Annotated[
+        Path | None, typer.Option(help="Another ONNX model of the task, whose gradients and examples help.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the proof (default: runs/verify-<model>).")] = None,
+    target: Annotated[str, typer.Option(help="The runtime that runs the model.")] = "onnxruntime",
+    gate: Annotated[
+        list[str] | None, typer.Option(help="A condition such as 'robust_accuracy >= 0.5'; repeatable.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the sample draw and of the attacks.")] = 0,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prove the robustness of a model that somebody else exported, by attacking it."""
+    from .progress import Reporter
+    from .verification import verify as run
+
+    folder = out or Path("runs") / f"verify-{model.stem}"
+    report = run(
+        model,
+        dataset=dataset,
+        eps=eps,
+        norm=norm,
+        samples=samples,
+        surrogate=surrogate,
+        out=folder,
+        target=target,
+        gates=gate or (),
+        seed=seed,
+        workers=workers,
+        reporter=Reporter(quiet=as_json),
+    )
+    _finish(report, as_json, folder)
+
+
+@app.command()
+def gate(
+    report: Annotated[Path, typer.Argument(help="A report.json, or the folder that holds one.")],
+    require: Annotated[
+        list[str] | None,
+        typer.Option(help="A condition such as 'retention >= 0.97'; repeatable. Default: the recipe's gates."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge gates on a finished report; exit 1 when one fails."""
+    from .gate import Condition
+    from .report import Report, regate
+
+    found = Report.load(_report_file(report))
+    lines = require or [f"{entry['name']} {entry['limit']}" for entry in found.data["gates"]]
+    if not lines:
+        raise UsageError(f"{report}: has no gates; give some with --require")
+    _finish(regate(found, [Condition.parse_line(line) for line in lines]), as_json, None)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="A run's folder, or its report.json.")], as_json: AsJson = False
+) -> None:
+    """Print the report of a finished run."""
+    from .report import Report
+
+    _finish(Report.load(_report_file(run)), as_json, None)
+
+
+@app.command()
+def bench(
+    engine: Annotated[Path, typer.Argument(help="The engine or ONNX file to time.")],
+    target: Annotated[str, typer.Option(help="The runtime that runs it.")] = "onnxruntime",
+    against: Annotated[Path | None, typer.Option(help="Another engine, timed in turn; the ratio is printed.")] = None,
+    batch: Annotated[list[int] | None, typer.Option(min=1, help="A batch size; repeatable.")] = None,
+    repeats: Annotated[int, typer.Option(min=10, help="Timed calls.")] = 300,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the runtime.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Measure latency percentiles after warm-up, on seeded random images."""
+    from .benching import bench_file, show_bench
+
+    result = bench_file(
+        engine, target, against=against, batches=tuple(batch or (1, 32)), repeats=repeats, threads=threads
+    )
+    if as_json:
+        print(json.dumps(result))
+    else:
+        show_bench(result, _console())
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="Where the recipe goes.")] = Path("recipe.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+) -> None:
+    """Write a commented recipe to start from."""
+    from .starter import write_recipe
+
+    write_recipe(path, force=force)
+    print(f"{path}: written; run it with: edgeproof build {path}")
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what is installed, what the machine offers, and which targets are available."""
+    from .doctor import examine, show_doctor
+
+    found = examine()
+    if as_json:
+        print(json.dumps(found))
+    else:
+        show_doctor(found, _console())
+
+
+@app.command("targets")
+def list_targets(as_json: AsJson = False) -> None:
+    """List the targets: available or why not, and their versions."""
+    from .doctor import show_targets, target_states
+
+    states = target_states()
+    if as_json:
+        print(json.dumps(states))
+    else:
+        show_targets(states, _console())
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of recipes, for editors that complete them."""
+    from .recipe import schema as recipe_schema
+
+    print(json.dumps(recipe_schema(), indent=1))
+
+
+def _report_file(path: Path) -> Path:
+    return path / "report.json" if path.is_dir() else path
+
+
+def _finish(found: Report, as_json: bool, folder: Path | None) -> None:
+    """Print a report and exit with its verdict's code."""
+    if as_json:
+        print(json.dumps(found.data))
+    else:
+        from .terminal import show
+
+        show(found, _console())
+        if folder is not None:
+            print(f"report: {folder / 'report.json'}")
+    raise typer.Exit(found.exit_code)
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console()

@@ -1,0 +1,91 @@
+"""What is installed here, and what can run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import Any
+
+from packaging.requirements import Requirement
+from rich.console import Console
+from rich.table import Table
+
+from ..targets.base import targets
+from .store import machine
+
+
+def target_states() -> list[dict[str, Any]]:
+    """Every target as `{name, available, reason, versions}`."""
+    states: list[dict[str, Any]] = []
+    for name in targets.names():
+        state = targets[name].available()
+        states.append({"name": name, "available": state.available, "reason": state.reason, "versions": state.versions})
+    return states
+
+
+def examine() -> dict[str, Any]:
+    """Versions of edgeproof and its dependencies, the machine, the GPU if any, and the targets."""
+    return {
+        "edgeproof": version("edgeproof"),
+        "machine": machine(),
+        "gpu": _gpu(),
+        "packages": _packages(),
+        "targets": target_states(),
+    }
+
+
+def show_doctor(found: Mapping[str, Any], console: Console) -> None:
+    """Print what `examine` found."""
+    about = found["machine"]
+    console.print(
+        f"edgeproof {found['edgeproof']}, Python {about['python']}, {about['cores']} cores, "
+        f"{about['processor'] or about['architecture']}, GPU: {found['gpu'] or 'none'}",
+        highlight=False,
+    )
+    packages = Table("package", "installed", "needed")
+    for package in found["packages"]:
+        fits = package["fits"]
+        packages.add_row(
+            package["name"],
+            package["installed"] or "missing",
+            package["needed"] or "any",
+            style=None if fits else "red",
+        )
+    console.print(packages)
+    show_targets(found["targets"], console)
+
+
+def show_targets(states: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Print the targets."""
+    table = Table("target", "available", "versions", "why not")
+    for state in states:
+        versions = ", ".join(f"{name} {number}" for name, number in state["versions"].items())
+        table.add_row(state["name"], "yes" if state["available"] else "no", versions, state["reason"])
+    console.print(table)
+
+
+def _packages() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for line in requires("edgeproof") or []:
+        requirement = Requirement(line)
+        if requirement.marker is not None:  # an extra's
+            continue
+        try:
+            installed = version(requirement.name)
+        except PackageNotFoundError:
+            installed = None
+        found.append(
+            {
+                "name": requirement.name,
+                "installed": installed,
+                "needed": str(requirement.specifier),
+                "fits": installed is not None and requirement.specifier.contains(installed, prereleases=True),
+            }
+        )
+    return found
+
+
+def _gpu() -> str | None:
+    import torch
+
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None

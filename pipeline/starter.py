@@ -1,0 +1,57 @@
+"""`edgeproof init`: a commented recipe to start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..targets.errors import UsageError
+
+RECIPE = """\
+# An edgeproof recipe. Run it with: edgeproof build THIS_FILE
+schema_version: 1
+name: digits                      # names the run's folder, runs/digits
+data:
+  dataset: digits                 # a registered data set; the test split is fixed
+  seed: 0                         # divides the rest into train and validation
+threat:
+  norm: Linf                      # Linf or L2
+  eps: 0.1                        # in [0, 1] pixels; a number, or a fraction such as "8/255"
+teacher:
+  model: cnn8_wide
+  # checkpoint: teacher.safetensors   # load a teacher (.safetensors, or .pt of plain tensors) instead of:
+  train: {method: trades, epochs: 30}
+student:
+  model: cnn8_small
+distill:
+  method: adaad                   # adaptive adversarial distillation
+  options: {alpha: 1.0, temperature: 1.0, kl_scale: batchmean}
+  plugins: []
+  epochs: 30
+  batch_size: 128
+  learning_rate: 0.2
+  inner: {steps: 10}              # step defaults to eps / 4
+quantize:
+  precision: int8                 # int8, or fp32 to ship the float graph
+  calibration_samples: 256        # drawn from the training split
+targets: [onnxruntime]
+verify:
+  samples: 300                    # test images that are attacked; all when left out
+gates:                            # conditions on the worst engine; exit code 1 when one fails
+  clean_accuracy: ">= 0.95"
+  robust_accuracy: ">= 0.75"
+  retention: ">= 0.97"            # engine robust accuracy over the float student's
+"""
+
+
+def write_recipe(path: Path, *, force: bool = False) -> None:
+    """Write the commented recipe.
+
+    Raises:
+        UsageError: the file exists and `force` is not given, or it cannot be written.
+    """
+    if path.exists() and not force:
+        raise UsageError(f"{path}: exists already; --force overwrites it")
+    try:
+        path.write_text(RECIPE)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
