@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from ..targets.registry import nearest
 
 _SHOWN = 3
+_LONGEST = 60
 
 
 def one_line(error: ValidationError, model: type[BaseModel]) -> str:
@@ -36,10 +38,11 @@ def _describe(problem: Any, model: type[BaseModel]) -> str:
         return f"{where}: missing"
     message = problem["msg"].removeprefix("Value error, ")
     value = problem["input"]
-    if kind == "value_error" and isinstance(value, (dict, BaseModel)):
-        # Checks across keys carry the path themselves.
-        return message if "." in message.split(":")[0] else f"{where}: {message}"
-    shown = repr(value) if len(repr(value)) <= 60 else type(value).__name__
+    if kind == "value_error":
+        # A check across keys begins its message with the key it speaks of.
+        joint = "." if path and re.match(r"[a-z_.]+: ", message) else ": "
+        return f"{'.'.join(path)}{joint}{message}" if path else message
+    shown = repr(value) if len(repr(value)) <= _LONGEST else type(value).__name__
     return f"{where}: {message[0].lower()}{message[1:]}, got {shown}"
 
 

@@ -46,7 +46,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
-        raise UsageError(f"--set {override!r}: the value is not valid YAML") from None
+        value = text  # `>= 0.9` is no YAML, but a fine limit
     place: Any = raw
     for key in keys[:-1]:
         place = place.setdefault(key, {}) if isinstance(place, dict) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import yaml
@@ -46,7 +46,7 @@ class Recipe(Section):
     @field_validator("data")
     @classmethod
     def _known_dataset(cls, data: DataConfig) -> DataConfig:
-        _known(lambda: datasets[data.dataset])
+        _known(lambda: datasets[data.dataset], "dataset: ")
         return data
 
     @field_validator("targets")
@@ -90,12 +90,12 @@ class Recipe(Section):
         return [Condition.parse(name, limit) for name, limit in self.gates.items()]
 
 
-def _known(look_up: Any) -> None:
-    """Turn a look-up's UsageError into what pydantic reports with the key's path."""
+def _known(look_up: Callable[[], object], key: str = "") -> None:
+    """Turn a look-up's UsageError into what pydantic reports with the path of the section."""
     try:
         look_up()
     except UsageError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(f"{key}{error}") from None
 
 
 def parse_recipe(raw: dict[str, Any], source: str) -> Recipe:

@@ -32,6 +32,7 @@ from ..stages.verify import (
 from ..stages.verify.attack import CANDIDATES
 from ..stages.verify.route import routes
 from ..targets.base import EngineFile, sha256_of, targets
+from ..targets.errors import UsageError
 from ..targets.onnxruntime import OnnxRuntime
 from .progress import Bar, Reporter
 from .recipe import Recipe
@@ -74,7 +75,10 @@ class Stages:
     @cached_property
     def samples(self) -> Split:
         """The test samples that are attacked; asked for early, so that a wrong count costs no training."""
-        return sample(self.dataset.test, self.recipe.verify)
+        try:
+            return sample(self.dataset.test, self.recipe.verify)
+        except UsageError as error:
+            raise UsageError(f"verify.{error}") from None
 
     def teacher(self) -> Artifact:
         """The teacher's weights."""

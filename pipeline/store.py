@@ -88,6 +88,7 @@ class Store:
     def __init__(self, root: Path, notice: Callable[[str], None] = lambda _: None) -> None:
         if root.exists() and not root.is_dir():
             raise UsageError(f"--out {root}: is a file; a folder is needed")
+        self._created = not root.exists()
         try:
             (root / ".store" / "partial").mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -97,7 +98,7 @@ class Store:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder against a second run.
+        """Hold the folder against a second run; one that ends with nothing done leaves no folder behind.
 
         Raises:
             UsageError: another process holds it.
@@ -107,7 +108,11 @@ class Store:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UsageError(f"{self.root}: another edgeproof is building here") from None
-            yield
+            try:
+                yield
+            finally:
+                if self._created and not any(path.is_file() for path in self.root.rglob("*") if path.name != "lock"):
+                    shutil.rmtree(self.root)
 
     def make(
         self,
@@ -155,7 +160,11 @@ class Store:
         started = time.time()
         try:
             work(partial)
-        except OSError as error:
+        except BaseException as error:
+            if not resumable:
+                shutil.rmtree(partial, ignore_errors=True)
+            if not isinstance(error, OSError):
+                raise
             raise StageError(f"{stage}: {error.strerror or error} ({error.filename or partial})") from error
         files = {
             str(path.relative_to(partial)): sha256_of(path) for path in sorted(partial.rglob("*")) if path.is_file()

@@ -8,12 +8,11 @@ from rich.table import Table
 from .report import Report
 from .reports.rows import (
     GATE_COLUMNS,
-    LEDGER_COLUMNS,
     ROUTE_COLUMNS,
     attack_note,
     gate_rows,
     headline,
-    ledger_rows,
+    ledger,
     route_rows,
     warnings,
 )
@@ -23,10 +22,11 @@ _COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
 
 def show(report: Report, console: Console) -> None:
     """Print ledger, gates, warnings and, last, the verdict."""
-    ledger = Table(*LEDGER_COLUMNS, title=report.data["name"], title_justify="left")
-    for row in ledger_rows(report):
-        ledger.add_row(*row)
-    console.print(ledger)
+    columns, rows = ledger(report)
+    subjects = Table(*columns, title=report.data["name"], title_justify="left")
+    for row in rows:
+        subjects.add_row(*row)
+    console.print(subjects)
     by_route = Table(*ROUTE_COLUMNS)
     for row in route_rows(report):
         by_route.add_row(*row)

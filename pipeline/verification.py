@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from ..stages.data import DataConfig, load_dataset
+from ..stages.data import DataConfig, Dataset, Split, load_dataset
 from ..stages.threat import ThreatModel
+from ..stages.twin import BackwardMode, UnsupportedOperator, load_twin
 from ..stages.verify import (
     Attacked,
     EngineSubject,
@@ -32,10 +34,50 @@ from .problems import one_line
 from .progress import Reporter
 from .report import Report, doubts_of, draw_up, engine_subject
 from .reports import render
-from .store import Store
+from .store import Artifact, Store
 
 ATTACKING = ("torch", "onnx", "onnxruntime", "pyautoattack", "numpy")
+SURROGATE = "surrogate"
 _REFUSED = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be proven, checked before anything is written.
+
+    Attributes:
+        path: the model's file.
+        target: the runtime that runs it.
+        threat: the ball.
+        config: how hard to try.
+        dataset: the data set.
+        samples: the test images that are attacked.
+        subjects: the model, after the surrogate if there is one.
+        warnings: what the user should know beforehand.
+    """
+
+    path: Path
+    target: str
+    threat: ThreatModel
+    config: VerifyConfig
+    dataset: Dataset
+    samples: Split
+    subjects: dict[str, EngineSubject]
+    warnings: tuple[str, ...]
+
+    def identity(self) -> dict[str, object]:
+        """Everything that the result depends on, as JSON-able data."""
+        return {
+            "files": {name: subject.engine.sha256 for name, subject in self.subjects.items()},
+            "dataset": self.dataset.digest,
+            "threat": self.threat.model_dump(),
+            "verify": self.config.model_dump(mode="json"),
+            "target": self.target,
+        }
+
+    def digest(self) -> str:
+        """SHA-256 of the identity."""
+        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()
 
 
 def verify(
@@ -74,110 +116,155 @@ def verify(
         UsageError: an argument or the file is wrong (exit code 2).
         BackendMissing: the target's runtime is not installed (exit code 4).
     """
-    reporter = reporter or Reporter(quiet=True)
     path = Path(model)
-    threat = _threat(norm, eps)
-    conditions = [Condition.parse_line(line) for line in gates]
-    _refuse_code(path)
-    signature = read_signature(path)
-    state = targets[target].available()
+    with _option("--gate: "):
+        conditions = [Condition.parse_line(line) for line in gates]
+    config = VerifyConfig(samples=samples, seed=seed)
+    request = _checked(path, dataset, _threat(norm, eps), config, target, surrogate)
+    store = Store(Path(out), (reporter or Reporter(quiet=True)).notice)
+    with store.locked():
+        artifacts: list[Artifact] = []
+        for name in request.subjects:
+            artifacts.append(_attacked(request, name, artifacts, store, reporter, workers or default_workers()))
+        settled = _settled(request, artifacts, store)
+        report = _report(request, conditions, json.loads(settled.path(FIGURES).read_text()))
+        store.publish(
+            {name: (settled, name) for name in settled.files},
+            render(report),
+            request=request.digest(),
+            external={str(subject.graph): subject.engine.sha256 for subject in request.subjects.values()},
+        )
+    return report
+
+
+def _checked(
+    path: Path,
+    dataset: str,
+    threat: ThreatModel,
+    config: VerifyConfig,
+    target: str,
+    surrogate: str | Path | None,
+) -> Request:
+    signature = _signature(path)
+    with _option("--target: "):
+        state = targets[target].available()
     if not state.available:
         raise BackendMissing(f"target {target!r}: {state.reason}")
-    data = load_dataset(DataConfig(dataset=dataset))
-    for name, found, expected in (
+    with _option("--dataset: "):
+        data = load_dataset(DataConfig(dataset=dataset))
+    for what, found, expected in (
         ("images", signature.image_shape, data.image_shape),
         ("classes", signature.classes, len(data.class_names)),
     ):
         if found != expected:
-            raise UsageError(f"{path}: its {name} are {found}, those of dataset {dataset!r} are {expected}")
-    config = VerifyConfig(samples=samples, seed=seed)
-    split = sample(data.test, config)
+            raise UsageError(f"{path}: its {what} are {found}, those of dataset {dataset!r} are {expected}")
+    with _option("--"):
+        split = sample(data.test, config)
+    modes, warnings = _modes(path, config, surrogate is not None)
+    subjects: dict[str, EngineSubject] = {}
+    other = None
+    if surrogate is not None:
+        other = Path(surrogate).resolve()
+        found = _signature(other)
+        if (found.image_shape, found.classes) != (signature.image_shape, signature.classes):
+            raise UsageError(f"--surrogate {surrogate}: takes other images or has other classes than the model")
+        subjects[SURROGATE] = EngineSubject(SURROGATE, EngineFile.of(target, other), other, config.backward)
+    file = path.resolve()
+    subjects[target] = EngineSubject(target, EngineFile.of(target, file), file, modes, other)
+    return Request(path, target, threat, config, data, split, subjects, warnings)
 
-    store = Store(Path(out), reporter.notice)
-    with store.locked():
-        files = {target: path}
-        if surrogate is not None:
-            files = {"surrogate": _surrogate(Path(surrogate), signature), target: path}
-        subjects = {
-            name: EngineSubject(name, EngineFile.of(target, file.resolve()), file.resolve(), config.backward)
-            for name, file in files.items()
-        }
-        if surrogate is not None:
-            subjects[target] = replace(subjects[target], surrogate=files["surrogate"].resolve())
-        request = {
-            "files": {name: subject.engine.sha256 for name, subject in subjects.items()},
-            "dataset": data.digest,
-            "threat": threat.model_dump(),
-            "verify": config.model_dump(mode="json"),
-            "target": target,
-        }
-        artifacts = {}
-        pool: Candidates | None = None
-        for name, subject in subjects.items():
-            order = config.routes if pool is not None else tuple(r for r in config.routes if r != "replay")
 
-            def work(folder: Path, subject=subject, order=order, pool=pool, bar_name=name) -> None:
-                with reporter.stage(f"attack {bar_name}") as bar:
-                    attack_subject(
-                        subject,
-                        split,
-                        threat,
-                        config,
-                        order,
-                        folder,
-                        pool=pool,
-                        workers=workers or default_workers(),
-                        progress=bar.shards,
-                    )
+def _attacked(
+    request: Request, name: str, before: list[Artifact], store: Store, reporter: Reporter | None, workers: int
+) -> Artifact:
+    """Attack one subject; what was found on the ones before is replayed on it."""
+    config, subject = request.config, request.subjects[name]
+    order = config.routes if before else tuple(route for route in config.routes if route != "replay")
+    shape = request.dataset.image_shape
 
-            artifacts[name] = store.make(
-                f"attack/{name}",
-                work,
-                config={**request, "order": list(order)},
-                inputs={"model": subject.engine.sha256},
-                code=["edgeproof.stages.verify.attack", *(type(routes[r]).__module__ for r in order)],
-                packages=ATTACKING,
-                seed=seed,
-                resumable=True,
+    def work(folder: Path) -> None:
+        pool = Candidates.join([Attacked.load(artifact.folder).candidates for artifact in before], shape)
+        with (reporter or Reporter(quiet=True)).stage(f"attack {name}") as bar:
+            attack_subject(
+                subject,
+                request.samples,
+                request.threat,
+                config,
+                order,
+                folder,
+                pool=pool,
+                workers=workers,
+                progress=bar.shards,
             )
-            pool = Attacked.load(artifacts[name].folder).candidates
-        attacked = {name: Attacked.load(artifact.folder) for name, artifact in artifacts.items()}
-        settled = store.make(
-            "settle",
-            lambda folder: settle(attacked, subjects, split, folder),
-            config=request,
-            inputs={name: artifact.key for name, artifact in artifacts.items()},
-            code=["edgeproof.stages.verify.settle"],
-            packages=ATTACKING,
-            parents=list(artifacts.values()),
+
+    return store.make(
+        f"attack/{name}",
+        work,
+        config={**request.identity(), "order": list(order)},
+        inputs={artifact.stage: artifact.key for artifact in before},
+        code=["edgeproof.stages.verify.attack", *(type(routes[route]).__module__ for route in order)],
+        packages=ATTACKING,
+        parents=before,
+        seed=config.seed,
+        resumable=True,
+    )
+
+
+def _settled(request: Request, artifacts: list[Artifact], store: Store) -> Artifact:
+    def work(folder: Path) -> None:
+        attacked = {
+            name: Attacked.load(artifact.folder) for name, artifact in zip(request.subjects, artifacts, strict=True)
+        }
+        settle(attacked, request.subjects, request.samples, folder)
+
+    return store.make(
+        "settle",
+        work,
+        config=request.identity(),
+        inputs={artifact.stage: artifact.key for artifact in artifacts},
+        code=["edgeproof.stages.verify.settle"],
+        packages=ATTACKING,
+        parents=artifacts,
+    )
+
+
+def _report(request: Request, conditions: Sequence[Condition], figures: dict[str, dict[str, object]]) -> Report:
+    found = figures[request.target]
+    subject = engine_subject(
+        request.target,
+        path=str(request.path),
+        sha256=request.subjects[request.target].engine.sha256,
+        precision=precision_of(request.path),
+        figures=found,
+        size_bytes=request.path.stat().st_size,
+    )
+    return draw_up(
+        name=f"verify-{request.path.stem}",
+        recipe_digest=f"sha256:{request.digest()}",
+        threat=request.threat.model_dump(),
+        subjects=[{**subject, "warnings": [*request.warnings, *subject["warnings"]]}],
+        conditions=conditions,
+        doubts=doubts_of(request.target, found),
+    )
+
+
+def _signature(path: Path) -> ModelSignature:
+    if path.suffix.lower() in _REFUSED:
+        raise UsageError(
+            f"{path}: a pickle can run code when it is loaded and is refused; export the model as ONNX and verify that"
         )
-        figures = json.loads(settled.path(FIGURES).read_text())
-        digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
-        report = draw_up(
-            name=f"verify-{path.stem}",
-            recipe_digest=f"sha256:{digest}",
-            threat=threat.model_dump(),
-            subjects=[
-                engine_subject(
-                    target,
-                    path=str(path),
-                    sha256=subjects[target].engine.sha256,
-                    precision=precision_of(path),
-                    figures=figures[target],
-                    size_bytes=path.stat().st_size,
-                )
-            ],
-            conditions=conditions,
-            doubts=doubts_of(target, figures[target]),
-        )
-        view = {name: (settled, name) for name in settled.files}
-        store.publish(
-            view,
-            render(report),
-            request=digest,
-            external={str(subject.graph): subject.engine.sha256 for subject in subjects.values()},
-        )
-    return report
+    return read_signature(path)
+
+
+def _modes(path: Path, config: VerifyConfig, surrogate: bool) -> tuple[tuple[BackwardMode, ...], tuple[str, ...]]:
+    """The twin's backward modes; none, with a warning, where only the surrogate has gradients."""
+    try:
+        load_twin(path)
+    except UnsupportedOperator as error:
+        if not surrogate:
+            raise
+        return (), (f"no-twin: {error}; the gradients are the surrogate's alone",)
+    return config.backward, ()
 
 
 def precision_of(path: Path) -> str:
@@ -194,23 +281,17 @@ def precision_of(path: Path) -> str:
     return "bf16" if onnx.TensorProto.BFLOAT16 in kinds else "fp32"
 
 
+@contextmanager
+def _option(prefix: str) -> Iterator[None]:
+    """Name the command's option in front of a usage error."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{prefix}{error}") from None
+
+
 def _threat(norm: str, eps: float | str) -> ThreatModel:
     try:
         return ThreatModel.model_validate({"norm": norm, "eps": eps})
     except ValidationError as error:
         raise UsageError(f"--{one_line(error, ThreatModel)}") from None
-
-
-def _refuse_code(path: Path) -> None:
-    if path.suffix.lower() in _REFUSED:
-        raise UsageError(
-            f"{path}: a pickle can run code when it is loaded and is refused; export the model as ONNX and verify that"
-        )
-
-
-def _surrogate(path: Path, signature: ModelSignature) -> Path:
-    _refuse_code(path)
-    found = read_signature(path)
-    if (found.image_shape, found.classes) != (signature.image_shape, signature.classes):
-        raise UsageError(f"--surrogate {path}: takes other images or has other classes than the model")
-    return path

@@ -75,7 +75,9 @@ def load_into(model: nn.Module, weights: Mapping[str, Tensor], *, path: Path, na
 def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
+    except pickle.UnpicklingError as error:
+        if "GLOBAL" not in str(error):
+            raise UsageError(f"{path}: not a valid PyTorch checkpoint") from None
         raise UsageError(
             f"{path}: the file wants to run code when it is loaded, which is refused; "
             "save a plain state dict, best as .safetensors"

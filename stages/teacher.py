@@ -51,7 +51,7 @@ class TeacherConfig(Section):
     @model_validator(mode="after")
     def _one_source(self) -> TeacherConfig:
         if self.checkpoint is not None and self.train is not None:
-            raise ValueError("give either checkpoint or train, not both")
+            raise ValueError("give either checkpoint or train, not both (train: null drops the training)")
         if self.checkpoint is None and self.model is None:
             raise ValueError("model is missing (or give a checkpoint that names its model)")
         return self

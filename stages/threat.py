@@ -46,5 +46,5 @@ class ThreatModel(Section):
     def _eps_in_range(self) -> ThreatModel:
         if self.eps <= 0 or (self.norm == "Linf" and self.eps > 1):
             allowed = "in (0, 1]" if self.norm == "Linf" else "above 0"
-            raise ValueError(f"eps must be {allowed} for {self.norm}, got {self.eps:g}")
+            raise ValueError(f"eps: must be {allowed} for {self.norm}, got {self.eps:g}")
         return self

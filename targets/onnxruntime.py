@@ -16,9 +16,9 @@ from .signature import ModelSignature, read_signature
 if TYPE_CHECKING:
     import onnxruntime
 
-# On x86 without VNNI the U8S8 kernels saturate their 16-bit sums; this setting widens them. It changes
-# nothing where VNNI is present.
-SESSION_SETTINGS = {"session.x64quantprecision": "1"}
+# On x86 without VNNI the U8S8 kernels saturate their 16-bit sums; this setting widens them. It changes nothing
+# where VNNI is present.
+WIDE_SUMS = {"session.x64quantprecision": "1"}
 
 
 class OnnxRuntimeEngine(Engine):
@@ -84,6 +84,18 @@ def open_session(path: Path, *, threads: int = 1, optimise: bool = True) -> onnx
     Raises:
         StageError: the runtime refuses the graph.
     """
+    try:
+        return _open(path, threads, optimise, WIDE_SUMS)
+    except Exception:
+        # onnxruntime 1.31 refuses some U8S8 graphs (ConvNeXt, ViT) with that setting, and loads them without.
+        try:
+            return _open(path, threads, optimise, {})
+        except Exception as error:  # the binding raises a family of its own, all derived from Exception
+            reason = str(error).strip().splitlines()[0]
+            raise StageError(f"{path}: ONNX Runtime refuses the model: {reason}") from None
+
+
+def _open(path: Path, threads: int, optimise: bool, settings: dict[str, str]) -> onnxruntime.InferenceSession:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -92,13 +104,9 @@ def open_session(path: Path, *, threads: int = 1, optimise: bool = True) -> onnx
     options.log_severity_level = 3
     level = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
-    for key, value in SESSION_SETTINGS.items():
+    for key, value in settings.items():
         options.add_session_config_entry(key, value)
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the binding raises a family of its own, all derived from Exception
-        reason = str(error).strip().splitlines()[0]
-        raise StageError(f"{path}: ONNX Runtime refuses the model: {reason}") from None
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 targets.register("onnxruntime")(OnnxRuntime())

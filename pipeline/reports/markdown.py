@@ -6,12 +6,11 @@ from ..report import Report
 from .base import formats
 from .rows import (
     GATE_COLUMNS,
-    LEDGER_COLUMNS,
     ROUTE_COLUMNS,
     attack_note,
     gate_rows,
     headline,
-    ledger_rows,
+    ledger,
     route_rows,
     warnings,
 )
@@ -23,7 +22,7 @@ def markdown(report: Report) -> str:
     parts = [f"# {report.data['name']}: {headline(report)}"]
     if report.data["gates"]:
         parts.append(_table(GATE_COLUMNS, gate_rows(report)))
-    parts.append(_table(LEDGER_COLUMNS, ledger_rows(report)))
+    parts.append(_table(*ledger(report)))
     parts.append(_table(ROUTE_COLUMNS, route_rows(report)))
     parts.append(attack_note(report))
     if found := warnings(report):

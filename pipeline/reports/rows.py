@@ -10,8 +10,7 @@ from ..report import Report
 LEDGER_COLUMNS = (
     "subject",
     "clean",
-    "robust",
-    "95 % interval",
+    "robust [95 % interval]",
     "samples",
     "retention",
     "size",
@@ -37,9 +36,11 @@ def attack_note(report: Report) -> str:
     )
 
 
-def ledger_rows(report: Report) -> list[tuple[str, ...]]:
-    """One row a subject, in ledger order."""
-    return [_ledger_row(subject) for subject in report.subjects]
+def ledger(report: Report) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Columns and one row a subject, in ledger order; columns that nobody fills are left out."""
+    rows = [_ledger_row(subject) for subject in report.subjects]
+    filled = [column for column in range(len(LEDGER_COLUMNS)) if any(row[column] for row in rows)]
+    return tuple(LEDGER_COLUMNS[column] for column in filled), [tuple(row[c] for c in filled) for row in rows]
 
 
 def route_rows(report: Report) -> list[tuple[str, ...]]:
@@ -79,8 +80,7 @@ def _ledger_row(subject: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         subject["name"] + precision,
         f"{subject['clean_accuracy']:.3f}",
-        f"{subject['robust_accuracy']:.3f}",
-        _interval(subject["robust_accuracy_ci"]),
+        f"{subject['robust_accuracy']:.3f} {_interval(subject['robust_accuracy_ci'])}",
         str(subject["samples"]),
         f"{subject['retention']:.3f}" if "retention" in subject else "",
         f"{size / 1024:.1f} KiB" if size is not None else "",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...targets.errors import StageError, UsageError
+from ...targets.errors import StageError
 from ...targets.registry import Registry
 from ..section import Section
 
@@ -78,11 +78,7 @@ def load_dataset(config: DataConfig) -> Dataset:
         StageError: the loader returned images outside [0, 1], labels outside the classes, or splits that
             share samples.
     """
-    try:
-        loader = datasets[config.dataset]
-    except UsageError as error:
-        raise UsageError(f"data.dataset: {error}") from None
-    dataset = loader(config)
+    dataset = datasets[config.dataset](config)
     _check(dataset)
     return dataset
 

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from ...targets.errors import StageError, UsageError
+from ...targets.registry import nearest
 from ..data import Dataset, Split
 from ..section import Section
 from ..threat import ThreatModel
@@ -64,9 +65,14 @@ class TrainConfig(Section):
     @field_validator("options")
     @classmethod
     def _options_of_the_method(cls, options: dict[str, object], info: ValidationInfo) -> dict[str, object]:
-        if "method" in info.data:  # else its own error is reported already
-            options = methods[info.data["method"]].Config.model_validate(options).model_dump()
-        return options
+        if "method" not in info.data:  # its own error is reported already
+            return options
+        config = methods[info.data["method"]].Config
+        for name in options:
+            if name not in config.model_fields:
+                known = ", ".join(config.model_fields)
+                raise ValueError(f"{name}: unknown option{nearest(name, config.model_fields)} (known: {known})")
+        return config.model_validate(options).model_dump()
 
     @field_validator("plugins")
     @classmethod

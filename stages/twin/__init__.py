@@ -1,1 +1,15 @@
-"""The twin: a torch module made from an ONNX graph."""
+"""The twin: from an ONNX graph to a torch module with gradients an attacker can use."""
+
+from .backward import BACKWARD_MODES, BackwardMode
+from .errors import UnsupportedOperator
+from .graph import Twin, load_twin
+from .registry import supported_operators
+
+__all__ = [
+    "BACKWARD_MODES",
+    "BackwardMode",
+    "Twin",
+    "UnsupportedOperator",
+    "load_twin",
+    "supported_operators",
+]

@@ -79,7 +79,7 @@ def sample(test: Split, config: VerifyConfig) -> Split:
     """
     count = len(test) if config.samples is None else config.samples
     if count > len(test):
-        raise UsageError(f"verify.samples: {count} is more than the {len(test)} test images")
+        raise UsageError(f"samples: {count} is more than the {len(test)} test images")
     rows = np.random.default_rng(config.seed).choice(len(test), count, replace=False)
     return test.take(rows[np.argsort(test.index[rows])])
 

@@ -81,7 +81,8 @@ class EngineSubject:
         name: how the report calls it.
         engine: the engine file.
         graph: the ONNX file of the twin.
-        modes: the twin's backward modes, the one to trust most first.
+        modes: the twin's backward modes, the one to trust most first; none where the graph has no twin, which
+            needs a surrogate then.
         surrogate: an ONNX file (the float student, say) whose gradients are tried as well.
     """
 
@@ -102,7 +103,7 @@ class EngineSubject:
             _engine_in_batches(engine),
             differentiable,
             engine.signature.classes,
-            in_batches(twins[self.modes[0]]),
+            in_batches(twins[self.modes[0]]) if self.modes else None,
         )
 
     def predictor(self) -> Predict:

@@ -1,0 +1,165 @@
+"""The gradient rule: what the twin answers where the graph has no useful derivative.
+
+With ``x`` the input of a quantizer, ``lower = (qmin - zero_point) * scale`` and ``upper = (qmax - zero_point) *
+scale``, the gradient through quantize → dequantize is 1, except that it is 0
+
+======================  =============================================================================================
+``"relu"``              where ``x < 0`` and the zero point is qmin: the lower clip then *is* a ReLU that the quantizer
+                        swallowed. The default.
+``"relu-ceiling"``      as ``"relu"``, and where ``x > upper``: a swallowed ReLU6.
+``"identity"``          nowhere.
+``"clipped"``           where ``x < lower`` or ``x > upper``: the usual fake-quantize gradient. It hides the direction
+                        out of a clip from the attacker and so flatters the engine; kept to show by how much.
+======================  =============================================================================================
+
+Comparisons are strict: at a tie the gradient is 1. Black pixels are ties, and halving there blinds an attack.
+Clip's gradient is likewise 1 at its bounds. Round, Floor, Ceil and Cast have the identity gradient in every mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+BackwardMode = Literal["relu", "relu-ceiling", "identity", "clipped"]
+BACKWARD_MODES: tuple[BackwardMode, ...] = get_args(BackwardMode)
+
+#: A zero point: an int where it is one known number, else a tensor that broadcasts against the quantizer's input.
+ZeroPoint = int | Tensor
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+        return function(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        return grads[0], None
+
+
+def straight_through(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """``function(x)`` with the gradient of the identity."""
+    return _StraightThrough.apply(x, function)  # type: ignore[return-value]
+
+
+class _Clip(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: float | None, high: float | None) -> Tensor:
+        if ctx.needs_input_grad[0]:
+            outside = torch.zeros_like(x, dtype=torch.bool)
+            if low is not None:
+                outside |= x < low
+            if high is not None:
+                outside |= x > high
+            ctx.save_for_backward(outside)
+        return torch.clamp(x, low, high)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        (outside,) = ctx.saved_tensors
+        return grads[0].masked_fill(outside, 0), None, None
+
+
+def clip(x: Tensor, low: float | None, high: float | None) -> Tensor:
+    """`x` in [low, high], of which one may be None; the gradient is 1 at the bounds.
+
+    torch's own clamp gives 0, 1/2 or 1 there, depending on its version and on the kind of its arguments.
+    """
+    return _Clip.apply(x, low, high)  # type: ignore[return-value]
+
+
+def blocked(
+    x: Tensor, scale: Tensor, zero_point: ZeroPoint, limits: tuple[int, int], mode: BackwardMode
+) -> Tensor | None:
+    """Where the gradient through a quantizer is 0, as a bool tensor of the shape of `x`; None for nowhere.
+
+    Args:
+        x: the quantizer's input.
+        scale: its scale, broadcast against `x`.
+        zero_point: its zero point, likewise.
+        limits: (qmin, qmax) of its integer type.
+        mode: backward mode.
+    """
+    if mode == "identity":
+        return None
+    qmin, qmax = limits
+    if mode == "clipped":
+        return (x < (qmin - zero_point) * scale) | (x > (qmax - zero_point) * scale)
+    dead = None
+    if isinstance(zero_point, Tensor):
+        dead = (x < 0) & (zero_point == qmin)
+    elif zero_point == qmin:
+        dead = x < 0
+    if mode == "relu-ceiling":
+        above = x > (qmax - zero_point) * scale
+        dead = above if dead is None else dead | above
+    return dead
+
+
+def _to_grid(x: Tensor, scale: Tensor, low: float | Tensor, high: float | Tensor) -> Tensor:
+    """``round(x / scale)`` in [low, high]: a division, and halves to even, as ONNX Runtime computes it."""
+    steps = torch.div(x, scale).round_()
+    if isinstance(low, Tensor) or isinstance(high, Tensor):
+        return torch.minimum(torch.maximum(steps, torch.as_tensor(low)), torch.as_tensor(high))
+    return steps.clamp_(low, high)
+
+
+class _Quantize(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, scale: Tensor, zero_point: ZeroPoint, limits: tuple[int, int], mode: BackwardMode
+    ) -> Tensor:
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(blocked(x, scale, zero_point, limits, mode), scale)
+        return _to_grid(x, scale, limits[0] - zero_point, limits[1] - zero_point).add_(zero_point)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        dead, scale = ctx.saved_tensors
+        grad = grads[0] if dead is None else grads[0].masked_fill(dead, 0)
+        return grad / scale, None, None, None, None
+
+
+class _FakeQuantize(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, scale: Tensor, zero_point: ZeroPoint, limits: tuple[int, int], mode: BackwardMode
+    ) -> Tensor:
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(blocked(x, scale, zero_point, limits, mode))
+        return _to_grid(x, scale, limits[0] - zero_point, limits[1] - zero_point).mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        (dead,) = ctx.saved_tensors
+        return (grads[0] if dead is None else grads[0].masked_fill(dead, 0)), None, None, None, None
+
+
+def quantize(
+    x: Tensor, scale: Tensor, zero_point: ZeroPoint, *, limits: tuple[int, int], mode: BackwardMode = "relu"
+) -> Tensor:
+    """Quantize, keeping the gradient: whole numbers in [qmin, qmax] as a float tensor of the shape of `x`.
+
+    Args:
+        x: float tensor.
+        scale: positive, broadcasts against `x` without enlarging it.
+        zero_point: an int, or whole numbers in a float tensor that broadcasts likewise.
+        limits: (qmin, qmax) of the integer type.
+        mode: backward mode; the gradient carries the factor 1 / scale that dequantizing takes back.
+    """
+    return _Quantize.apply(x, scale, zero_point, limits, mode)  # type: ignore[return-value]
+
+
+def fake_quantize(
+    x: Tensor, scale: Tensor, zero_point: ZeroPoint, *, limits: tuple[int, int], mode: BackwardMode = "relu"
+) -> Tensor:
+    """Quantize and dequantize with one scale: the floats that a quantize → dequantize pair yields.
+
+    The forward is exact (whole numbers below 2**24 in float32); the gradient is 1 or 0, with no rounding.
+    Arguments as for :func:`quantize`.
+    """
+    return _FakeQuantize.apply(x, scale, zero_point, limits, mode)  # type: ignore[return-value]

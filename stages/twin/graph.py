@@ -1,0 +1,129 @@
+"""The twin: a torch module that computes what an ONNX graph computes, and can be differentiated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import onnx
+import onnx.inliner
+from google.protobuf.message import DecodeError
+from torch import Tensor, nn
+
+from ...targets.errors import ModelError, UsageError
+from . import ops  # noqa: F401  (registers the operators)
+from .backward import BACKWARD_MODES, BackwardMode
+from .program import Compiler
+from .types import widen
+
+
+class Twin(nn.Module):
+    """A differentiable interpreter of one ONNX graph, in inference semantics.
+
+    Everything that depends on no input is computed once, at construction, and held as a buffer, so ``.to(device)``
+    and ``.double()`` work as on any module. Quantized values travel as float tensors of whole numbers. The gradient
+    follows the rule in :mod:`~edgeproof.stages.twin.backward`.
+
+    Args:
+        model: the graph; its external data must be loaded (:func:`load_twin` does that).
+        backward: backward mode; a plain attribute that may be changed between calls.
+
+    Raises:
+        UnsupportedOperator: a node cannot be reproduced exactly.
+        ModelError: the graph is broken.
+    """
+
+    def __init__(self, model: onnx.ModelProto, *, backward: BackwardMode = "relu") -> None:
+        super().__init__()
+        if model.functions:
+            model = onnx.inliner.inline_local_functions(model)
+        opsets = {entry.domain: entry.version for entry in model.opset_import}
+        compiler = Compiler(opsets)
+        self._program = compiler.compile(model.graph)
+        self.backward = backward
+        stored = {initializer.name for initializer in model.graph.initializer}
+        self.input_names: list[str] = [v.name for v in model.graph.input if v.name not in stored]
+        self.output_names: list[str] = [v.name for v in model.graph.output]
+        self._initializers: dict[str, str] = {}
+        self._constants: list[tuple[int, str]] = []
+        for name in stored:
+            value = compiler.scope[name]
+            if value.constant is not None and value.constant.is_floating_point():
+                self._initializers[name] = self._store(name, value.constant)
+        names = {compiler.scope[name].slot: buffer for name, buffer in self._initializers.items()}
+        for slot, tensor in self._program.constants.items():
+            self._constants.append((slot, names.get(slot) or self._store(f"constant_{slot}", tensor)))
+        self._program.constants.clear()  # the buffers hold them now, and follow the module to its device
+        self.eval()
+
+    @property
+    def backward(self) -> BackwardMode:  # type: ignore[override]
+        """Backward mode of the quantizers."""
+        return self._backward
+
+    @backward.setter
+    def backward(self, mode: BackwardMode) -> None:
+        if mode not in BACKWARD_MODES:
+            raise UsageError(f"backward mode '{mode}' is unknown (known: {', '.join(BACKWARD_MODES)})")
+        self._backward: BackwardMode = mode
+
+    @property
+    def initializers(self) -> Mapping[str, Tensor]:
+        """The graph's float initialisers by their ONNX names."""
+        return MappingProxyType({name: getattr(self, buffer) for name, buffer in self._initializers.items()})
+
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Run the graph.
+
+        Args:
+            inputs: one tensor per graph input, in the graph's order; any batch size where the graph allows it.
+
+        Returns:
+            The graph's output; a tuple where there are several. Quantized outputs are whole numbers in a float
+            tensor.
+        """
+        program = self._program
+        if len(inputs) != len(program.inputs):
+            raise ModelError(
+                f"the graph has {len(program.inputs)} inputs ({', '.join(self.input_names)}), {len(inputs)} were given"
+            )
+        values: list[Any] = [None] * program.size
+        buffers = self._buffers
+        for slot, name in self._constants:
+            values[slot] = buffers[name]
+        for slot, tensor in zip(program.inputs, inputs, strict=True):
+            values[slot] = widen(tensor)
+        outputs = program.run(values, self._backward)
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def _store(self, name: str, tensor: Tensor) -> str:
+        """Register a buffer under a name that torch allows, and return that name."""
+        safe = name.replace(".", "/") or "unnamed"
+        while safe in self._buffers or hasattr(self, safe):
+            safe += "_"
+        self.register_buffer(safe, tensor)
+        return safe
+
+
+def load_twin(path: str | Path, *, backward: BackwardMode = "relu") -> Twin:
+    """The twin of an ONNX file.
+
+    External data is read from the file's own folder; a reference that leads out of it is refused.
+
+    Raises:
+        UnsupportedOperator: a node cannot be reproduced exactly.
+        ModelError: the file is missing, truncated or no ONNX model.
+    """
+    try:
+        model = onnx.load(str(path), load_external_data=True)
+    except FileNotFoundError as error:
+        raise ModelError(f"{path}: {error.strerror or error}") from error
+    except DecodeError as error:
+        raise ModelError(f"{path} is not an ONNX model, or is cut short") from error
+    except (OSError, ValueError, RuntimeError, onnx.checker.ValidationError) as error:
+        raise ModelError(f"{path} cannot be loaded: {' '.join(str(error).split())}") from error
+    if not model.graph.output:
+        raise ModelError(f"{path} is not an ONNX model, or is cut short: it has no outputs")
+    return Twin(model, backward=backward)

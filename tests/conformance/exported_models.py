@@ -1,0 +1,154 @@
+"""torchvision classifiers with random weights, exported, and quantized by ONNX Runtime."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+import torchvision
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from torch import nn
+from torchvision.models.convnext import CNBlockConfig, ConvNeXt
+from torchvision.models.resnet import BasicBlock, Bottleneck
+from torchvision.models.vision_transformer import VisionTransformer
+
+SIDE, CLASSES = 64, 10
+
+
+def _short_convnext() -> nn.Module:
+    widths = [48, 96, 192]
+    blocks = [CNBlockConfig(a, b, 2) for a, b in zip(widths, [*widths[1:], None], strict=True)]
+    return ConvNeXt(blocks, num_classes=CLASSES)
+
+
+def _short_vit() -> nn.Module:
+    return VisionTransformer(
+        image_size=SIDE, patch_size=16, num_layers=3, num_heads=4, hidden_dim=96, mlp_dim=192, num_classes=CLASSES
+    )
+
+
+def _named(name: str) -> Callable[[], nn.Module]:
+    return lambda: getattr(torchvision.models, name)(num_classes=CLASSES)
+
+
+# ConvNeXt-Tiny and ViT-B/16 with fewer and narrower blocks: the same operators in a tenth of the time.
+MODELS: dict[str, Callable[[], nn.Module]] = {
+    **{
+        name: _named(name)
+        for name in (
+            "resnet18",
+            "resnet50",
+            "mobilenet_v2",
+            "mobilenet_v3_small",
+            "mobilenet_v3_large",
+            "efficientnet_b0",
+            "shufflenet_v2_x1_0",
+            "squeezenet1_1",
+        )
+    },
+    "convnext": _short_convnext,
+    "vit": _short_vit,
+}
+
+
+def images(count: int, seed: int) -> torch.Tensor:
+    return torch.rand(count, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))
+
+
+def build(name: str) -> nn.Module:
+    """The model in evaluation mode, with batch statistics and logits of a sane size."""
+    torch.manual_seed(0)
+    model = MODELS[name]()
+    if name == "vit":  # torchvision starts its head at zero
+        nn.init.normal_(model.heads.head.weight, std=0.1)  # type: ignore[union-attr]
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = None  # a plain average over the passes below
+        if isinstance(layer, nn.Dropout):
+            layer.p = 0.0
+        if isinstance(layer, BasicBlock | Bottleneck):  # as trained ones are: a branch corrects, and does not drown
+            last = layer.bn3 if isinstance(layer, Bottleneck) else layer.bn2
+            nn.init.constant_(last.weight, 0.25)  # type: ignore[arg-type]
+    model.train()
+    with torch.no_grad():
+        for seed in range(3):
+            model(images(8, seed))
+    return model.eval()
+
+
+def export(model: nn.Module, path: Path, *, dynamo: bool = True, opset: int = 18) -> Path:
+    """Export with a dynamic batch."""
+    x = images(2, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if dynamo:
+            torch.onnx.export(
+                model, (x,), path, dynamo=True, opset_version=opset, external_data=False, verbose=False,
+                dynamic_shapes=({0: torch.export.Dim("batch")},), input_names=["images"], output_names=["logits"],
+            )  # fmt: skip
+        else:
+            torch.onnx.export(
+                model, (x,), str(path), dynamo=False, opset_version=opset, input_names=["images"],
+                output_names=["logits"], dynamic_axes={"images": {0: "batch"}, "logits": {0: "batch"}},
+            )  # fmt: skip
+    return path
+
+
+class _Reader(CalibrationDataReader):
+    def __init__(self, batches: list[np.ndarray]) -> None:
+        self.batches: Iterator[dict[str, np.ndarray]] = iter([{"images": batch} for batch in batches])
+
+    def get_next(self) -> dict[str, np.ndarray] | None:  # type: ignore[override]
+        return next(self.batches, None)
+
+
+# The two schemes that targets ask for; the second is what TensorRT's parser takes.
+SCHEMES: dict[str, dict[str, Any]] = {
+    "U8S8": {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8},
+    "S8S8": {
+        "activation_type": QuantType.QInt8,
+        "weight_type": QuantType.QInt8,
+        "extra_options": {
+            "ActivationSymmetric": True,
+            "WeightSymmetric": True,
+            "QuantizeBias": False,
+            "AddQDQPairToWeight": True,
+        },
+    },
+}
+
+
+def quantize(source: Path, folder: Path, scheme: str, batches: list[np.ndarray]) -> Path:
+    """The QDQ graph of a float graph."""
+    prepared, target = folder / "prepared.onnx", folder / f"{source.stem}_{scheme}.onnx"
+    quant_pre_process(str(source), str(prepared))
+    quantize_static(
+        str(prepared), str(target), _Reader(batches), quant_format=QuantFormat.QDQ, per_channel=True, **SCHEMES[scheme]
+    )
+    return target
+
+
+def _session(path: Path, *, optimise: bool, exact_products: bool) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    level = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    if exact_products:
+        # x86 without VNNI adds pairs of U8S8 products in 16 bits, which saturate: another figure than the graph's.
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def run_onnxruntime(path: Path, x: torch.Tensor, *, optimise: bool) -> np.ndarray:
+    try:
+        session = _session(path, optimise=optimise, exact_products=True)
+    except Exception:  # ONNX Runtime 1.31 cannot load quantized LayerNorm models with that setting
+        session = _session(path, optimise=optimise, exact_products=False)
+    return session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
