@@ -1,0 +1,97 @@
+"""What every method promises: a frozen teacher that gradients pass through, and clean BatchNorm in attacks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from edgeproof.stages.distill import InnerMaximisation, methods
+from edgeproof.stages.distill.augment import random_shift
+from edgeproof.stages.distill.losses import kl, reduce_kl
+from edgeproof.stages.distill.methods.adaad import AdaAD, AdaADConfig
+from edgeproof.targets.errors import UsageError
+
+INNER = InnerMaximisation("Linf", 0.1, 0.025, 5)
+
+
+def model(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.LazyLinear(3))
+
+
+@pytest.fixture
+def batch() -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(5)
+    return torch.rand(6, 1, 5, 5), torch.randint(0, 3, (6,))
+
+
+@pytest.fixture
+def pair(batch) -> tuple[nn.Module, nn.Module]:
+    student, teacher = model(0), model(1)
+    student(batch[0]), teacher(batch[0])
+    return student, teacher
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_the_attack_leaves_batchnorm_and_training_mode_alone(name: str, pair, batch):
+    student, teacher = pair
+    method = methods[name](methods[name].Config(), student, teacher)
+    seen: list[torch.Tensor] = []
+    outer = method.outer
+
+    def watching(x, x_adv, y):
+        seen.append(student[1].running_mean.clone())  # as the outer step finds it
+        assert student.training
+        return outer(x, x_adv, y)
+
+    method.outer = watching
+    before = student[1].running_mean.clone()
+    method.step(*batch, INNER)
+    assert torch.equal(seen[0], before)
+    assert all(parameter.requires_grad for parameter in student.parameters())
+    assert not any(parameter.requires_grad for parameter in teacher.parameters())
+    assert not teacher.training
+
+
+def test_the_teacher_is_not_detached_in_the_inner_maximisation(pair, batch):
+    """Detaching it would silently be another method."""
+    student, teacher = pair
+    x = batch[0].clone().requires_grad_()
+    objective = AdaAD(AdaADConfig(), student.eval(), teacher).inner(*batch)
+    (ours,) = torch.autograd.grad(objective(x), x)
+    (detached,) = torch.autograd.grad(kl(teacher(x).detach(), student(x)).sum(), x)
+    assert not torch.allclose(ours, detached)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_kl_is_the_sum_it_says(temperature: float):
+    torch.manual_seed(0)
+    target, prediction = torch.randn(5, 4), torch.randn(5, 4)
+    p, q = F.softmax(target / temperature, 1), F.softmax(prediction / temperature, 1)
+    assert torch.allclose(kl(target, prediction, temperature=temperature), (p * (p / q).log()).sum(1), atol=1e-6)
+
+
+def test_the_two_scales_differ_by_the_number_of_classes():
+    values = torch.rand(8)
+    assert torch.allclose(reduce_kl(values, 10, "batchmean"), 10 * reduce_kl(values, 10, "mean"))
+
+
+def test_a_distillation_method_needs_a_teacher(pair, batch):
+    with pytest.raises(UsageError, match="AdaAD needs a teacher"):
+        AdaAD(AdaADConfig(), pair[0]).step(*batch, INNER)
+
+
+def test_random_shift_moves_whole_images():
+    torch.manual_seed(0)
+    images = torch.rand(50, 2, 6, 6)
+    shifted = random_shift(images, 1)
+    padded = F.pad(images, (1, 1, 1, 1))
+    places = [(row, column) for row in range(3) for column in range(3)]
+    found = [
+        next((p for p in places if torch.equal(shifted[i], padded[i, :, p[0] : p[0] + 6, p[1] : p[1] + 6])), None)
+        for i in range(50)
+    ]
+    assert None not in found
+    assert len(set(found)) > 5

@@ -1,0 +1,101 @@
+"""The quantized file: the scheme it was asked for, calibrated on training images only, reproducible."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from edgeproof.stages.data import Dataset
+from edgeproof.stages.quantize import MODEL, QuantizeConfig, calibration_sample, quantize_onnx, quantize_student
+from edgeproof.targets.base import EngineFile, Scheme, targets
+from edgeproof.targets.errors import StageError
+
+U8S8 = targets["onnxruntime"].scheme
+S8S8 = Scheme("s8s8", "int8", activation_symmetric=True, quantize_bias=False, weight_qdq_pair=True)
+
+
+def quantizers(path: Path) -> list[tuple[onnx.NodeProto, np.ndarray, np.ndarray]]:
+    """Every Q and DQ node with its scale and zero point."""
+    model = onnx.load(path)
+    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    nodes = [node for node in model.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    return [(node, tensors[node.input[1]], tensors[node.input[2]]) for node in nodes]
+
+
+def test_asymmetric_unsigned_activations_and_signed_per_channel_weights(int8_onnx: Path):
+    found = quantizers(int8_onnx)
+    activations = [zero for node, _, zero in found if node.op_type == "QuantizeLinear"]
+    assert activations
+    assert all(zero.dtype == np.uint8 for zero in activations)
+    weights = [(scale, zero) for _, scale, zero in found if zero.dtype == np.int8]
+    assert any(scale.size > 1 for scale, _ in weights)
+    assert all((zero == 0).all() for _, zero in weights)
+
+
+def test_symmetric_scheme_has_zero_points_of_zero_and_float_biases(float_onnx: Path, digits: Dataset, tmp_path: Path):
+    quantize_onnx(float_onnx, tmp_path / MODEL, S8S8, digits.train.images[:64])
+    found = quantizers(tmp_path / MODEL)
+    assert found
+    assert all((zero == 0).all() and zero.dtype == np.int8 for _, _, zero in found)
+
+
+def test_keeping_activations_keeps_the_relus_visible(int8_onnx: Path, swallowed_onnx: Path):
+    relus = [sum(node.op_type == "Relu" for node in onnx.load(path).graph.node) for path in (int8_onnx, swallowed_onnx)]
+    assert relus == [3, 0]
+
+
+def test_quantized_and_float_agree_on_labels(int8_onnx: Path, float_onnx: Path, digits: Dataset):
+    answers = [
+        targets["onnxruntime"].load(EngineFile.of("onnxruntime", path))(digits.test.images).argmax(1)
+        for path in (int8_onnx, float_onnx)
+    ]
+    assert (answers[0] == answers[1]).mean() > 0.98
+
+
+def test_calibration_is_a_recorded_seeded_sample_of_the_training_split(
+    float_onnx: Path, digits: Dataset, tmp_path: Path
+):
+    config = QuantizeConfig(calibration_samples=50, seed=3)
+    quantize_student(float_onnx, config, U8S8, digits, tmp_path)
+    record = json.loads((tmp_path / "calibration.json").read_text())
+    assert set(record["index"]) <= set(digits.train.index.tolist())
+    assert len(set(record["index"])) == record["samples"] == 50 == sum(record["images_per_class"].values())
+    assert record["seed"] == 3
+    again = calibration_sample(digits.train, config)
+    assert again.index.tolist() == record["index"]
+    other = calibration_sample(digits.train, config.model_copy(update={"seed": 4}))
+    assert other.index.tolist() != record["index"]
+
+
+def test_the_same_input_gives_the_same_bytes_and_keeps_the_metadata(float_onnx: Path, digits: Dataset, tmp_path: Path):
+    described = tmp_path / "described.onnx"
+    model = onnx.load(float_onnx)
+    onnx.helper.set_model_props(model, {"edgeproof.recipe_digest": "sha256:0"})
+    onnx.save(model, described)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        quantize_student(described, QuantizeConfig(), U8S8, digits, tmp_path / name)
+    assert (tmp_path / "a" / MODEL).read_bytes() == (tmp_path / "b" / MODEL).read_bytes()
+    properties = {entry.key: entry.value for entry in onnx.load(tmp_path / "a" / MODEL).metadata_props}
+    assert properties["edgeproof.recipe_digest"] == "sha256:0"
+    assert properties["edgeproof.scheme"] == "u8s8"
+
+
+def test_fp32_ships_the_float_graph_as_it_is(float_onnx: Path, digits: Dataset, tmp_path: Path):
+    quantize_student(float_onnx, QuantizeConfig(precision="fp32"), U8S8, digits, tmp_path)
+    assert (tmp_path / MODEL).read_bytes() == float_onnx.read_bytes()
+
+
+def test_a_graph_that_the_quantizer_refuses(float_onnx: Path, digits: Dataset, tmp_path: Path):
+    model = onnx.load(float_onnx)
+    model.graph.node[0].op_type = "NoSuchOperator"
+    onnx.save(model, tmp_path / "broken.onnx")
+    with pytest.raises(StageError, match="quantizer failed"):
+        quantize_onnx(tmp_path / "broken.onnx", tmp_path / MODEL, replace(U8S8), digits.train.images[:8])
+    assert not (tmp_path / MODEL).exists()

@@ -1,0 +1,138 @@
+"""Sharded work: the same result for any number of workers, and nothing done twice after a kill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeproof.stages.classifier import Classifier
+from edgeproof.stages.data import Dataset
+from edgeproof.stages.verify import EngineSubject, TorchSubject, VerifyConfig, attack_subject, sample, settle
+from edgeproof.stages.verify import attack as attack_module
+from edgeproof.stages.verify.attack import Attacked
+from edgeproof.stages.verify.candidates import Candidates
+from edgeproof.stages.verify.shard import attack_shard
+from edgeproof.targets.base import EngineFile
+from edgeproof.targets.errors import UsageError
+
+CONFIG = VerifyConfig(square_queries=50, shard_size=10)
+ORDER = ("apgd-ce",)
+
+
+def same(first: Path, second: Path) -> bool:
+    one, other = Attacked.load(first), Attacked.load(second)
+    return (
+        np.array_equal(one.robust, other.robust)
+        and np.array_equal(one.candidates.images, other.candidates.images)
+        and np.array_equal(one.index, other.index)
+    )
+
+
+def test_the_number_of_workers_changes_nothing(student: Classifier, digits: Dataset, threat, tmp_path: Path):
+    split = digits.test.take(slice(0, 30))
+    for workers in (1, 2):
+        folder = tmp_path / str(workers)
+        folder.mkdir()
+        attack_subject(TorchSubject("student", student), split, threat, CONFIG, ORDER, folder, workers=workers)
+    assert same(tmp_path / "1", tmp_path / "2")
+
+
+def test_a_killed_run_goes_on_from_its_finished_shards(student, digits, threat, tmp_path: Path, monkeypatch):
+    split = digits.test.take(slice(0, 30))
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir(), killed.mkdir()
+    attack_subject(TorchSubject("student", student), split, threat, CONFIG, ORDER, whole)
+    calls: list[int] = []
+
+    def dying(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return attack_shard(*arguments)
+
+    monkeypatch.setattr(attack_module, "attack_shard", dying)
+    with pytest.raises(KeyboardInterrupt):
+        attack_subject(TorchSubject("student", student), split, threat, CONFIG, ORDER, killed)
+    assert len(list((killed / "shards").glob("*.npz"))) == 2
+    attack_subject(TorchSubject("student", student), split, threat, CONFIG, ORDER, killed)
+    assert len(calls) == 4, "two shards were there already, so only the third is attacked again"
+    assert same(whole, killed)
+
+
+def test_the_sample_is_seeded_drawn_once_and_in_data_set_order(digits: Dataset):
+    config = VerifyConfig(samples=50)
+    first = sample(digits.test, config)
+    assert len(set(first.index.tolist())) == 50
+    assert (np.diff(first.index) > 0).all()
+    assert np.array_equal(sample(digits.test, config).index, first.index)
+    assert not np.array_equal(sample(digits.test, VerifyConfig(samples=50, seed=1)).index, first.index)
+    assert len(sample(digits.test, VerifyConfig())) == 500
+    with pytest.raises(UsageError, match="samples: 501 is more than the 500 test images"):
+        sample(digits.test, VerifyConfig(samples=501))
+
+
+@pytest.fixture(scope="module")
+def run(student, int8_engine, int8_onnx, float_onnx, digits, threat, tmp_path_factory):
+    """Student and engine attacked and settled, with small budgets."""
+    folder = tmp_path_factory.mktemp("run")
+    split = digits.test.take(slice(0, 40))
+    config = VerifyConfig(square_queries=50, shard_size=20)
+    subjects = {
+        "student": TorchSubject("student", student),
+        "onnxruntime": EngineSubject("onnxruntime", int8_engine, int8_onnx, ("relu",), float_onnx),
+    }
+    attacked: dict[str, Attacked] = {}
+    for name, order in (("student", ("apgd-ce",)), ("onnxruntime", ("replay", "whitebox", "square"))):
+        (folder / name).mkdir()
+        pool = attacked["student"].candidates if attacked else None
+        attack_subject(subjects[name], split, threat, config, order, folder / name, pool=pool)
+        attacked[name] = Attacked.load(folder / name)
+    settle(attacked, subjects, split, folder, student="student")
+    return folder, attacked, split
+
+
+def test_replay_shows_the_students_losers_too(run):
+    _, attacked, _ = run
+    student, engine = attacked["student"], attacked["onnxruntime"]
+    assert not (engine.bits["replay"] & ~engine.clean_correct).any()
+    assert len(student.candidates) >= student.clean_correct.sum()
+
+
+def test_per_sample_bits_and_pack_lie_beside_the_figures(run):
+    folder, attacked, split = run
+    for name in attacked:
+        with np.load(folder / "verification" / f"{name}.npz") as bits:
+            assert {"index", "label", "clean_correct"} <= set(bits.files)
+            assert np.array_equal(bits["index"], split.index)
+            assert np.array_equal(bits["label"], split.labels)
+        with np.load(folder / "adversarial" / f"{name}.npz") as pack:
+            assert np.abs(pack["adversarial"] - pack["clean"]).max() <= 0.1 + 1e-6
+            assert pack["adversarial"].min() >= 0
+            assert pack["adversarial"].max() <= 1
+
+
+def test_both_face_the_same_candidates(run, student):
+    """After settling, no candidate that anybody found fools a sample that still counts as robust."""
+    import torch
+
+    folder, attacked, _ = run
+    everything = Candidates.join([found.candidates for found in attacked.values()], (1, 8, 8))
+    with np.load(folder / "verification" / "student.npz") as bits:
+        robust = dict(zip(bits["index"].tolist(), bits["replay"].tolist(), strict=True))
+        label = dict(zip(bits["index"].tolist(), bits["label"].tolist(), strict=True))
+    model = student.load()
+    answers = model(torch.from_numpy(everything.images)).argmax(1).tolist()
+    fooled = {index for index, answer in zip(everything.index.tolist(), answers, strict=True) if answer != label[index]}
+    assert fooled
+    assert not any(robust[index] for index in fooled)
+
+
+def test_an_altered_engine_is_not_attacked(int8_onnx, digits, threat, tmp_path: Path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(int8_onnx.read_bytes())
+    subject = EngineSubject("onnxruntime", EngineFile.of("onnxruntime", path), path, ("relu",))
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(Exception, match="altered"):
+        attack_subject(subject, digits.test.take(slice(0, 5)), threat, CONFIG, ORDER, tmp_path)

@@ -1,0 +1,48 @@
+"""A plug-in is one new file or one entry point; nothing else needs to change."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from edgeproof.targets import registry
+from edgeproof.targets.errors import UsageError
+from edgeproof.targets.registry import Registry
+
+
+def test_a_new_file_registers_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    package = tmp_path / "plugins_of_a_test"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from edgeproof.targets.registry import Registry\nthings = Registry('thing', __name__)\n"
+    )
+    (package / "one.py").write_text("from . import things\nthings.register('one')('the first')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    things: Registry[str] = __import__("plugins_of_a_test").things
+    assert things.names() == ["one"]
+    assert things["one"] == "the first"
+    sys.modules.pop("plugins_of_a_test")
+
+
+def test_third_parties_add_theirs_by_entry_point(monkeypatch: pytest.MonkeyPatch):
+    point = EntryPoint("theirs", "collections:OrderedDict", "edgeproof.things")
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == "edgeproof.things" else [])
+    things: Registry[object] = Registry("thing", "edgeproof.stages.data", "edgeproof.things")
+    assert things["theirs"].__name__ == "OrderedDict"  # type: ignore[attr-defined]
+
+
+def test_a_name_is_taken_once():
+    things: Registry[str] = Registry("thing", "edgeproof.stages.data")
+    things.register("one")("the first")
+    with pytest.raises(ValueError, match="twice"):
+        things.register("one")("the second")
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    things: Registry[str] = Registry("thing", "edgeproof.stages.data")
+    things.register("one")("the first")
+    with pytest.raises(UsageError, match=r"unknown thing 'ome'; did you mean 'one'\? \(known: one\)"):
+        things["ome"]
