@@ -12,33 +12,32 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from rich.console import Console
-from rich.table import Table
-from torch import Tensor, nn
-
 from edgeproof.stages.checkpoint import read_weights
 from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import DataConfig, Dataset, load_dataset
 from edgeproof.stages.distill import InnerMaximisation
 from edgeproof.stages.export import export_onnx
 from edgeproof.stages.quantize import QuantizeConfig, calibration_sample, quantize_onnx
-from edgeproof.stages.twin import load_twin
+from edgeproof.stages.twin import BackwardMode, load_twin
 from edgeproof.stages.verify.attackable import AttackableEngine
 from edgeproof.targets.base import Engine, EngineFile, Scheme, targets
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
 
 SCHEMES = {
     "U8S8": replace(targets["onnxruntime"].scheme, keep_activations=False),
     "S8S8": Scheme("s8s8", "int8", activation_symmetric=True, keep_activations=False),
 }
 MODES = {
-    "clipped": "zero where clipped (the usual one)",
+    "clipped": "zero where clipped, bounds included (torch.clamp)",
     "identity": "identity everywhere",
     "relu": "identity, but zero below a lower clip that is a ReLU (ours)",
     "relu-ceiling": "ours, and zero above the upper clip",
@@ -83,16 +82,16 @@ def table(
         path = folder / f"{name}.onnx"
         quantize_onnx(graph, path, scheme, calibration)
         engine = targets["onnxruntime"].load(EngineFile.of("onnxruntime", path))
-        attacks: dict[str, Callable[[], list[Tensor]]] = {
-            label: lambda mode=mode: pgd_candidates(
-                AttackableEngine(engine, load_twin(path, backward=mode)), x, y, eps, steps=steps, runs=runs
-            )
-            for mode, label in MODES.items()
+        gradients: dict[str, nn.Module] = {
+            label: load_twin(path, backward=cast(BackwardMode, mode)) for mode, label in MODES.items()
         }
-        attacks[FLOAT] = lambda: pgd_candidates(AttackableEngine(engine, model), x, y, eps, steps=steps, runs=runs)
-        attacks[REPLAY] = lambda: from_float
+        found = {
+            label: pgd_candidates(AttackableEngine(engine, gradient), x, y, eps, steps=steps, runs=runs)
+            for label, gradient in {**gradients, FLOAT: model}.items()
+        }
         bits = {
-            label: robust(engine, dataset.test.images, dataset.test.labels, found()) for label, found in attacks.items()
+            label: robust(engine, dataset.test.images, dataset.test.labels, candidates)
+            for label, candidates in {**found, REPLAY: from_float}.items()
         }
         bits[WORST] = np.logical_and.reduce(list(bits.values()))
         for label, column in bits.items():

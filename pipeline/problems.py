@@ -41,9 +41,13 @@ def _describe(problem: Any, model: type[BaseModel]) -> str:
     if kind == "value_error":
         # A check across keys begins its message with the key it speaks of.
         joint = "." if path and re.match(r"[a-z_.]+: ", message) else ": "
-        return f"{'.'.join(path)}{joint}{message}" if path else message
-    shown = repr(value) if len(repr(value)) <= _LONGEST else type(value).__name__
-    return f"{where}: {message[0].lower()}{message[1:]}, got {shown}"
+        told = isinstance(value, (dict, list, BaseModel)) or repr(value) in message
+        return (f"{'.'.join(path)}{joint}{message}" if path else message) + ("" if told else f", got {_shown(value)}")
+    return f"{where}: {message[0].lower()}{message[1:]}, got {_shown(value)}"
+
+
+def _shown(value: object) -> str:
+    return repr(value) if len(repr(value)) <= _LONGEST else type(value).__name__
 
 
 def _keys(model: type[BaseModel], path: list[str]) -> list[str]:

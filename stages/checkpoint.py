@@ -82,7 +82,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
             f"{path}: the file wants to run code when it is loaded, which is refused; "
             "save a plain state dict, best as .safetensors"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a broken pickle can raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(f"{path}: not a valid PyTorch checkpoint ({reason})") from None
     for wrapper in _WRAPPERS:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import DataConfig, Dataset, load_dataset
 from edgeproof.stages.export import export_onnx

@@ -39,7 +39,7 @@ class TrainConfig(Section):
     """
 
     method: str
-    options: dict[str, object] = Field(default_factory=dict)
+    options: dict[str, object] = Field(default_factory=dict, validate_default=True)
     plugins: tuple[str, ...] = ()
     epochs: int = Field(default=30, ge=1)
     batch_size: int = Field(default=128, ge=2)

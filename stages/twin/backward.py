@@ -8,11 +8,13 @@ scale``, the gradient through quantize → dequantize is 1, except that it is 0
                         swallowed. The default.
 ``"relu-ceiling"``      as ``"relu"``, and where ``x > upper``: a swallowed ReLU6.
 ``"identity"``          nowhere.
-``"clipped"``           where ``x < lower`` or ``x > upper``: the usual fake-quantize gradient. It hides the direction
-                        out of a clip from the attacker and so flatters the engine; kept to show by how much.
+``"clipped"``           where ``x <= lower`` or ``x >= upper``: a fake quantizer written with ``torch.clamp``, whose
+                        gradient at the bounds is 0. It hides the direction out of a clip, and every black pixel,
+                        from the attacker and so flatters the engine; kept to show by how much.
 ======================  =============================================================================================
 
-Comparisons are strict: at a tie the gradient is 1. Black pixels are ties, and halving there blinds an attack.
+But for that mode comparisons are strict: at a tie the gradient is 1. Black pixels are ties, and a gradient halved or
+lost there blinds an attack.
 Clip's gradient is likewise 1 at its bounds. Round, Floor, Ceil and Cast have the identity gradient in every mode.
 """
 
@@ -88,7 +90,7 @@ def blocked(
         return None
     qmin, qmax = limits
     if mode == "clipped":
-        return (x < (qmin - zero_point) * scale) | (x > (qmax - zero_point) * scale)
+        return (x <= (qmin - zero_point) * scale) | (x >= (qmax - zero_point) * scale)
     dead = None
     if isinstance(zero_point, Tensor):
         dead = (x < 0) & (zero_point == qmin)

@@ -58,14 +58,14 @@ def settle(
     (folder / FIGURES).write_text(json.dumps(figures, indent=1))
 
 
-def _broken_by_others(name: str, attacked: Mapping[str, Attacked], subject: Subject) -> np.ndarray:
-    """Show a subject the candidates found on all the others; return which samples fall."""
+def _broken_by_others(name: str, attacked: Mapping[str, Attacked], subject: Subject) -> np.ndarray | None:
+    """Show a subject the candidates found on all the others; return which samples fall, None without others."""
     mine = attacked[name]
     shape = mine.candidates.images.shape[1:]
     pool = Candidates.join((other.candidates for key, other in attacked.items() if key != name), shape)
-    broken = np.zeros(len(mine.index), bool)
     if not len(pool):
-        return broken
+        return None
+    broken = np.zeros(len(mine.index), bool)
     row = {index: position for position, index in enumerate(mine.index.tolist())}
     rows = np.array([row[index] for index in pool.index.tolist()])
     wrong = ~is_correct(subject.predictor()(pool.images), mine.label[rows])
@@ -73,8 +73,10 @@ def _broken_by_others(name: str, attacked: Mapping[str, Attacked], subject: Subj
     return broken
 
 
-def _with_replay(found: Attacked, broken: np.ndarray) -> dict[str, np.ndarray]:
+def _with_replay(found: Attacked, broken: np.ndarray | None) -> dict[str, np.ndarray]:
     """Fold what replay broke into the cumulative bits, from the replay route on (or as the last)."""
+    if broken is None:
+        return found.bits
     bits: dict[str, np.ndarray] = {}
     reached = False
     for name, column in found.bits.items():

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from edgeproof.stages.checkpoint import load_into, read_weights, save_weights
 from edgeproof.stages.models import build_model
 from edgeproof.targets.errors import UsageError

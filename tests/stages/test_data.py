@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
-
 from edgeproof.stages.data import DataConfig, Dataset, Split, datasets, load_dataset
 from edgeproof.targets.errors import StageError, UsageError
+from sklearn.datasets import load_digits
 
 
 def test_splits_are_disjoint_complete_and_the_originals(digits: Dataset):

@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
-
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.quantize import MODEL, QuantizeConfig, calibration_sample, quantize_onnx, quantize_student
 from edgeproof.targets.base import EngineFile, Scheme, targets
 from edgeproof.targets.errors import StageError
+from onnx import numpy_helper
 
 U8S8 = targets["onnxruntime"].scheme
 S8S8 = Scheme("s8s8", "int8", activation_symmetric=True, quantize_bias=False, weight_qdq_pair=True)

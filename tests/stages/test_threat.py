@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from pydantic import ValidationError
-
 from edgeproof.stages.threat import ThreatModel
+from pydantic import ValidationError
 
 
 @pytest.mark.parametrize(
@@ -17,7 +16,7 @@ def test_radii_are_read_exactly(text, value: float):
 
 @pytest.mark.parametrize("eps", ["", "8/0", "a", None, True, "nan", float("inf"), [0.1], "8/255/2"])
 def test_what_is_no_radius(eps):
-    with pytest.raises(ValidationError, match="number or a fraction|finite"):
+    with pytest.raises(ValidationError, match=r"number or a fraction|finite"):
         ThreatModel(eps=eps)
 
 

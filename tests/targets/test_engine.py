@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-
 from edgeproof.stages.data import Dataset
 from edgeproof.targets.base import EngineFile, targets
 from edgeproof.targets.errors import EdgeproofError, StageError, UsageError

@@ -7,7 +7,6 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
-
 from edgeproof.targets import registry
 from edgeproof.targets.errors import UsageError
 from edgeproof.targets.registry import Registry

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import onnx
 import pytest
-from onnx import TensorProto
-
 from edgeproof.targets.errors import ModelError
 from edgeproof.targets.signature import read_signature
+from onnx import TensorProto
 
 
 def edited(source: Path, path: Path, edit) -> Path:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from edgeproof.stages.distill import InnerConfig, InnerMaximisation
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.targets.errors import StageError, UsageError
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 
 @settings(deadline=None, max_examples=40)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
-
 from edgeproof.stages.distill import InnerMaximisation, methods
 from edgeproof.stages.distill.augment import random_shift
 from edgeproof.stages.distill.losses import kl, reduce_kl
 from edgeproof.stages.distill.methods.adaad import AdaAD, AdaADConfig
 from edgeproof.targets.errors import UsageError
+from torch import nn
 
 INNER = InnerMaximisation("Linf", 0.1, 0.025, 5)
 

@@ -7,14 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
-
 from edgeproof.stages.data import Dataset, Split
 from edgeproof.stages.distill import TrainConfig, train
 from edgeproof.stages.distill.selection import pgd_accuracy
 from edgeproof.stages.models import build_model
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.targets.errors import StageError, UsageError
+from pydantic import ValidationError
 
 CONFIG = TrainConfig.model_validate({"method": "trades", "epochs": 3, "inner": {"steps": 2}, "selection_steps": 3})
 

@@ -52,18 +52,18 @@ RULE = [
     # zero point = qmin: the lower clip is a ReLU
     (np.uint8(0), "relu",         [0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]),
     (np.uint8(0), "relu-ceiling", [0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0]),
-    (np.uint8(0), "clipped",      [0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0]),
+    (np.uint8(0), "clipped",      [0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 0, 0, 0]),
     (np.uint8(0), "identity", ONE),
     (np.int8(-128), "relu",         [0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]),
     (np.int8(-128), "relu-ceiling", [0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0]),
     # any other zero point: the lower clip is only a clip
     (np.uint8(10), "relu", ONE),
     (np.uint8(10), "relu-ceiling", [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0]),
-    (np.uint8(10), "clipped",      [0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0]),
+    (np.uint8(10), "clipped",      [0, 0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0]),
     (np.uint8(10), "identity", ONE),
     (np.int8(0), "relu", ONE),
     (np.int8(0), "relu-ceiling", [1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0]),
-    (np.int8(0), "clipped",      [0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0]),
+    (np.int8(0), "clipped",      [0, 0, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0]),
     (np.int8(0), "identity", ONE),
 ]
 # fmt: on
@@ -94,7 +94,7 @@ def test_per_axis_every_channel_has_its_own_rule() -> None:
     x = [[-1.0, -1.0], [0.0, 0.0], [127.5, 61.25], [127.75, 61.5]]
     assert gradient(proto, x, "relu") == [[0, 1], [1, 1], [1, 1], [1, 1]]
     assert gradient(proto, x, "relu-ceiling") == [[0, 1], [1, 1], [1, 1], [0, 0]]
-    assert gradient(proto, [[-0.1, -2.5], [0.0, -2.6]], "clipped") == [[0, 1], [1, 0]]
+    assert gradient(proto, [[0.1, -2.4], [0.0, -2.5]], "clipped") == [[1, 1], [0, 0]]
 
 
 def test_dequantizing_by_another_scale_rescales_the_gradient() -> None:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
-
 from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.verify.subject import Predict, Surface, in_batches
+from torch import nn
 
 
 class Rounding(nn.Module):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.twin import load_twin
 from edgeproof.stages.verify.attackable import AttackableEngine

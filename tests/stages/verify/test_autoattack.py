@@ -7,9 +7,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from pyautoattack import AutoAttack
-from torch import nn
-
 from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.threat import ThreatModel
@@ -17,6 +14,8 @@ from edgeproof.stages.verify import TorchSubject, VerifyConfig
 from edgeproof.stages.verify.autoattack import STANDARD, inside, run_attack
 from edgeproof.stages.verify.candidates import Candidates
 from edgeproof.stages.verify.shard import attack_shard
+from pyautoattack import AutoAttack
+from torch import nn
 
 
 @pytest.mark.slow

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
-
 from edgeproof.stages.verify.statistics import clopper_pearson, retention, retention_interval
+from scipy.stats import binomtest
 
 
 @pytest.mark.parametrize(("successes", "samples"), [(0, 10), (10, 10), (3, 10), (258, 300), (1, 1), (499, 1000)])

@@ -1,0 +1,67 @@
+"""One small real run that the end-to-end tests look at."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# Test processes run side by side; threads would fight over the cores.
+ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
+# Everything real, everything small: seconds instead of minutes, and gates to match.
+SMALL = [
+    "teacher.train.epochs=2",
+    "distill.epochs=3",
+    "verify.samples=40",
+    "verify.shard_size=20",
+    "verify.square_queries=50",
+    "bench.repeats=20",
+    "gates={clean_accuracy: '>= 0.5'}",
+]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def edgeproof(*arguments: str | Path, cwd: Path | None = None) -> Finished:
+    """Run the command line in a process of its own."""
+    command = [sys.executable, "-m", "edgeproof.pipeline", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=ENV, check=False, timeout=500)
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def small_build(out: Path, *more: str | Path) -> list[str | Path]:
+    """The arguments of the small run; tests use one worker each."""
+    return ["build", *small_recipe(out), "--workers", "1", *more]
+
+
+def small_recipe(out: Path, *more: str | Path) -> list[str | Path]:
+    """The small recipe for a command that runs a part of it."""
+    overrides = [part for override in SMALL for part in ("--set", override)]
+    return [ROOT / "examples" / "digits.yaml", "--out", out, *overrides, *more]
+
+
+def with_checkpoint(path: Path, *more: str) -> list[str]:
+    """The options that take the teacher from a checkpoint."""
+    overrides = ["teacher.train=null", f"teacher.checkpoint={path}", *more]
+    return [part for override in overrides for part in ("--set", override)]
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "digits"
+    done = edgeproof(*small_build(out))
+    assert done.code == 0, done.err
+    return out

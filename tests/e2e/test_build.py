@@ -1,0 +1,183 @@
+"""`edgeproof build`, as its user meets it: files, report, nothing done twice, nothing lost to a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from .conftest import ENV, edgeproof, small_build, small_recipe, with_checkpoint
+
+pytestmark = pytest.mark.slow
+
+
+def test_report_json_is_as_documented(run: Path):
+    report = json.loads((run / "report.json").read_text())
+    assert report["schema_version"] == 1
+    assert (report["verdict"], report["exit_code"], report["name"]) == ("pass", 0, "digits")
+    assert report["recipe_digest"].startswith("sha256:")
+    assert report["threat_model"] == {"norm": "Linf", "eps": 0.1}
+    assert [subject["name"] for subject in report["subjects"]] == ["teacher", "student", "onnxruntime"]
+    teacher, student, engine = report["subjects"]
+    for subject in (teacher, student):
+        assert subject["kind"] == "torch"
+        assert list(subject["attacks"])[:4] == ["apgd-ce", "apgd-t", "fab-t", "square"]
+        assert subject["samples"] == 40
+    assert engine["kind"] == "engine"
+    assert engine["path"] == "engines/onnxruntime/model.onnx"
+    assert engine["precision"] == "int8"
+    assert list(engine["routes"]) == ["replay", "whitebox", "square"]
+    assert set(engine["latency_ms"]) == {"batch", "p50", "p90", "p99"}
+    assert engine["latency_ms"]["batch"] == 1
+    assert engine["size_bytes"] == (run / engine["path"]).stat().st_size
+    assert engine["retention"] == pytest.approx(engine["robust_accuracy"] / student["robust_accuracy"])
+    assert 0.98 <= engine["twin_agreement"]["adversarial"] <= 1
+    low, high = engine["robust_accuracy_ci"]
+    assert low < engine["robust_accuracy"] < high
+    assert report["environment"]["attacks"] == "pyautoattack 0.2.0"
+    (gate,) = report["gates"]
+    assert (gate["name"], gate["limit"], gate["outcome"]) == ("clean_accuracy", ">= 0.5", "pass")
+    sizes = {(row["subject"], row["batch"]) for row in engine["bench"]["latency_ms"]}
+    assert sizes == {(name, batch) for name in ("engine", "float", "eager") for batch in (1, 32)}
+
+
+def test_bits_say_the_same_as_the_report(run: Path):
+    report = json.loads((run / "report.json").read_text())
+    for subject in report["subjects"]:
+        with np.load(run / "verification" / f"{subject['name']}.npz") as bits:
+            by_route = subject.get("routes") or subject["attacks"]
+            for route, value in by_route.items():
+                assert bits[route].mean() == pytest.approx(value)
+            assert bits["clean_correct"].mean() == pytest.approx(subject["clean_accuracy"])
+            assert list(bits[route]) == list(bits[route] & bits["clean_correct"])
+
+
+def test_every_listed_file_is_there_and_as_listed(run: Path):
+    import hashlib
+
+    manifest = json.loads((run / "manifest.json").read_text())
+    listed = {entry["path"]: entry["sha256"] for entry in manifest["artifacts"]}
+    for path, digest in listed.items():
+        assert hashlib.sha256((run / path).read_bytes()).hexdigest() == digest
+    standing = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file() and ".store" not in path.parts}
+    assert standing == set(listed) | {"manifest.json"}
+    assert {"teacher/model.safetensors", "student/last.safetensors", "export/model.onnx"} <= standing
+
+
+def test_the_engine_tells_where_it_comes_from(run: Path):
+    report = json.loads((run / "report.json").read_text())
+    model = onnx.load(run / "engines" / "onnxruntime" / "model.onnx")
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    assert properties["edgeproof.recipe_digest"] == report["recipe_digest"]
+    assert properties["edgeproof.precision"] == "int8"
+
+
+def test_best_and_last_are_recorded(run: Path):
+    for name in ("teacher", "student"):
+        training = json.loads((run / name / "training.json").read_text())
+        scores = [(epoch["pgd_accuracy"], epoch["clean_accuracy"]) for epoch in training["history"]]
+        assert (training["best"]["pgd_accuracy"], training["best"]["clean_accuracy"]) == max(scores)
+        assert training["last"]["epoch"] == len(training["history"])
+
+
+def test_a_second_build_does_nothing_but_report(run: Path):
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file() and path.name != "lock"}
+    done = edgeproof(*small_build(run))
+    assert done.code == 0
+    assert "PASS" in done.out
+    after = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file() and path.name != "lock"}
+    assert before == after
+
+
+def test_a_finished_build_needs_no_torch(run: Path):
+    """Importing torch alone would cost most of the three seconds that a finished build may take."""
+    arguments = [str(part) for part in small_build(run)]
+    code = (
+        "import sys; from edgeproof.pipeline.cli import app\n"
+        f"try: app({arguments!r})\n"
+        "except SystemExit as end: print(end.code, 'torch' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip().endswith("0 False"), done.stderr
+
+
+def test_an_altered_file_is_mended(run: Path):
+    path = run / "student" / "model.safetensors"
+    original = path.read_bytes()
+    path.write_bytes(original[:-1] + b"\0")
+    assert edgeproof(*small_build(run)).code == 0
+    assert path.read_bytes() == original
+
+
+def test_json_prints_one_document_and_nothing_else(run: Path):
+    done = edgeproof(*small_build(run, "--json"))
+    assert json.loads(done.out) == json.loads((run / "report.json").read_text())
+    assert done.err == ""
+
+
+def test_the_seed_of_a_later_stage_leaves_the_earlier_ones_alone(run: Path):
+    teacher = (run / "teacher" / "model.safetensors").stat().st_mtime_ns
+    done = edgeproof("quantize", *small_recipe(run, "--set", "quantize.calibration_samples=16"))
+    assert done.code == 0, done.err
+    assert (run / "teacher" / "model.safetensors").stat().st_mtime_ns == teacher
+    assert json.loads((run / "quantize" / "u8s8" / "calibration.json").read_text())["samples"] == 16
+    assert edgeproof(*small_build(run)).code == 0  # back again
+    assert json.loads((run / "quantize" / "u8s8" / "calibration.json").read_text())["samples"] == 256
+
+
+def test_report_gate_and_bench_of_a_run(run: Path):
+    shown = edgeproof("report", run)
+    assert shown.code == 0
+    assert "onnxruntime" in shown.out
+    assert edgeproof("gate", run, "--require", "retention >= 5").code == 1
+    engine, floating = run / "engines" / "onnxruntime" / "model.onnx", run / "export" / "model.onnx"
+    timed = json.loads(edgeproof("bench", engine, "--against", floating, "--repeats", "20", "--json").out)
+    assert timed["ratio_to_against"]["1"] > 0
+    assert timed["size_bytes"][str(engine)] == engine.stat().st_size
+    assert "Robust accuracy is the worst case" in (run / "summary.md").read_text()
+
+
+def test_a_teacher_from_a_checkpoint(run: Path, tmp_path: Path):
+    source = run / "teacher" / "model.safetensors"
+    overrides = with_checkpoint(source, "teacher.model=null")
+    done = edgeproof("teacher", *small_recipe(tmp_path / "run"), *overrides)
+    assert done.code == 0, done.err
+    assert (tmp_path / "run" / "teacher" / "model.safetensors").read_bytes() == source.read_bytes()
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert list(manifest["external"]) == [str(source)]
+
+
+def test_killed_at_any_moment_and_built_again_gives_the_same_files(run: Path, tmp_path: Path):
+    """kill -9 at moments spread over the whole run; each attempt gets further, the last one ends."""
+    out = tmp_path / "digits"
+    command = [sys.executable, "-m", "edgeproof.pipeline", *map(str, small_build(out))]
+    killed = 0
+    for attempt in range(6):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV)
+        deadline = time.monotonic() + 6 + 2.3 * attempt
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if process.poll() is not None:
+            break
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        killed += 1
+    assert killed >= 2
+    assert edgeproof(*small_build(out)).code == 0
+    timed = {"report.json", "summary.md", "manifest.json", "bench/onnxruntime/bench.json"}
+    compared = 0
+    for path in sorted(run.rglob("*")):
+        name = str(path.relative_to(run))
+        if path.is_file() and not name.startswith(".store") and name not in timed:
+            assert (out / name).read_bytes() == path.read_bytes(), name
+            compared += 1
+    assert compared > 15
+    assert not list((out / ".store" / "partial").iterdir())

@@ -1,0 +1,135 @@
+"""Recipes: every mistake is one line with the key's path, the value, and what is right."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from edgeproof.pipeline.read import read_recipe
+from edgeproof.pipeline.recipe import dump, parse_recipe, schema
+from edgeproof.pipeline.starter import RECIPE, write_recipe
+from edgeproof.targets.errors import UsageError
+
+ROOT = Path(__file__).parents[2]
+DIGITS = ROOT / "examples" / "digits.yaml"
+
+
+def parsed(*overrides: str):
+    return parse_recipe(read_recipe(DIGITS, overrides), "digits.yaml")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("distill.epochz=3", "distill.epochz: unknown key; did you mean 'epochs'? (known: method, options"),
+        ("foo=1", "foo: unknown key (known: schema_version, name, data"),
+        ("distill.epochs=many", "distill.epochs: input should be a valid integer"),
+        ("distill.epochs=many", "got 'many'"),
+        ("distill.options.alfa=1", "distill.options.alfa: unknown option; did you mean 'alpha'?"),
+        ("distill.method=adaat", "distill.method: unknown method 'adaat'; did you mean 'adaad'?"),
+        ("distill.inner.step=0.2", "distill.inner.step: 0.2 is larger than threat.eps 0.1"),
+        ("teacher.train.inner.step=1/2", "teacher.train.inner.step: 0.5 is larger than threat.eps 0.1"),
+        ("threat.eps=1.5", "threat.eps: must be in (0, 1] for Linf, got 1.5"),
+        ("threat.eps=0", "threat.eps: must be in (0, 1] for Linf, got 0"),
+        ("threat.eps=8/0", "threat.eps: must be a number or a fraction such as 8/255, got '8/0'"),
+        ("threat.norm=L3", "threat.norm: input should be 'Linf' or 'L2', got 'L3'"),
+        ("data.dataset=digitz", "data.dataset: unknown dataset 'digitz'; did you mean 'digits'?"),
+        ("student.model=cnn8_smal", "student.model: unknown model 'cnn8_smal'; did you mean 'cnn8_small'?"),
+        ("targets=[onnxruntim]", "targets: unknown target 'onnxruntim'; did you mean 'onnxruntime'?"),
+        ("targets=[]", "targets: "),
+        ("verify.routes=[replai]", "verify.routes: unknown route 'replai'; did you mean 'replay'?"),
+        ("verify.samples=0", "verify.samples: input should be greater than or equal to 1, got 0"),
+        ("gates.robust_acuracy=>= 1", "gates: unknown figure 'robust_acuracy'; did you mean 'robust_accuracy'?"),
+        ("gates.retention=about 1", "gates.retention: a limit is a comparison such as '>= 0.95', got 'about 1'"),
+        ("schema_version=2", "schema_version: input should be 1, got 2"),
+        ("name=../up", "name: string should match pattern"),
+        ("teacher={}", "teacher: model is missing"),
+        ("teacher.checkpoint=x.pt", "teacher: give either checkpoint or train, not both"),
+        ("teacher={checkpoint: nope.pt}", "nope.pt: no such file"),
+    ],
+)
+def test_mistakes(override: str, words: str):
+    with pytest.raises(UsageError) as caught:
+        parsed(override)
+    message = str(caught.value)
+    assert words in message
+    assert message.startswith("digits.yaml: ")
+    assert "\n" not in message
+
+
+def test_missing_sections_are_named():
+    raw = read_recipe(DIGITS)
+    del raw["threat"]
+    with pytest.raises(UsageError, match="threat: missing"):
+        parse_recipe(raw, "digits.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("a: [", "not valid YAML at line 1"), ("- 1\n- 2\n", "a recipe is a mapping"), ("", "a recipe is a mapping")],
+)
+def test_files_that_are_no_recipe(tmp_path: Path, content: str, words: str):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(content)
+    with pytest.raises(UsageError, match=words):
+        read_recipe(path)
+
+
+def test_a_missing_file(tmp_path: Path):
+    with pytest.raises(UsageError, match="no such recipe file"):
+        read_recipe(tmp_path / "recipe.yaml")
+
+
+@pytest.mark.parametrize("override", ["distill", "=3", "distill..epochs=3", "name.deeper=1"])
+def test_overrides_of_another_form(override: str):
+    with pytest.raises(UsageError, match="--set"):
+        read_recipe(DIGITS, [override])
+
+
+def test_overrides_apply_and_may_start_a_new_section():
+    recipe = parsed("distill.epochs=7", "threat.eps=8/255", "bench.repeats=20", "gates.size_bytes=<= 1e6")
+    assert recipe.distill.epochs == 7
+    assert recipe.threat.eps == 8 / 255
+    assert recipe.bench.repeats == 20
+    assert recipe.conditions()[-1].limit == 1e6
+
+
+def test_a_relative_checkpoint_is_relative_to_the_recipe(tmp_path: Path):
+    raw: dict[str, Any] = yaml.safe_load(DIGITS.read_text())
+    raw["teacher"] = {"checkpoint": "teacher.safetensors"}
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    assert read_recipe(path)["teacher"]["checkpoint"] == str(tmp_path / "teacher.safetensors")
+
+
+def test_the_digest_sees_every_value_and_nothing_else():
+    assert parsed().digest == parsed("distill.epochs=30").digest  # what the file says already
+    assert parsed().digest != parsed("distill.epochs=31").digest
+    assert parsed().digest.startswith("sha256:")
+
+
+def test_the_resolved_recipe_is_a_recipe():
+    recipe = parsed("threat.eps=8/255")
+    again = parse_recipe(yaml.safe_load(dump(recipe)), "resolved")
+    assert again == recipe
+    assert again.digest == recipe.digest
+
+
+def test_the_shipped_schema_is_the_recipes_own():
+    shipped = json.loads((ROOT / "pipeline" / "recipe.schema.json").read_text())
+    assert shipped == schema(), "run: edgeproof schema > pipeline/recipe.schema.json"
+
+
+def test_the_starter_recipe_is_valid_and_not_overwritten(tmp_path: Path):
+    path = tmp_path / "recipe.yaml"
+    write_recipe(path)
+    parse_recipe(read_recipe(path), "starter")
+    path.write_text("mine")
+    with pytest.raises(UsageError, match="exists already"):
+        write_recipe(path)
+    assert path.read_text() == "mine"
+    write_recipe(path, force=True)
+    assert path.read_text() == RECIPE
