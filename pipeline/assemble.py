@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from ..stages.bench import BENCH
-from ..stages.teacher import WEIGHTS
+from ..stages.checkpoint import WEIGHTS
 from ..stages.verify.settle import FIGURES
 from .report import Report, doubts_of, draw_up, engine_subject, torch_subject
 from .stages import Stages

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from ..stages.bench import BenchConfig
-from ..stages.data import DataConfig, datasets
+from ..stages.data import DataConfig
 from ..stages.distill import InnerMaximisation, TrainConfig
 from ..stages.export import ExportConfig
 from ..stages.quantize import QuantizeConfig
@@ -19,11 +19,13 @@ from ..stages.section import Section
 from ..stages.student import StudentConfig
 from ..stages.teacher import TeacherConfig
 from ..stages.threat import ThreatModel
-from ..stages.verify import VerifyConfig, check_routes
+from ..stages.verify import VerifyConfig
 from ..targets.base import targets
 from ..targets.errors import UsageError
 from .gate import Condition
 from .problems import one_line
+
+TargetName = Annotated[str, AfterValidator(targets.check)]
 
 
 class Recipe(Section):
@@ -38,30 +40,10 @@ class Recipe(Section):
     distill: TrainConfig
     export: ExportConfig = ExportConfig()
     quantize: QuantizeConfig = QuantizeConfig()
-    targets: tuple[str, ...] = Field(default=("onnxruntime",), min_length=1)
+    targets: tuple[TargetName, ...] = Field(default=("onnxruntime",), min_length=1)
     verify: VerifyConfig = VerifyConfig()
     bench: BenchConfig = BenchConfig()
     gates: dict[str, str] = Field(default_factory=dict)
-
-    @field_validator("data")
-    @classmethod
-    def _known_dataset(cls, data: DataConfig) -> DataConfig:
-        _known(lambda: datasets[data.dataset], "dataset: ")
-        return data
-
-    @field_validator("targets")
-    @classmethod
-    def _known_targets(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            _known(lambda name=name: targets[name])
-        return names
-
-    @field_validator("verify")
-    @classmethod
-    def _known_routes(cls, verify: VerifyConfig) -> VerifyConfig:
-        _known(lambda: check_routes(verify.routes, "routes"))
-        _known(lambda: check_routes(verify.attacks, "attacks"))
-        return verify
 
     @field_validator("gates")
     @classmethod
@@ -90,12 +72,12 @@ class Recipe(Section):
         return [Condition.parse(name, limit) for name, limit in self.gates.items()]
 
 
-def _known(look_up: Callable[[], object], key: str = "") -> None:
-    """Turn a look-up's UsageError into what pydantic reports with the path of the section."""
+def _known(look_up: Callable[[], object]) -> None:
+    """Turn a UsageError into what pydantic reports with the path of the section."""
     try:
         look_up()
     except UsageError as error:
-        raise ValueError(f"{key}{error}") from None
+        raise ValueError(str(error)) from None
 
 
 def parse_recipe(raw: dict[str, Any], source: str) -> Recipe:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..stages.bench import bench
-from ..stages.checkpoint import read_weights
+from ..stages.checkpoint import WEIGHTS, read_weights
 from ..stages.classifier import Classifier
 from ..stages.data import Dataset, Split, datasets, load_dataset
 from ..stages.distill import methods
@@ -18,7 +18,7 @@ from ..stages.models import models
 from ..stages.quantize import quantize_student
 from ..stages.section import Section
 from ..stages.student import distil_student
-from ..stages.teacher import WEIGHTS, make_teacher
+from ..stages.teacher import make_teacher
 from ..stages.verify import (
     Attacked,
     EngineSubject,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ..stages.data import DataConfig, Dataset, Split, load_dataset
+from ..stages.data import DataConfig, Dataset, Split, datasets, load_dataset
 from ..stages.threat import ThreatModel
 from ..stages.twin import BackwardMode, UnsupportedOperator, load_twin
 from ..stages.verify import (
@@ -151,7 +151,8 @@ def _checked(
     if not state.available:
         raise BackendMissing(f"target {target!r}: {state.reason}")
     with _option("--dataset: "):
-        data = load_dataset(DataConfig(dataset=dataset))
+        datasets[dataset]
+    data = load_dataset(DataConfig(dataset=dataset))
     for what, found, expected in (
         ("images", signature.image_shape, data.image_shape),
         ("classes", signature.classes, len(data.class_names)),

@@ -54,6 +54,7 @@ def bench(
         float_engine: the float ONNX model on ONNX Runtime, for comparison.
         eager: the torch student, for comparison.
     """
+    before = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     runners: dict[str, Callable[[Images], object]] = {
         "engine": targets[engine.target].load(engine, threads=config.threads)
@@ -66,6 +67,7 @@ def bench(
         runners["eager"] = _eager(eager)
         sizes["eager"] = eager.weights.stat().st_size
     latency = {batch: measure(runners, _batch(images, batch), config) for batch in config.batches}
+    torch.set_num_threads(before)
     result: dict[str, object] = {
         "threads": config.threads,
         "repeats": config.repeats,

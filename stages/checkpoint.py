@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from ..targets.errors import UsageError
 
+# What a stage calls the weights it stands for.
+WEIGHTS = "model.safetensors"
+
 # Wrappers that training scripts put around a state dict, and prefixes that wrappers put before its names.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 _PREFIXES = ("module.", "_orig_mod.")

@@ -15,6 +15,7 @@ from ..targets.onnxruntime import open_session
 from ..targets.signature import read_signature
 from .data import Dataset
 from .distill.selection import pgd_attack
+from .properties import describe
 from .section import Section
 from .threat import ThreatModel
 
@@ -93,13 +94,6 @@ def export_onnx(model: nn.Module, image_shape: tuple[int, int, int], path: Path,
     onnx.checker.check_model(proto, full_check=True)
     path.write_bytes(proto.SerializeToString(deterministic=True))
     read_signature(path)
-
-
-def describe(path: Path, properties: dict[str, str]) -> None:
-    """Set `metadata_props` of an ONNX file."""
-    model = onnx.load(path)
-    onnx.helper.set_model_props(model, properties)
-    path.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def measure_parity(model: nn.Module, path: Path, dataset: Dataset, threat: ThreatModel) -> dict[str, float]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import onnx
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
@@ -27,7 +26,7 @@ from ..targets.base import Scheme
 from ..targets.errors import StageError
 from ..targets.signature import read_signature
 from .data import Dataset, Split
-from .export import describe
+from .properties import describe, properties_of
 from .section import Section
 
 MODEL = "model.onnx"
@@ -61,7 +60,7 @@ def quantize_student(float_model: Path, config: QuantizeConfig, scheme: Scheme, 
     sample = calibration_sample(dataset.train, config)
     quantize_onnx(float_model, path, scheme, sample.images)
     properties = {"edgeproof.precision": config.precision, "edgeproof.scheme": scheme.name}
-    describe(path, {**_properties(float_model), **properties})
+    describe(path, {**properties_of(float_model), **properties})
     counts = np.bincount(sample.labels, minlength=len(dataset.class_names))
     record = {
         "split": "train",
@@ -130,10 +129,6 @@ class _Reader(CalibrationDataReader):
     def get_next(self) -> dict[str, np.ndarray] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return the next batch, or None after the last."""
         return next(self._batches, None)
-
-
-def _properties(path: Path) -> dict[str, str]:
-    return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
 
 
 @contextmanager

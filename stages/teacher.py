@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
-from pydantic import field_validator, model_validator
+from pydantic import model_validator
 
 from ..targets.errors import UsageError
-from .checkpoint import load_into, read_weights, save_weights
+from .checkpoint import WEIGHTS, load_into, read_weights, save_weights
 from .data import Dataset
 from .distill import TrainConfig, train
 from .distill.trainer import Epoch
-from .models import build_model, models
+from .models import ModelName, build_model
 from .section import Section
 from .threat import ThreatModel
-
-WEIGHTS = "model.safetensors"
-
-
-def known_model(name: str | None) -> str | None:
-    """Validate a model name inside a config section."""
-    if name is not None:
-        try:
-            models[name]
-        except UsageError as error:
-            raise ValueError(str(error)) from None
-    return name
 
 
 class TeacherConfig(Section):
@@ -39,14 +26,9 @@ class TeacherConfig(Section):
         train: how the teacher is trained when there is no checkpoint.
     """
 
-    model: str | None = None
+    model: ModelName | None = None
     checkpoint: Path | None = None
     train: TrainConfig | None = None
-
-    @field_validator("model")
-    @classmethod
-    def _known_model(cls, name: str | None) -> str | None:
-        return known_model(name)
 
     @model_validator(mode="after")
     def _one_source(self) -> TeacherConfig:
@@ -79,7 +61,7 @@ def make_teacher(
     classes = len(dataset.class_names)
     if config.checkpoint is not None:
         weights, named = read_weights(config.checkpoint)
-        name = config.model or known_model(named)
+        name = config.model or named
         if name is None:
             raise UsageError(f"teacher.model: missing, and {config.checkpoint} does not name its model")
         load_into(
@@ -93,6 +75,4 @@ def make_teacher(
     assert config.model is not None
     model = build_model(config.model, dataset.image_shape, classes, seed=config.training.seed)
     result = train(model, dataset, threat, config.training, where="teacher.train", on_epoch=on_epoch)
-    save_weights(result.best, folder / WEIGHTS, model=config.model)
-    save_weights(result.last, folder / "last.safetensors", model=config.model)
-    (folder / "training.json").write_text(json.dumps(result.summary(), indent=1))
+    result.save(folder, model=config.model)

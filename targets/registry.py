@@ -62,6 +62,14 @@ class Registry(Generic[T]):
                 f"unknown {self.kind} {name!r}{nearest(name, known)} (known: {', '.join(known)})"
             ) from None
 
+    def check(self, name: str) -> str:
+        """Return `name` if it is known; a validator for config models, so it raises ValueError."""
+        try:
+            self[name]
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        return name
+
     def _load(self) -> None:
         if self._loaded:
             return

@@ -5,20 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator
 
 from ...targets.errors import StageError
 from ...targets.registry import Registry
 from ..section import Section
-
-
-class DataConfig(Section):
-    """Which data set, and the seed that divides what is not test data into train and validation."""
-
-    dataset: str
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,16 +60,22 @@ class Dataset:
         return digest.hexdigest()
 
 
-Loader = Callable[[DataConfig], Dataset]
+Loader = Callable[["DataConfig"], Dataset]
 
 datasets: Registry[Loader] = Registry("dataset", "edgeproof.stages.data", "edgeproof.datasets")
+
+
+class DataConfig(Section):
+    """Which data set, and the seed that divides what is not test data into train and validation."""
+
+    dataset: Annotated[str, AfterValidator(datasets.check)]
+    seed: int = 0
 
 
 def load_dataset(config: DataConfig) -> Dataset:
     """Load a data set and check what every stage relies on.
 
     Raises:
-        UsageError: no data set of that name.
         StageError: the loader returned images outside [0, 1], labels outside the classes, or splits that
             share samples.
     """

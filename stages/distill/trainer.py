@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.utilities.seed import seed_everything
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from ...targets.errors import StageError, UsageError
 from ...targets.registry import nearest
+from ..checkpoint import WEIGHTS, save_weights
 from ..data import Dataset, Split
 from ..section import Section
 from ..threat import ThreatModel
@@ -38,7 +41,7 @@ class TrainConfig(Section):
         selection_steps: PGD steps by which the best epoch is chosen, on the validation split.
     """
 
-    method: str
+    method: Annotated[str, AfterValidator(methods.check)]
     options: dict[str, object] = Field(default_factory=dict, validate_default=True)
     plugins: tuple[str, ...] = ()
     epochs: int = Field(default=30, ge=1)
@@ -52,15 +55,6 @@ class TrainConfig(Section):
     shift: int = Field(default=0, ge=0)
     selection_steps: int = Field(default=20, ge=1)
     seed: int = 0
-
-    @field_validator("method")
-    @classmethod
-    def _known_method(cls, name: str) -> str:
-        try:
-            methods[name]
-        except UsageError as error:
-            raise ValueError(str(error)) from None
-        return name
 
     @field_validator("options")
     @classmethod
@@ -101,14 +95,22 @@ class TrainResult:
     best_epoch: int
     history: list[Epoch] = field(default_factory=list)
 
-    def summary(self) -> dict[str, object]:
-        """Return the figures worth keeping beside the weights."""
-        return {
+    def save(self, folder: Path, *, model: str) -> None:
+        """Write the best weights as `model.safetensors`, the last as `last.safetensors`, and `training.json`.
+
+        Args:
+            folder: where the files go.
+            model: the registered model that the weights belong to.
+        """
+        save_weights(self.best, folder / WEIGHTS, model=model)
+        save_weights(self.last, folder / "last.safetensors", model=model)
+        summary = {
             "selection": "PGD accuracy on the validation split",
             "best": asdict(self.history[self.best_epoch]),
             "last": asdict(self.history[-1]),
             "history": [asdict(epoch) for epoch in self.history],
         }
+        (folder / "training.json").write_text(json.dumps(summary, indent=1))
 
 
 def train(

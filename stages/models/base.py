@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
+from pydantic import AfterValidator
 from torch import nn
 
 from ...targets.registry import Registry
@@ -13,6 +15,8 @@ from ...targets.registry import Registry
 ModelBuilder = Callable[[tuple[int, int, int], int], nn.Module]
 
 models: Registry[ModelBuilder] = Registry("model", "edgeproof.stages.models", "edgeproof.models")
+
+ModelName = Annotated[str, AfterValidator(models.check)]
 
 
 def build_model(name: str, image_shape: tuple[int, int, int], classes: int, *, seed: int) -> nn.Module:

@@ -1,6 +1,6 @@
 """Verification: attack teacher, student and engines, and draw up figures that distrust themselves."""
 
-from .attack import Attacked, attack_subject, check_routes, sample
+from .attack import Attacked, attack_subject, sample
 from .config import VerifyConfig, default_workers
 from .settle import settle
 from .subject import EngineSubject, Subject, TorchSubject
@@ -12,7 +12,6 @@ __all__ = [
     "TorchSubject",
     "VerifyConfig",
     "attack_subject",
-    "check_routes",
     "default_workers",
     "sample",
     "settle",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,6 @@ from ..threat import ThreatModel
 from .candidates import Candidates
 from .config import VerifyConfig
 from .findings import allowance, find
-from .route import routes
 from .shard import Counts, ShardResult, attack_shard, strengthen_shard
 from .subject import Subject
 
@@ -82,15 +84,6 @@ def sample(test: Split, config: VerifyConfig) -> Split:
         raise UsageError(f"samples: {count} is more than the {len(test)} test images")
     rows = np.random.default_rng(config.seed).choice(len(test), count, replace=False)
     return test.take(rows[np.argsort(test.index[rows])])
-
-
-def check_routes(names: Iterable[str], key: str) -> None:
-    """Raise UsageError for an unknown route name."""
-    for name in names:
-        try:
-            routes[name]
-        except UsageError as error:
-            raise UsageError(f"{key}: {error}") from None
 
 
 def attack_subject(
@@ -158,7 +151,7 @@ def _resumable(
         progress(len(done), len(jobs), sum(len(result.split) for result in done.values()), robust)
 
     report()
-    todo = [delayed(_filed)(path, jobs[paths.index(path)]) for path in missing]
+    todo = [delayed(_filed)(path, jobs[paths.index(path)], os.getpid()) for path in missing]
     with parallel_config(backend="loky", inner_max_num_threads=1):
         # One worker is this very process, so that a debugger and small jobs stay simple.
         pool = Parallel(n_jobs=min(workers, max(len(todo), 1)), return_as="generator_unordered")
@@ -169,8 +162,22 @@ def _resumable(
     return [done[path] for path in paths]
 
 
-def _filed(path: Path, job: Callable[[], ShardResult]) -> tuple[Path, ShardResult]:
+def _filed(path: Path, job: Callable[[], ShardResult], parent: int) -> tuple[Path, ShardResult]:
+    _die_with(parent)
     return path, job()
+
+
+@cache
+def _die_with(parent: int) -> None:
+    """Make this worker end when its parent is gone; a killed parent cannot tell it to."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    if os.getpid() != parent:
+        threading.Thread(target=watch, daemon=True).start()
 
 
 def _write(results: list[ShardResult], counts: Counts, config: VerifyConfig, folder: Path) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from ..section import Section
 from ..twin import BackwardMode
+from .route import routes
+
+RouteName = Annotated[str, AfterValidator(routes.check)]
 
 
 class VerifyConfig(Section):
@@ -26,8 +30,8 @@ class VerifyConfig(Section):
 
     samples: int | None = Field(default=None, ge=1)
     seed: int = 0
-    routes: tuple[str, ...] = ("replay", "whitebox", "square")
-    attacks: tuple[str, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
+    routes: tuple[RouteName, ...] = ("replay", "whitebox", "square")
+    attacks: tuple[RouteName, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
     backward: tuple[BackwardMode, ...] = Field(default=("relu", "relu-ceiling"), min_length=1)
     square_queries: int = Field(default=5000, ge=1)
     strong_restarts: int = Field(default=5, ge=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -14,8 +14,10 @@ from ...targets.registry import Registry
 from ..threat import ThreatModel
 from .autoattack import Attack, AttackRun, inside, run_attack
 from .candidates import Candidates
-from .config import VerifyConfig
 from .subject import Surface, is_correct
+
+if TYPE_CHECKING:
+    from .config import VerifyConfig
 
 
 @dataclass(frozen=True)

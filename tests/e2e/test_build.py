@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -153,6 +154,39 @@ def test_a_teacher_from_a_checkpoint(run: Path, tmp_path: Path):
     assert (tmp_path / "run" / "teacher" / "model.safetensors").read_bytes() == source.read_bytes()
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert list(manifest["external"]) == [str(source)]
+
+
+def test_a_killed_build_leaves_no_workers_behind(run: Path, tmp_path: Path):
+    out = tmp_path / "digits"
+    shutil.copytree(run, out)
+    recipe = small_recipe(out, "--set", "verify.seed=1", "--set", "verify.square_queries=5000")
+    command = [sys.executable, "-m", "edgeproof.pipeline", "build", *map(str, recipe), "--workers", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV)
+    workers: list[int] = []
+    deadline = time.monotonic() + 60
+    while len(workers) < 2 and time.monotonic() < deadline:
+        time.sleep(0.2)
+        workers = [pid for pid in children(process.pid) if "popen_loky" in command_of(pid)]
+    assert len(workers) == 2
+    time.sleep(5)  # let them load torch and start on their shards
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    deadline = time.monotonic() + 30
+    while any("popen_loky" in command_of(pid) for pid in workers) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not any("popen_loky" in command_of(pid) for pid in workers)
+
+
+def children(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(part) for part in text.split()]
+
+
+def command_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
 
 
 def test_killed_at_any_moment_and_built_again_gives_the_same_files(run: Path, tmp_path: Path):

@@ -11,6 +11,7 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+from edgeproof.stages.checkpoint import save_weights
 from edgeproof.stages.models import build_model
 from onnx import TensorProto
 
@@ -76,10 +77,14 @@ class Evil:
         return os.system, ("touch evil-ran",)
 
 
-@pytest.mark.parametrize("kind", ["evil", "other-shapes", "junk"])
+@pytest.mark.parametrize("kind", ["evil", "other-shapes", "junk", "unknown-model"])
 def test_checkpoints_that_are_refused(tmp_path: Path, kind: str):
-    path = tmp_path / "teacher.pt"
-    if kind == "evil":
+    path = tmp_path / ("teacher.safetensors" if kind == "unknown-model" else "teacher.pt")
+    more: tuple[str, ...] = ()
+    if kind == "unknown-model":
+        save_weights({"weight": torch.zeros(1)}, path, model="cnn9_wide")
+        more, words = ("teacher.model=null",), ("unknown model 'cnn9_wide'; did you mean 'cnn8_wide'",)
+    elif kind == "evil":
         torch.save({"0.weight": Evil()}, path)
         words = ("wants to run code",)
     elif kind == "junk":
@@ -88,9 +93,9 @@ def test_checkpoints_that_are_refused(tmp_path: Path, kind: str):
     else:
         torch.save(build_model("cnn8_small", (1, 8, 8), 10, seed=0).state_dict(), path)
         words = ("does not fit model 'cnn8_wide'", "0.weight is [8, 1, 3, 3] in the file and [24, 1, 3, 3]")
-    done = edgeproof("build", DIGITS, "--out", tmp_path / "run", *with_checkpoint(path), cwd=tmp_path)
-    one_line(done, 2, "teacher.pt", *words)
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["teacher.pt"]
+    done = edgeproof("build", DIGITS, "--out", tmp_path / "run", *with_checkpoint(path, *more), cwd=tmp_path)
+    one_line(done, 2, *words)
+    assert sorted(tmp_path.iterdir()) == [path]
 
 
 def verify(path: Path, tmp_path: Path, *more: str | Path):

@@ -17,12 +17,12 @@ from edgeproof.stages.verify.autoattack import STANDARD
 from edgeproof.stages.verify.candidates import Candidates
 from edgeproof.stages.verify.shard import attack_shard
 from edgeproof.stages.verify.subject import Predict, Surface, in_batches
+from golden_networks import WIDTHS, tiny
 from safetensors.torch import load_file
 from torch import nn
 
 ROOT = Path(os.environ.get("EDGEPROOF_GOLDEN", Path(__file__).parent / "data"))
 RUNS = json.loads((ROOT / "golden.json").read_text())["autoattack"]
-WIDTHS = {"student": (8, 12), "teacher": (12, 16)}
 
 
 class Rounded(nn.Module):
@@ -41,18 +41,7 @@ class Golden:
     def open(self) -> Surface:
         base = self.name.removesuffix("_round31")
         first, second = WIDTHS[base]
-        model = nn.Sequential(
-            nn.Conv2d(3, first, 3, stride=1, padding=1, bias=False),
-            nn.BatchNorm2d(first),
-            nn.ReLU(),
-            nn.Conv2d(first, second, 3, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(second),
-            nn.ReLU(),
-            nn.Conv2d(second, second, 3, stride=2, padding=1, bias=True),
-            nn.ReLU(),
-            nn.Flatten(),
-            nn.Linear(second * 4, 10),
-        )
+        model = tiny(first, second, 10)
         model.load_state_dict(load_file(ROOT / "models" / f"{base}_c10.safetensors"))
         model = model.eval().requires_grad_(False)
         if base != self.name:

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import torch
 from edgeproof.stages.distill import InnerMaximisation, methods
+from golden_networks import WIDTHS, tiny
 from safetensors.torch import load_file
 from torch import nn
 
 ROOT = Path(os.environ.get("EDGEPROOF_GOLDEN", Path(__file__).parent / "data"))
 META = json.loads((ROOT / "golden.json").read_text())
-WIDTHS = {"student": (8, 12), "peer": (8, 12), "teacher": (12, 16), "teacher_nat": (12, 16)}
 
 
 def adaad_options(case: dict[str, Any]) -> dict[str, Any]:
@@ -35,21 +35,6 @@ def trades_options(case: dict[str, Any]) -> dict[str, Any]:
 # What we claim: every vector of these methods is run, none is skipped.
 CLAIMED = {"adaad": adaad_options, "trades": trades_options}
 CASES = sorted(name for name, case in META["cases"].items() if case["method"] in CLAIMED)
-
-
-def tiny(first: int, second: int, classes: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(3, first, 3, stride=1, padding=1, bias=False),
-        nn.BatchNorm2d(first),
-        nn.ReLU(),
-        nn.Conv2d(first, second, 3, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(second),
-        nn.ReLU(),
-        nn.Conv2d(second, second, 3, stride=2, padding=1, bias=True),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(second * 4, classes),
-    )
 
 
 @dataclass

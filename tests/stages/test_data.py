@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from edgeproof.stages.data import DataConfig, Dataset, Split, datasets, load_dataset
-from edgeproof.targets.errors import StageError, UsageError
+from edgeproof.targets.errors import StageError
+from pydantic import ValidationError
 from sklearn.datasets import load_digits
 
 
@@ -37,8 +38,8 @@ def test_the_digest_sees_one_pixel(digits: Dataset):
 
 
 def test_a_typo_gets_the_nearest_name():
-    with pytest.raises(UsageError, match="unknown dataset 'digit'; did you mean 'digits'"):
-        load_dataset(DataConfig(dataset="digit"))
+    with pytest.raises(ValidationError, match="unknown dataset 'digit'; did you mean 'digits'"):
+        DataConfig(dataset="digit")
 
 
 @pytest.mark.parametrize(

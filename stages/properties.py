@@ -1,0 +1,19 @@
+"""What an ONNX file says of itself: its `metadata_props`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+
+
+def describe(path: Path, properties: dict[str, str]) -> None:
+    """Replace the `metadata_props` of an ONNX file."""
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, properties)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def properties_of(path: Path) -> dict[str, str]:
+    """Read the `metadata_props` of an ONNX file."""
+    return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
