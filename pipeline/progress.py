@@ -57,7 +57,8 @@ class Reporter:
         with Progress(*columns, console=self._console) as progress:
             task = progress.add_task(name, total=total, note="")
             yield Bar(progress, task)
-            progress.update(task, total=total or 1, completed=total or 1)
+            whole = progress.tasks[task].total or 1
+            progress.update(task, total=whole, completed=whole)
 
 
 class Bar:

@@ -10,12 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from ..targets.errors import UsageError
 from .code import all_sources_digest
 from .progress import Reporter
 from .report import Report
 from .reports import render
-from .store import Store
+from .store import Store, finished_files
 
 if TYPE_CHECKING:
     from .recipe import Recipe
@@ -88,10 +87,8 @@ def build(
     path = Path(recipe)
     raw = read_recipe(path, overrides)
     request = _request(raw)
-    folder = Path(out) if out is not None else Path("runs") / str(raw.get("name", ""))
-    if out is None and not isinstance(raw.get("name"), str):
-        raise UsageError(f"{path}: name: missing")
-    if until is None and folder.is_dir() and (finished := _finished(folder, request)):
+    folder = Path(out) if out is not None else Path("runs") / str(raw.get("name"))
+    if finished := _finished(folder, request, until):
         return finished
 
     # Only now: importing torch alone takes seconds, and a finished run needs none of it.
@@ -128,17 +125,19 @@ def _run(recipe: Recipe, stages: Stages, store: Store, request: str, until: Stop
         report = assemble(stages)
         texts |= render(report)
     view = stages.view()
-    store.publish(view, texts, request=request if report else "", external=stages.external())
+    # A run is finished only when it is whole; a missing target may be there the next time.
+    whole = report is not None and not stages.missing
+    store.publish(view, texts, request=request if whole else "", external=stages.external())
     return Built(store.root, report, (*view, *texts))
 
 
-def _finished(folder: Path, request: str) -> Built | None:
+def _finished(folder: Path, request: str, until: Stop | None) -> Built | None:
     """Return the finished run that answers this request, if the folder holds one, without importing torch."""
-    store = Store(folder)
-    if not store.finished(request):
+    artifacts = finished_files(folder, request)
+    if artifacts is None:
         return None
-    report = Report.load(folder / "report.json")
-    return Built(folder, report, fresh=False)
+    report = Report.load(folder / "report.json") if until is None else None
+    return Built(folder, report, artifacts, fresh=False)
 
 
 def _request(raw: dict[str, Any]) -> str:

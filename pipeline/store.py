@@ -210,10 +210,10 @@ class Store:
         Args:
             view: path in the run's folder to (artifact, file name).
             texts: path in the run's folder to text that follows from the artifacts (report, recipe).
-            request: digest of what was asked for; see `finished`.
+            request: digest of what was asked for; see `finished_files`.
             external: paths outside the folder that were read, and their SHA-256.
         """
-        before = self._manifest()
+        before = _manifest(self.root)
         entries: list[dict[str, Any]] = []
         for path, (artifact, name) in view.items():
             source = artifact.path(name)
@@ -239,20 +239,30 @@ class Store:
         manifest = {"schema_version": 1, "request": request, "external": dict(external), "artifacts": entries}
         _place(self.root / MANIFEST, json.dumps(manifest, indent=1).encode())
 
-    def finished(self, request: str) -> bool:
-        """Whether the view answers exactly this request and every file of it is intact."""
-        manifest = self._manifest()
-        if manifest.get("request") != request:
-            return False
-        files = {self.root / entry["path"]: entry["sha256"] for entry in manifest["artifacts"]}
-        files |= {Path(path): digest for path, digest in manifest["external"].items()}
-        return all(_same(path, digest) for path, digest in files.items())
 
-    def _manifest(self) -> dict[str, Any]:
-        try:
-            return json.loads((self.root / MANIFEST).read_text())
-        except (OSError, ValueError):
-            return {}
+def finished_files(root: Path, request: str) -> tuple[str, ...] | None:
+    """Return the files of a run's folder if it answers exactly this request and every file is intact, else None.
+
+    Nothing is created or changed.
+
+    Args:
+        root: the run's folder.
+        request: digest of what is asked for, as given to `Store.publish`.
+    """
+    manifest = _manifest(root)
+    if manifest.get("request") != request:
+        return None
+    files = {root / entry["path"]: entry["sha256"] for entry in manifest["artifacts"]}
+    files |= {Path(path): digest for path, digest in manifest["external"].items()}
+    intact = all(_same(path, digest) for path, digest in files.items())
+    return tuple(entry["path"] for entry in manifest["artifacts"]) if intact else None
+
+
+def _manifest(root: Path) -> dict[str, Any]:
+    try:
+        return json.loads((root / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return {}
 
 
 def machine() -> dict[str, Any]:

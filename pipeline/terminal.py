@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -22,22 +25,21 @@ _COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
 
 def show(report: Report, console: Console) -> None:
     """Print ledger, gates, warnings and, last, the verdict."""
-    columns, rows = ledger(report)
-    subjects = Table(*columns, title=report.data["name"], title_justify="left")
-    for row in rows:
-        subjects.add_row(*row)
-    console.print(subjects)
-    by_route = Table(*ROUTE_COLUMNS)
-    for row in route_rows(report):
-        by_route.add_row(*row)
-    console.print(by_route)
+    console.print(_table(*ledger(report)))
+    console.print(_table(ROUTE_COLUMNS, route_rows(report)))
     if report.data["gates"]:
-        gates = Table(*GATE_COLUMNS)
-        for row in gate_rows(report):
-            gates.add_row(*row[:-1], f"[{_COLOURS[row[-1]]}]{row[-1]}[/]")
-        console.print(gates)
+        coloured = [(*row[:-1], f"[{_COLOURS[row[-1]]}]{row[-1]}[/]") for row in gate_rows(report)]
+        console.print(_table(GATE_COLUMNS, coloured))
     console.print(attack_note(report), style="dim", highlight=False)
     for line in warnings(report):
         console.print(f"warning: {line}", style="yellow", highlight=False, markup=False)
     colour = _COLOURS[report.data["verdict"]]
-    console.print(headline(report), style=f"bold {colour}", highlight=False, markup=False)
+    console.print(f"{report.data['name']}: {headline(report)}", style=f"bold {colour}", highlight=False, markup=False)
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A table narrow enough for 80 columns."""
+    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for row in rows:
+        table.add_row(*row)
+    return table

@@ -10,8 +10,7 @@ from ..report import Report
 LEDGER_COLUMNS = (
     "subject",
     "clean",
-    "robust [95 % interval]",
-    "samples",
+    "robust [95 %]",
     "retention",
     "size",
     "p50 ms",
@@ -29,8 +28,10 @@ def headline(report: Report) -> str:
 def attack_note(report: Report) -> str:
     """What the robust accuracies mean: the threat model, and who attacked."""
     threat = report.data["threat_model"]
+    samples = " / ".join(sorted({str(subject["samples"]) for subject in report.subjects}))
     return (
-        f"Robust accuracy is the worst case over all routes, {threat['norm']} eps {threat['eps']:g}, "
+        f"Robust accuracy is the worst case over all routes on {samples} test images, "
+        f"{threat['norm']} eps {threat['eps']:g}, "
         f"attacked with {report.data['environment']['attacks']}; intervals are Clopper-Pearson. "
         "Latency is at batch 1."
     )
@@ -48,7 +49,7 @@ def route_rows(report: Report) -> list[tuple[str, ...]]:
     return [
         (
             subject["name"],
-            ", ".join(f"{route} {value:.3f}" for route, value in _by_route(subject).items()),
+            " ".join(f"{route} {value:.3f}" for route, value in _by_route(subject).items()),
         )
         for subject in report.subjects
     ]
@@ -81,7 +82,6 @@ def _ledger_row(subject: Mapping[str, Any]) -> tuple[str, ...]:
         subject["name"] + precision,
         f"{subject['clean_accuracy']:.3f}",
         f"{subject['robust_accuracy']:.3f} {_interval(subject['robust_accuracy_ci'])}",
-        str(subject["samples"]),
         f"{subject['retention']:.3f}" if "retention" in subject else "",
         f"{size / 1024:.1f} KiB" if size is not None else "",
         f"{latency['p50']:.3f}" if latency else "",

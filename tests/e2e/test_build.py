@@ -110,6 +110,15 @@ def test_a_finished_build_needs_no_torch(run: Path):
     assert done.stderr.strip().endswith("0 False"), done.stderr
 
 
+def test_a_stage_command_on_a_finished_run_changes_nothing(run: Path):
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file() and path.name != "lock"}
+    done = edgeproof("export", *small_recipe(run))
+    assert done.code == 0
+    assert str(run / "export" / "model.onnx") in done.out
+    after = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file() and path.name != "lock"}
+    assert before == after
+
+
 def test_an_altered_file_is_mended(run: Path):
     path = run / "student" / "model.safetensors"
     original = path.read_bytes()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from edgeproof.pipeline.code import code_digest
-from edgeproof.pipeline.store import MANIFEST, Artifact, Store
+from edgeproof.pipeline.store import MANIFEST, Artifact, Store, finished_files
 from edgeproof.targets.errors import StageError, UsageError
 
 
@@ -94,8 +94,8 @@ def test_the_view_lists_every_file_with_its_origin(tmp_path: Path):
     entry = manifest["artifacts"][0]
     assert (entry["path"], entry["sha256"], entry["seed"]) == ("a/out.txt", artifact.sha256("out.txt"), 7)
     assert set(entry) >= {"parents", "packages", "machine", "stage", "key"}
-    assert store.finished("r")
-    assert not store.finished("another request")
+    assert finished_files(tmp_path, "r") == ("a/out.txt", "report.json")
+    assert finished_files(tmp_path, "another request") is None
 
 
 @pytest.mark.parametrize("spoil", ["a/out.txt", "report.json", "outside.bin"])
@@ -107,12 +107,12 @@ def test_a_run_with_a_spoilt_file_is_not_finished(tmp_path: Path, spoil: str):
     digest = "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"  # sha256 of "1"
     view = {"a/out.txt": (artifact, "out.txt")}
     store.publish(view, {"report.json": "{}"}, request="r", external={str(outside): digest})
-    assert store.finished("r")
+    assert finished_files(tmp_path / "run", "r")
     (outside if spoil == "outside.bin" else tmp_path / "run" / spoil).write_text("spoilt")
-    assert not store.finished("r")
+    assert finished_files(tmp_path / "run", "r") is None
     outside.write_bytes(b"1")
     store.publish(view, {"report.json": "{}"}, request="r", external={str(outside): digest})
-    assert store.finished("r"), "publishing again mends the view"
+    assert finished_files(tmp_path / "run", "r"), "publishing again mends the view"
 
 
 def test_files_of_an_older_run_leave_the_view(tmp_path: Path):
@@ -124,6 +124,12 @@ def test_files_of_an_older_run_leave_the_view(tmp_path: Path):
     assert not (tmp_path / "old.txt").exists()
     assert (tmp_path / "new.txt").exists()
     assert (tmp_path / "mine.txt").exists()
+
+
+def test_looking_for_a_finished_run_creates_nothing(tmp_path: Path):
+    assert finished_files(tmp_path / "none", "r") is None
+    assert finished_files(tmp_path, "r") is None
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_out_that_is_a_file(tmp_path: Path):
