@@ -32,8 +32,8 @@ def attack_note(report: Report) -> str:
     return (
         f"Robust accuracy is the worst case over all routes on {samples} test images, "
         f"{threat['norm']} eps {threat['eps']:g}, "
-        f"attacked with {report.data['environment']['attacks']}; intervals are Clopper-Pearson. "
-        "Latency is at batch 1."
+        f"attacked with {report.data['environment']['attacks']}; intervals are Clopper-Pearson."
+        + (" Latency is at batch 1." if any("latency_ms" in subject for subject in report.subjects) else "")
     )
 
 
