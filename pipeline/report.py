@@ -73,11 +73,15 @@ def draw_up(
     missing: Iterable[str] = (),
 ) -> Report:
     """Judge the gates and put the report together."""
+    doubts, missing = list(doubts), list(missing)
     verdict = judge(conditions, subjects, doubts, missing)
     return Report(
         {
             "schema_version": SCHEMA_VERSION,
             **_verdict(verdict),
+            # Kept, so that other gates judged later on the same figures stay as doubtful as these.
+            "doubts": doubts,
+            "missing": missing,
             "name": name,
             "recipe_digest": recipe_digest,
             "threat_model": dict(threat),
@@ -93,8 +97,8 @@ def regate(report: Report, conditions: Sequence[Condition]) -> Report:
     verdict = judge(
         conditions,
         report.subjects,
-        doubts=report.data.get("doubts", ()),
-        missing=report.data.get("missing", ()),
+        doubts=report.data["doubts"],
+        missing=report.data["missing"],
     )
     gates = [gate.as_json() for gate in verdict.gates]
     return Report({**report.data, **_verdict(verdict), "gates": gates})

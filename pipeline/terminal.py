@@ -10,9 +10,11 @@ from rich.table import Table
 
 from .report import Report
 from .reports.rows import (
+    BENCH_COLUMNS,
     GATE_COLUMNS,
     ROUTE_COLUMNS,
     attack_note,
+    bench_rows,
     gate_rows,
     headline,
     ledger,
@@ -27,6 +29,8 @@ def show(report: Report, console: Console) -> None:
     """Print ledger, gates, warnings and, last, the verdict."""
     console.print(_table(*ledger(report)))
     console.print(_table(ROUTE_COLUMNS, route_rows(report)))
+    if timed := bench_rows(report):
+        console.print(_table(BENCH_COLUMNS, timed))
     if report.data["gates"]:
         coloured = [(*row[:-1], f"[{_COLOURS[row[-1]]}]{row[-1]}[/]") for row in gate_rows(report)]
         console.print(_table(GATE_COLUMNS, coloured))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from ..report import Report
 from .base import formats
 from .rows import (
+    BENCH_COLUMNS,
     GATE_COLUMNS,
     ROUTE_COLUMNS,
     attack_note,
+    bench_rows,
     gate_rows,
     headline,
     ledger,
@@ -24,6 +26,8 @@ def markdown(report: Report) -> str:
         parts.append(_table(GATE_COLUMNS, gate_rows(report)))
     parts.append(_table(*ledger(report)))
     parts.append(_table(ROUTE_COLUMNS, route_rows(report)))
+    if timed := bench_rows(report):
+        parts.append(_table(BENCH_COLUMNS, timed))
     parts.append(attack_note(report))
     if found := warnings(report):
         parts.append("\n".join(f"- {line}" for line in found))

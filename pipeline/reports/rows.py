@@ -13,9 +13,9 @@ LEDGER_COLUMNS = (
     "robust [95 %]",
     "retention",
     "size",
-    "p50 ms",
 )
 ROUTE_COLUMNS = ("subject", "robust accuracy left after each attack, in order")
+BENCH_COLUMNS = ("engine", "batch", "p50 / p90 / p99 ms", "float ONNX takes", "torch eager takes")
 GATE_COLUMNS = ("gate", "limit", "value", "95 % interval", "outcome")
 
 
@@ -33,7 +33,6 @@ def attack_note(report: Report) -> str:
         f"Robust accuracy is the worst case over all routes on {samples} test images, "
         f"{threat['norm']} eps {threat['eps']:g}, "
         f"attacked with {report.data['environment']['attacks']}; intervals are Clopper-Pearson."
-        + (" Latency is at batch 1." if any("latency_ms" in subject for subject in report.subjects) else "")
     )
 
 
@@ -53,6 +52,26 @@ def route_rows(report: Report) -> list[tuple[str, ...]]:
         )
         for subject in report.subjects
     ]
+
+
+def bench_rows(report: Report) -> list[tuple[str, ...]]:
+    """One row an engine and batch size: its latency, and how many times as long the others take."""
+    rows: list[tuple[str, ...]] = []
+    for subject in report.subjects:
+        bench = subject.get("bench")
+        for row in bench["latency_ms"] if bench else ():
+            if row["subject"] == "engine":
+                ratios = bench["times_slower_than_engine"]
+                others = (ratios.get(name, {}).get(str(row["batch"])) for name in ("float", "eager"))
+                rows.append(
+                    (
+                        subject["name"],
+                        str(row["batch"]),
+                        " / ".join(f"{row[name]:.3f}" for name in ("p50", "p90", "p99")),
+                        *("" if ratio is None else f"{ratio:.2f} × that" for ratio in others),
+                    )
+                )
+    return rows
 
 
 def gate_rows(report: Report) -> list[tuple[str, ...]]:
@@ -75,7 +94,6 @@ def warnings(report: Report) -> list[str]:
 
 
 def _ledger_row(subject: Mapping[str, Any]) -> tuple[str, ...]:
-    latency = subject.get("latency_ms")
     size = subject.get("size_bytes")
     precision = f" {subject['precision']}" if "precision" in subject else ""
     return (
@@ -84,7 +102,6 @@ def _ledger_row(subject: Mapping[str, Any]) -> tuple[str, ...]:
         f"{subject['robust_accuracy']:.3f} {_interval(subject['robust_accuracy_ci'])}",
         f"{subject['retention']:.3f}" if "retention" in subject else "",
         f"{size / 1024:.1f} KiB" if size is not None else "",
-        f"{latency['p50']:.3f}" if latency else "",
     )
 
 

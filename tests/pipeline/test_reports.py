@@ -1,0 +1,119 @@
+"""One verdict, many faces: every format says the same as the verdict object."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+from edgeproof.pipeline.gate import Condition
+from edgeproof.pipeline.report import Report, draw_up, engine_subject, regate, torch_subject
+from edgeproof.pipeline.reports import formats, render
+from edgeproof.pipeline.terminal import show
+from rich.console import Console
+
+
+def figures(robust: float, routes: dict[str, float], **more: Any) -> dict[str, Any]:
+    return {
+        "samples": 300,
+        "clean_accuracy": 0.99,
+        "clean_accuracy_ci": [0.97, 1.0],
+        "robust_accuracy": robust,
+        "robust_accuracy_ci": [robust - 0.04, robust + 0.04],
+        "routes": routes,
+        "findings": [],
+        **more,
+    }
+
+
+@pytest.fixture
+def report() -> Report:
+    student = figures(0.87, {"apgd-ce": 0.877, "apgd-t": 0.87, "fab-t": 0.87, "square": 0.87, "replay": 0.87})
+    doubt = {"name": "zero-gradient", "sentence": "some samples have no gradient", "inconclusive": False}
+    engine = figures(
+        0.86,
+        {"replay": 0.88, "whitebox": 0.86, "square": 0.86},
+        findings=[doubt],
+        retention=0.9885,
+        retention_ci=[0.96, 1.01],
+        twin_agreement={"clean": 1.0, "adversarial": 0.99},
+    )
+    latency = {"p50": 0.2, "p90": 0.3, "p99": 0.4}
+    bench = {
+        "latency_ms": [{"subject": "engine", "batch": 1, **latency}, {"subject": "float", "batch": 1, **latency}],
+        "times_slower_than_engine": {"float": {"1": 0.45}},
+        "warnings": ["the engine is slower than the float engine at batch 32 (2 ms against 1 ms)"],
+    }
+    return draw_up(
+        name="digits",
+        recipe_digest="sha256:0",
+        threat={"norm": "Linf", "eps": 0.1},
+        subjects=[
+            torch_subject("student", "abc", student, 5746),
+            engine_subject(
+                "onnxruntime",
+                path="engines/onnxruntime/model.onnx",
+                sha256="def",
+                precision="int8",
+                figures=engine,
+                bench=bench,
+                size_bytes=13741,
+            ),
+        ],
+        conditions=[Condition.parse("robust_accuracy", ">= 0.75"), Condition.parse("retention", ">= 0.99")],
+    )
+
+
+def test_every_format_is_rendered_and_says_the_verdict(report: Report):
+    files = render(report)
+    assert set(files) == {"report.json", "summary.md"} == set(formats.names())
+    assert json.loads(files["report.json"]) == report.data
+    assert report.data["verdict"] == "fail"
+    assert files["summary.md"].startswith("# digits: FAIL (retention: 0.9885 misses >= 0.99)")
+
+
+def test_markdown_holds_gates_ledger_routes_latency_and_warnings(report: Report):
+    text = render(report)["summary.md"]
+    for part in (
+        "| retention | >= 0.99 | 0.9885 | [0.960, 1.010] | fail |",
+        "| onnxruntime int8 | 0.990 | 0.860 [0.820, 0.900] | 0.989 | 13.4 KiB |",
+        "replay 0.880 whitebox 0.860 square 0.860",
+        "0.200 / 0.300 / 0.400",
+        "0.45 ×",
+        "on 300 test images, Linf eps 0.1",
+        "pyautoattack",
+        "- onnxruntime: zero-gradient: some samples have no gradient",
+        "- onnxruntime: the engine is slower than the float engine",
+    ):
+        assert part in text, part
+
+
+def test_the_terminal_shows_it_in_80_columns_verdict_last(report: Report):
+    out = io.StringIO()
+    show(report, Console(file=out, width=80))
+    lines = out.getvalue().rstrip().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[-1] == "digits: FAIL (retention: 0.9885 misses >= 0.99)"
+    assert any("0.860 [0.820, 0.900]" in line for line in lines), "figure and interval stay on one line"
+
+
+def test_other_gates_on_the_same_figures(report: Report):
+    assert regate(report, [Condition.parse_line("retention >= 0.98")]).exit_code == 0
+    assert regate(report, [Condition.parse_line("size_bytes < 1000")]).exit_code == 1
+
+
+@pytest.mark.parametrize("why", [{"doubts": ["onnxruntime: huge-eps: ..."]}, {"missing": ["target 'x' is missing"]}])
+def test_gates_judged_later_stay_as_doubtful_as_the_run(report: Report, why: dict[str, list[str]]):
+    doubtful = draw_up(
+        name="digits",
+        recipe_digest="sha256:0",
+        threat={"norm": "Linf", "eps": 0.1},
+        subjects=report.subjects,
+        conditions=[],
+        **why,
+    )
+    assert doubtful.exit_code == 4
+    saved = Report(json.loads(doubtful.text()))
+    assert regate(saved, [Condition.parse_line("retention >= 0.98")]).exit_code == 4
+    assert regate(saved, [Condition.parse_line("retention >= 0.999")]).exit_code == 1
