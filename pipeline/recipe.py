@@ -20,7 +20,7 @@ from ..stages.student import StudentConfig
 from ..stages.teacher import TeacherConfig
 from ..stages.threat import ThreatModel
 from ..stages.verify import VerifyConfig
-from ..targets.base import targets
+from ..targets.base import sha256_of, targets
 from ..targets.errors import UsageError
 from .gate import Condition
 from .problems import one_line
@@ -64,7 +64,10 @@ class Recipe(Section):
     @property
     def digest(self) -> str:
         """SHA-256 of the resolved recipe, as `sha256:…`."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        resolved = self.model_dump(mode="json")
+        if self.teacher.checkpoint is not None:  # what it holds counts, not where it lies
+            resolved["teacher"]["checkpoint"] = sha256_of(self.teacher.checkpoint)
+        canonical = json.dumps(resolved, sort_keys=True)
         return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
 
     def conditions(self) -> list[Condition]:

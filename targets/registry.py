@@ -6,7 +6,7 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterable
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from .errors import UsageError
@@ -80,4 +80,13 @@ class Registry(Generic[T]):
                 importlib.import_module(f"{self._package}.{module.name}")
         for point in entry_points(group=self._group) if self._group else ():
             if point.name not in self._entries:
-                self._entries[point.name] = point.load()
+                self._entries[point.name] = self._third_party(point)
+
+    def _third_party(self, point: EntryPoint) -> T:
+        try:
+            return point.load()
+        except Exception as error:  # theirs may fail in any way
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UsageError(
+                f"the plug-in {self.kind} {point.name!r} ({point.value}) does not load: {reason}"
+            ) from error

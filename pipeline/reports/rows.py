@@ -56,22 +56,12 @@ def route_rows(report: Report) -> list[tuple[str, ...]]:
 
 def bench_rows(report: Report) -> list[tuple[str, ...]]:
     """One row an engine and batch size: its latency, and how many times as long the others take."""
-    rows: list[tuple[str, ...]] = []
-    for subject in report.subjects:
-        bench = subject.get("bench")
-        for row in bench["latency_ms"] if bench else ():
-            if row["subject"] == "engine":
-                ratios = bench["times_slower_than_engine"]
-                others = (ratios.get(name, {}).get(str(row["batch"])) for name in ("float", "eager"))
-                rows.append(
-                    (
-                        subject["name"],
-                        str(row["batch"]),
-                        " / ".join(f"{row[name]:.3f}" for name in ("p50", "p90", "p99")),
-                        *("" if ratio is None else f"{ratio:.2f} × that" for ratio in others),
-                    )
-                )
-    return rows
+    return [
+        _bench_row(subject["name"], row, subject["bench"]["times_slower_than_engine"])
+        for subject in report.subjects
+        for row in subject.get("bench", {}).get("latency_ms", ())
+        if row["subject"] == "engine"
+    ]
 
 
 def gate_rows(report: Report) -> list[tuple[str, ...]]:
@@ -93,6 +83,16 @@ def warnings(report: Report) -> list[str]:
     return [f"{subject['name']}: {line}" for subject in report.subjects for line in subject["warnings"]]
 
 
+def _bench_row(name: str, row: Mapping[str, Any], ratios: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:
+    others = (ratios.get(other, {}).get(str(row["batch"])) for other in ("float", "eager"))
+    return (
+        name,
+        str(row["batch"]),
+        " / ".join(f"{row[percentile]:.3f}" for percentile in ("p50", "p90", "p99")),
+        *("" if ratio is None else f"{ratio:.2f} × that" for ratio in others),
+    )
+
+
 def _ledger_row(subject: Mapping[str, Any]) -> tuple[str, ...]:
     size = subject.get("size_bytes")
     precision = f" {subject['precision']}" if "precision" in subject else ""
@@ -100,7 +100,7 @@ def _ledger_row(subject: Mapping[str, Any]) -> tuple[str, ...]:
         subject["name"] + precision,
         f"{subject['clean_accuracy']:.3f}",
         f"{subject['robust_accuracy']:.3f} {_interval(subject['robust_accuracy_ci'])}",
-        f"{subject['retention']:.3f}" if "retention" in subject else "",
+        f"{subject['retention']:.3f}" if subject.get("retention") is not None else "",
         f"{size / 1024:.1f} KiB" if size is not None else "",
     )
 

@@ -154,7 +154,7 @@ def _resumable(
     todo = [delayed(_filed)(path, jobs[paths.index(path)], os.getpid()) for path in missing]
     with parallel_config(backend="loky", inner_max_num_threads=1):
         # One worker is this very process, so that a debugger and small jobs stay simple.
-        pool = Parallel(n_jobs=min(workers, max(len(todo), 1)), return_as="generator_unordered")
+        pool = Parallel(n_jobs=min(workers, max(len(todo), 1)), return_as="generator_unordered", max_nbytes=None)
         for path, result in pool(todo):  # pyright: ignore[reportGeneralTypeIssues]
             result.save(path)
             done[path] = result

@@ -128,7 +128,9 @@ class _Recorder:
         self._attack = attack
         self._threat = threat
         self._shape = tuple(x.shape[1:])
-        self._row = {image.tobytes(): row for image, row in zip(x.cpu().numpy(), index, strict=True)}
+        self._rows: dict[bytes, list[int]] = {}  # a list: a data set may hold the same image twice
+        for image, row in zip(x.cpu().numpy(), index.tolist(), strict=True):
+            self._rows.setdefault(image.tobytes(), []).append(row)
         self._parts: list[Candidates] = []
 
     def watching(self, run: Callable[..., Any]) -> Callable[..., Any]:
@@ -150,7 +152,9 @@ class _Recorder:
 
     def _keep(self, x: Tensor, end_points: Tensor) -> None:
         images = inside(end_points.detach(), x, self._threat).cpu().numpy()
-        index = np.array([self._row[image.tobytes()] for image in x.cpu().numpy()], np.int64)
+        owners = [self._rows[image.tobytes()] for image in x.cpu().numpy()]
+        index = np.array([row for rows in owners for row in rows], np.int64)
+        images = np.repeat(images, [len(rows) for rows in owners], axis=0)
         self._parts.append(Candidates(index, np.full(len(index), self._attack), images))
 
     def candidates(self) -> Candidates:

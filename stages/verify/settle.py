@@ -54,7 +54,7 @@ def settle(
             figure = figures[name]
             assert isinstance(figure, dict)
             figure["retention"] = retention(robust, _last(bits[name]))
-            figure["retention_ci"] = list(retention_interval(robust, _last(bits[name])))
+            figure["retention_ci"] = retention_interval(robust, _last(bits[name]))
     (folder / FIGURES).write_text(json.dumps(figures, indent=1))
 
 

@@ -16,7 +16,7 @@ def clopper_pearson(successes: int, samples: int, level: float = LEVEL) -> tuple
     return float(low), float(high)
 
 
-def retention(student: np.ndarray, engine: np.ndarray) -> float:
+def retention(student: np.ndarray, engine: np.ndarray) -> float | None:
     """Engine robust accuracy over student robust accuracy on the same samples.
 
     Args:
@@ -24,15 +24,15 @@ def retention(student: np.ndarray, engine: np.ndarray) -> float:
         engine: robust bits of the engine, same samples in the same order.
 
     Returns:
-        The ratio; 1 where neither keeps a sample, infinity where only the engine does.
+        The ratio; None where the student keeps no sample, so that there is nothing to retain.
     """
     if not student.any():
-        return float("inf") if engine.any() else 1.0
+        return None
     return float(engine.sum() / student.sum())
 
 
-def retention_interval(student: np.ndarray, engine: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
-    """A conservative interval of retention, given how many samples the student keeps.
+def retention_interval(student: np.ndarray, engine: np.ndarray, level: float = LEVEL) -> tuple[float, float] | None:
+    """A conservative interval of retention, given how many samples the student keeps; None where it keeps none.
 
     Retention is 1 - lost + gained * odds, where `lost` is the share of the student's robust samples that
     the engine loses, `gained` the share of the others that it keeps, and `odds` the ratio of the two
@@ -40,7 +40,7 @@ def retention_interval(student: np.ndarray, engine: np.ndarray, level: float = L
     """
     kept, others = int(student.sum()), int((~student).sum())
     if kept == 0:
-        return 0.0, float("inf")
+        return None
     half = 1 - (1 - level) / 2
     lost = clopper_pearson(int((student & ~engine).sum()), kept, half)
     gained = clopper_pearson(int((~student & engine).sum()), others, half) if others else (0.0, 0.0)

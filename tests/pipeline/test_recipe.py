@@ -111,6 +111,14 @@ def test_the_digest_sees_every_value_and_nothing_else():
     assert parsed().digest.startswith("sha256:")
 
 
+def test_the_digest_sees_what_a_checkpoint_holds_and_not_where_it_lies(tmp_path: Path):
+    digests = []
+    for name, content in (("a.pt", b"1"), ("b.pt", b"1"), ("c.pt", b"2")):
+        (tmp_path / name).write_bytes(content)
+        digests.append(parsed(f"teacher={{model: cnn8_wide, checkpoint: {tmp_path / name}}}").digest)
+    assert digests[0] == digests[1] != digests[2]
+
+
 def test_the_resolved_recipe_is_a_recipe():
     recipe = parsed("threat.eps=8/255")
     again = parse_recipe(yaml.safe_load(dump(recipe)), "resolved")

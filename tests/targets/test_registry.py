@@ -33,6 +33,14 @@ def test_third_parties_add_theirs_by_entry_point(monkeypatch: pytest.MonkeyPatch
     assert things["theirs"].__name__ == "OrderedDict"  # type: ignore[attr-defined]
 
 
+def test_a_broken_plug_in_is_named(monkeypatch: pytest.MonkeyPatch):
+    point = EntryPoint("theirs", "no_such_module:thing", "edgeproof.things")
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    things: Registry[object] = Registry("thing", "edgeproof.stages.data", "edgeproof.things")
+    with pytest.raises(UsageError, match=r"plug-in thing 'theirs' \(no_such_module:thing\) does not load: No module"):
+        things.names()
+
+
 def test_a_name_is_taken_once():
     things: Registry[str] = Registry("thing", "edgeproof.stages.data")
     things.register("one")("the first")

@@ -57,6 +57,15 @@ def test_candidates_are_kept_of_winners_and_losers_inside_the_ball(student: Clas
         assert moved > clean
 
 
+def test_the_same_image_twice_is_filed_twice(student: Classifier, digits: Dataset, threat: ThreatModel):
+    x, y = (
+        torch.from_numpy(digits.test.images[:2].repeat(2, axis=0)),
+        torch.from_numpy(digits.test.labels[:2].repeat(2)),
+    )
+    run = run_attack("apgd-ce", student.load(), x, y, np.array([3, 5, 8, 9]), threat, classes=10, seed=0)
+    assert set(run.candidates.index.tolist()) == {3, 5, 8, 9}
+
+
 @pytest.mark.parametrize("classes", [2, 3, 5])
 def test_few_classes_do_not_break_the_targeted_attacks(classes: int, digits: Dataset, threat: ThreatModel):
     torch.manual_seed(0)
