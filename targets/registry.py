@@ -86,6 +86,7 @@ class Registry(Generic[T]):
         try:
             return point.load()
         except Exception as error:  # theirs may fail in any way
+            self._loaded = False
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UsageError(
                 f"the plug-in {self.kind} {point.name!r} ({point.value}) does not load: {reason}"
