@@ -18,8 +18,8 @@ ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
 SMALL = [
     "teacher.train.epochs=2",
     "distill.epochs=3",
-    "verify.samples=40",
-    "verify.shard_size=20",
+    "verify.samples=24",
+    "verify.shard_size=12",
     "verify.square_queries=50",
     "bench.repeats=20",
     "gates={clean_accuracy: '>= 0.5'}",

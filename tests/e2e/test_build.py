@@ -31,7 +31,7 @@ def test_report_json_is_as_documented(run: Path):
     for subject in (teacher, student):
         assert subject["kind"] == "torch"
         assert list(subject["attacks"])[:4] == ["apgd-ce", "apgd-t", "fab-t", "square"]
-        assert subject["samples"] == 40
+        assert subject["samples"] == 24
     assert engine["kind"] == "engine"
     assert engine["path"] == "engines/onnxruntime/model.onnx"
     assert engine["precision"] == "int8"
