@@ -12,7 +12,7 @@ from ..stages.bench import bench
 from ..stages.checkpoint import WEIGHTS, read_weights
 from ..stages.classifier import Classifier
 from ..stages.data import Dataset, Split, datasets, load_dataset
-from ..stages.distill import methods
+from ..stages.distill.method import methods
 from ..stages.export import MODEL, export_student
 from ..stages.models import models
 from ..stages.quantize import quantize_student

@@ -62,3 +62,18 @@ def test_pins_name_versions_and_no_addresses():
         assert name, line
         assert version, line
         assert "/" not in line, line
+
+
+def test_no_package_exports_a_name_that_is_a_submodule_of_its_own():
+    """Loading the submodule later would silently replace a name that comes from elsewhere."""
+    for path in (path for level in LEVELS for path in (ROOT / level).rglob("__init__.py")):
+        tree = ast.parse(path.read_text())
+        names = {
+            alias.asname or alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module
+            for alias in node.names
+            if alias.name != node.module  # the submodule itself is loaded by this very import
+        }
+        submodules = {entry.stem for entry in path.parent.iterdir() if entry.suffix == ".py" or entry.is_dir()}
+        assert not names & submodules, path

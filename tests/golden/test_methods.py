@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from edgeproof.stages.distill import InnerMaximisation, methods
+from edgeproof.stages.distill import InnerMaximisation
+from edgeproof.stages.distill.method import methods
 from golden_networks import WIDTHS, tiny
 from safetensors.torch import load_file
 from torch import nn

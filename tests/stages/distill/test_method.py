@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from edgeproof.stages.distill import InnerMaximisation, methods
+from edgeproof.stages.distill import InnerMaximisation
 from edgeproof.stages.distill.augment import random_shift
 from edgeproof.stages.distill.losses import kl, reduce_kl
+from edgeproof.stages.distill.method import methods
 from edgeproof.stages.distill.methods.adaad import AdaAD, AdaADConfig
 from edgeproof.targets.errors import UsageError
 from torch import nn
