@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -107,8 +107,3 @@ def schema() -> dict[str, Any]:
 def dump(recipe: Recipe) -> str:
     """Return the resolved recipe as YAML."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
-
-
-def sections() -> Iterable[str]:
-    """Return the section names in ledger order."""
-    return Recipe.model_fields

@@ -56,6 +56,9 @@ class Report:
             raise UsageError(f"{path}: not a report (no valid JSON)") from None
         if not isinstance(data, dict) or "subjects" not in data:
             raise UsageError(f"{path}: not a report of edgeproof")
+        # A report written elsewhere to the documented form has no such lists; its own doubt must not get lost.
+        inconclusive = data.get("verdict") == "inconclusive"
+        data = {"doubts": ["the run's own verdict was inconclusive"] if inconclusive else [], "missing": [], **data}
         if data.get("schema_version") != SCHEMA_VERSION:
             found = data.get("schema_version")
             raise UsageError(f"{path}: schema_version {found!r}, this edgeproof reads {SCHEMA_VERSION}")
@@ -94,12 +97,7 @@ def draw_up(
 
 def regate(report: Report, conditions: Sequence[Condition]) -> Report:
     """Judge other gates on a finished report; doubts and missing targets stay what they were."""
-    verdict = judge(
-        conditions,
-        report.subjects,
-        doubts=report.data["doubts"],
-        missing=report.data["missing"],
-    )
+    verdict = judge(conditions, report.subjects, report.data["doubts"], report.data["missing"])
     gates = [gate.as_json() for gate in verdict.gates]
     return Report({**report.data, **_verdict(verdict), "gates": gates})
 

@@ -34,9 +34,9 @@ from .problems import one_line
 from .progress import Reporter
 from .report import Report, doubts_of, draw_up, engine_subject
 from .reports import render
+from .stages import ATTACKING
 from .store import Artifact, Store
 
-ATTACKING = ("torch", "onnx", "onnxruntime", "pyautoattack", "numpy")
 SURROGATE = "surrogate"
 _REFUSED = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin"}
 
@@ -116,12 +116,13 @@ def verify(
         UsageError: an argument or the file is wrong (exit code 2).
         BackendMissing: the target's runtime is not installed (exit code 4).
     """
+    reporter = reporter or Reporter(quiet=True)
     path = Path(model)
     with _option("--gate: "):
         conditions = [Condition.parse_line(line) for line in gates]
     config = VerifyConfig(samples=samples, seed=seed)
     request = _checked(path, dataset, _threat(norm, eps), config, target, surrogate)
-    store = Store(Path(out), (reporter or Reporter(quiet=True)).notice)
+    store = Store(Path(out), reporter.notice)
     with store.locked():
         artifacts: list[Artifact] = []
         for name in request.subjects:
@@ -176,7 +177,7 @@ def _checked(
 
 
 def _attacked(
-    request: Request, name: str, before: list[Artifact], store: Store, reporter: Reporter | None, workers: int
+    request: Request, name: str, before: list[Artifact], store: Store, reporter: Reporter, workers: int
 ) -> Artifact:
     """Attack one subject; what was found on the ones before is replayed on it."""
     config, subject = request.config, request.subjects[name]
@@ -185,7 +186,7 @@ def _attacked(
 
     def work(folder: Path) -> None:
         pool = Candidates.join([Attacked.load(artifact.folder).candidates for artifact in before], shape)
-        with (reporter or Reporter(quiet=True)).stage(f"attack {name}") as bar:
+        with reporter.stage(f"attack {name}") as bar:
             attack_subject(
                 subject,
                 request.samples,

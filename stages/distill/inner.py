@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ...targets.errors import StageError, UsageError
+from ..ball import clip_to_ball, norms
 from ..section import Section
 from ..threat import Norm, Radius, ThreatModel
 
@@ -101,17 +102,12 @@ class InnerMaximisation:
 
     def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Project onto the ball around x, then onto [0, 1]."""
-        delta = x_adv - x
-        if self.norm == "Linf":
-            delta = delta.clamp(-self.eps, self.eps)
-        else:
-            delta = delta * (self.eps / _norms(delta)).clamp(max=1)
-        return (x + delta).clamp(0, 1)
+        return (x + clip_to_ball(x_adv - x, self.norm, self.eps)).clamp(0, 1)
 
     def check(self, x_adv: Tensor, x: Tensor) -> None:
         """Hold the invariant of every inner maximisation: x' in the ball and in [0, 1]."""
         delta = x_adv - x
-        size = delta.abs().max() if self.norm == "Linf" else _norms(delta).max()
+        size = delta.abs().max() if self.norm == "Linf" else norms(delta).max()
         inside = (size <= self.eps + BALL_TOLERANCE) & (x_adv.min() >= 0) & (x_adv.max() <= 1)
         if not bool(inside):  # also when something is not a number
             raise StageError(
@@ -120,10 +116,5 @@ class InnerMaximisation:
             )
 
 
-def _norms(delta: Tensor) -> Tensor:
-    norms = delta.flatten(1).norm(dim=1).clamp_min(1e-12)
-    return norms.view(-1, *[1] * (delta.dim() - 1))
-
-
 def _unit(direction: Tensor) -> Tensor:
-    return direction / _norms(direction)
+    return direction / norms(direction)

@@ -18,6 +18,7 @@ import torch
 from pyautoattack import AutoAttack
 from torch import Tensor, nn
 
+from ..ball import clip_to_ball, norms
 from ..threat import ThreatModel
 from .candidates import Candidates
 
@@ -105,16 +106,12 @@ def run_attack(
 def inside(x_adv: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
     """Put candidates that left the ball around x, or [0, 1], back into it; the others stay as they are."""
     delta = x_adv - x
-    if threat.norm == "Linf":
-        sizes = delta.abs().flatten(1).amax(1)
-        delta = delta.clamp(-threat.eps, threat.eps)
-    else:
-        sizes = delta.flatten(1).norm(dim=1)
-        scale = (threat.eps / sizes.clamp_min(1e-12)).clamp(max=1)
-        delta = delta * scale.view(-1, *[1] * (delta.dim() - 1))
+    sizes = delta.flatten(1).abs().amax(1) if threat.norm == "Linf" else norms(delta).flatten()
     pixels = ((x_adv >= 0) & (x_adv <= 1)).flatten(1).all(1)
     fine = pixels & (sizes <= threat.eps + ROUNDING)
-    return torch.where(fine.view(-1, *[1] * (x.dim() - 1)), x_adv, (x + delta).clamp(0, 1))
+    return torch.where(
+        fine.view(-1, *[1] * (x.dim() - 1)), x_adv, (x + clip_to_ball(delta, threat.norm, threat.eps)).clamp(0, 1)
+    )
 
 
 class _Recorder:

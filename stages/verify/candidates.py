@@ -32,6 +32,11 @@ class Candidates:
         chosen = np.isin(self.index, index)
         return Candidates(self.index[chosen], self.attack[chosen], self.images[chosen])
 
+    def rows_in(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the position in `index` of each candidate's sample; every one must be there."""
+        position = {row: place for place, row in enumerate(index.tolist())}
+        return np.array([position[row] for row in self.index.tolist()], np.int64)
+
     @classmethod
     def none(cls, image_shape: tuple[int, ...]) -> Candidates:
         """Return an empty set of candidates."""

@@ -14,7 +14,7 @@ from ...targets.registry import Registry
 from ..threat import ThreatModel
 from .autoattack import Attack, AttackRun, inside, run_attack
 from .candidates import Candidates
-from .subject import Surface, is_correct
+from .subject import Surface, fooled
 
 if TYPE_CHECKING:
     from .config import VerifyConfig
@@ -89,15 +89,9 @@ class Context:
 
         No attack is believed: candidates are put back into the ball and shown to the subject.
         """
-        broken = np.zeros(len(batch), bool)
-        if not len(candidates):
-            return broken
-        row = {index: position for position, index in enumerate(batch.index.tolist())}
-        rows = np.array([row[index] for index in candidates.index.tolist()])
+        rows = candidates.rows_in(batch.index)
         images = inside(torch.from_numpy(candidates.images), batch.images[rows], self.threat).numpy()
-        wrong = ~is_correct(self.surface.predict(images), batch.labels.numpy()[rows])
-        np.logical_or.at(broken, rows, wrong)
-        return broken
+        return fooled(self.surface.predict, images, rows, batch.labels.numpy())
 
 
 class Route(ABC):

@@ -12,7 +12,7 @@ from ..data import Split
 from .attack import Attacked
 from .candidates import Candidates
 from .statistics import clopper_pearson, retention, retention_interval
-from .subject import Subject, is_correct
+from .subject import Subject, fooled
 
 FIGURES = "verification/figures.json"
 REPLAY = "replay"
@@ -65,12 +65,7 @@ def _broken_by_others(name: str, attacked: Mapping[str, Attacked], subject: Subj
     pool = Candidates.join((other.candidates for key, other in attacked.items() if key != name), shape)
     if not len(pool):
         return None
-    broken = np.zeros(len(mine.index), bool)
-    row = {index: position for position, index in enumerate(mine.index.tolist())}
-    rows = np.array([row[index] for index in pool.index.tolist()])
-    wrong = ~is_correct(subject.predictor()(pool.images), mine.label[rows])
-    np.logical_or.at(broken, rows, wrong)
-    return broken
+    return fooled(subject.predictor(), pool.images, pool.rows_in(mine.index), mine.label)
 
 
 def _with_replay(found: Attacked, broken: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -124,8 +119,7 @@ def _save_bits(path: Path, found: Attacked, bits: dict[str, np.ndarray]) -> None
 
 
 def _save_pack(path: Path, found: Attacked, split: Split, bits: dict[str, np.ndarray]) -> None:
-    row = {index: position for position, index in enumerate(found.index.tolist())}
-    rows = np.array([row[index] for index in found.candidates.index.tolist()], np.int64)
+    rows = found.candidates.rows_in(found.index)
     np.savez_compressed(
         path,
         index=found.candidates.index,

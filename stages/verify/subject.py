@@ -139,3 +139,18 @@ def _engine_in_batches(engine: Engine) -> Predict:
 def is_correct(logits: Logits, labels: np.ndarray) -> np.ndarray:
     """Whether each row's largest logit is its label's; a row that is not finite counts as wrong."""
     return (logits.argmax(1) == labels) & np.isfinite(logits).all(1)
+
+
+def fooled(predict: Predict, images: Images, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Say which samples `[N]` are answered wrongly on at least one image.
+
+    Args:
+        predict: the subject's forward.
+        images: `[M, C, H, W]` candidates.
+        rows: `[M]`, the sample each candidate belongs to.
+        labels: `[N]` labels.
+    """
+    broken = np.zeros(len(labels), bool)
+    if len(images):
+        np.logical_or.at(broken, rows, ~is_correct(predict(images), labels[rows]))
+    return broken

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -117,3 +118,11 @@ def test_gates_judged_later_stay_as_doubtful_as_the_run(report: Report, why: dic
     saved = Report(json.loads(doubtful.text()))
     assert regate(saved, [Condition.parse_line("retention >= 0.98")]).exit_code == 4
     assert regate(saved, [Condition.parse_line("retention >= 0.999")]).exit_code == 1
+
+
+def test_a_report_without_our_lists_keeps_its_own_doubt(report: Report, tmp_path: Path):
+    bare = {key: value for key, value in report.data.items() if key not in ("doubts", "missing")}
+    for verdict, code in (("pass", 0), ("inconclusive", 4)):
+        path = tmp_path / "report.json"
+        path.write_text(json.dumps({**bare, "verdict": verdict}))
+        assert regate(Report.load(path), [Condition.parse_line("retention >= 0.98")]).exit_code == code
