@@ -7,9 +7,10 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from .errors import UsageError
+from .function import is_function, load_function
 
 T = TypeVar("T")
 
@@ -27,10 +28,12 @@ class Registry(Generic[T]):
         kind: what one entry is called in messages ("dataset", "method", ...).
         package: the package whose modules register themselves when imported.
         group: the entry-point group through which third parties add theirs, if there is one.
+        functions: whether `package.module:function` names a user's own entry.
     """
 
-    def __init__(self, kind: str, package: str, group: str | None = None) -> None:
+    def __init__(self, kind: str, package: str, group: str | None = None, *, functions: bool = False) -> None:
         self.kind = kind
+        self._functions = functions
         self._package = package
         self._group = group
         self._entries: dict[str, T] = {}
@@ -53,6 +56,8 @@ class Registry(Generic[T]):
         return sorted(self._entries)
 
     def __getitem__(self, name: str) -> T:
+        if self._functions and is_function(name):
+            return cast(T, load_function(name, self.kind))
         self._load()
         try:
             return self._entries[name]

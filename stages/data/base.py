@@ -62,7 +62,7 @@ class Dataset:
 
 Loader = Callable[["DataConfig"], Dataset]
 
-datasets: Registry[Loader] = Registry("dataset", "edgeproof.stages.data", "edgeproof.datasets")
+datasets: Registry[Loader] = Registry("dataset", "edgeproof.stages.data", "edgeproof.datasets", functions=True)
 
 
 class DataConfig(Section):

@@ -14,7 +14,7 @@ from ...targets.registry import Registry
 # (image shape C, H, W; number of classes) -> a classifier of float images in [0, 1], raw logits out.
 ModelBuilder = Callable[[tuple[int, int, int], int], nn.Module]
 
-models: Registry[ModelBuilder] = Registry("model", "edgeproof.stages.models", "edgeproof.models")
+models: Registry[ModelBuilder] = Registry("model", "edgeproof.stages.models", "edgeproof.models", functions=True)
 
 ModelName = Annotated[str, AfterValidator(models.check)]
 

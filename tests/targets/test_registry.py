@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
 from edgeproof.targets import registry
@@ -53,3 +54,24 @@ def test_an_unknown_name_lists_the_known_ones():
     things.register("one")("the first")
     with pytest.raises(UsageError, match=r"unknown thing 'ome'; did you mean 'one'\? \(known: one\)"):
         things["ome"]
+
+
+def test_a_users_function_is_an_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "my_things.py").write_text("def mine():\n    return 7\n\nnot_a_function = 3\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    registry: Registry[Any] = Registry("thing", "edgeproof.stages.data", functions=True)
+    assert registry["my_things:mine"]() == 7
+    with pytest.raises(UsageError, match="my_things has no function 'not_a_function'"):
+        registry["my_things:not_a_function"]
+    with pytest.raises(UsageError, match="the module missing_things does not import: No module named"):
+        registry["missing_things:mine"]
+
+
+def test_a_users_module_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "failing_things.py").write_text("raise RuntimeError('first line\\nsecond')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    registry: Registry[Any] = Registry("thing", "edgeproof.stages.data", functions=True)
+    with pytest.raises(UsageError, match=r"does not import: first line$"):
+        registry["failing_things:mine"]
