@@ -62,7 +62,14 @@ class InnerMaximisation:
             )
         return cls(threat.norm, threat.eps, step, config.steps, config.start)
 
-    def run(self, objective: Objective, x: Tensor, *, start: Tensor | None = None) -> Tensor:
+    def run(
+        self,
+        objective: Objective,
+        x: Tensor,
+        *,
+        start: Tensor | None = None,
+        after: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
         """Raise `objective` and return x', detached, in the ball around x and in [0, 1].
 
         Args:
@@ -70,6 +77,7 @@ class InnerMaximisation:
                 through everything it touches, the teacher included.
             x: clean images in [0, 1], `[N, C, H, W]`.
             start: the first iterate, instead of the configured random one.
+            after: changes every iterate after its projection; must stay in the ball.
 
         Raises:
             StageError: the result is outside the ball or the pixel range, or is not a number.
@@ -80,6 +88,8 @@ class InnerMaximisation:
             with torch.enable_grad():
                 (gradient,) = torch.autograd.grad(objective(x_adv), x_adv)
             x_adv = self.project(x_adv.detach() + self.step * self.direction(gradient), x)
+            if after is not None:
+                x_adv = after(x_adv)
         self.check(x_adv, x)
         return x_adv.detach()
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..data import Split
 from ..threat import ThreatModel
 from .inner import InnerMaximisation
-from .method import evaluating
+from .view import evaluating
 
 
 def pgd_attack(model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel, *, steps: int, seed: int) -> Tensor:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -187,12 +187,13 @@ def train(
     return result
 
 
-def _method(config: TrainConfig, student: nn.Module, teacher: nn.Module | None, where: str) -> Method[Section]:
+def _method(config: TrainConfig, student: nn.Module, teacher: nn.Module | None, where: str) -> Method[Any]:
     method_class = methods[config.method]
-    if method_class.needs_teacher and teacher is None:
-        raise UsageError(f"{where}.method: {config.method!r} distils and needs a teacher")
     options = method_class.Config.model_validate(config.options)
-    return method_class(options, student, teacher if method_class.needs_teacher else None)
+    needs = method_class.needs(options)
+    if "teacher" in needs and teacher is None:
+        raise UsageError(f"{where}.method: {config.method!r} distils and needs a teacher")
+    return method_class(options, student, teacher if "teacher" in needs else None)
 
 
 def _schedule(

@@ -9,13 +9,12 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor
 
-from ...section import Section
 from ..inner import Objective
-from ..losses import KLScale, kl, reduce_kl
-from ..method import Method, methods
+from ..losses import KLScale, distillation, kl
+from ..method import Method, MethodConfig, Term, methods
 
 
-class AdaADConfig(Section):
+class AdaADConfig(MethodConfig):
     """Options of AdaAD.
 
     Attributes:
@@ -40,19 +39,18 @@ class AdaAD(Method[AdaADConfig]):
     Config = AdaADConfig
 
     def inner(self, x: Tensor, y: Tensor) -> Objective:
-        """KL(T(x') || S(x')), summed; the teacher is not detached."""
-        return lambda x_adv: kl(self.teacher(x_adv), self.student(x_adv)).sum()
+        """KL(T(x') || S(x')); the teacher is not detached."""
+        return lambda x_adv: kl(self.guide(self.teacher(x_adv)), self.student(x_adv)).sum()
 
     def outer(self, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
         """The distillation loss at x' and at x."""
-        # The clean forward comes first and always, as in the official code: even where alpha is 1,
-        # BatchNorm's running statistics see the clean batch and the adversarial one.
-        clean, adversarial = self.student(x), self.student(x_adv)
-        return self.config.alpha * self._distil(self.teach(x_adv), adversarial) + (
-            1 - self.config.alpha
-        ) * self._distil(self.teach(x), clean)
+        config = self.config
+        # Clean first. Where it has no weight (alpha = 1) the official code forwards it nonetheless, and
+        # BatchNorm's running statistics see it; our default spares the time.
+        natural = self._distil(x, "natural") if config.alpha < 1 or config.official else 0.0
+        return config.alpha * self._distil(x_adv, "adversarial") + (1 - config.alpha) * natural
 
-    def _distil(self, target: Tensor, prediction: Tensor) -> Tensor:
-        temperature = self.config.temperature
-        per_sample = kl(target, prediction, temperature=temperature) * temperature**2
-        return reduce_kl(per_sample, prediction.shape[1], self.config.kl_scale)
+    def _distil(self, x: Tensor, term: Term) -> Tensor:
+        prediction = self.learn(x)
+        config = self.config
+        return distillation(self.teach(x, term), prediction, temperature=config.temperature, scale=config.kl_scale)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
 from edgeproof.stages.distill import InnerMaximisation
 from edgeproof.stages.distill.augment import random_shift
-from edgeproof.stages.distill.losses import kl, reduce_kl
-from edgeproof.stages.distill.method import methods
+from edgeproof.stages.distill.losses import kl
+from edgeproof.stages.distill.method import Method, methods
 from edgeproof.stages.distill.methods.adaad import AdaAD, AdaADConfig
+from edgeproof.stages.distill.plugin import plugins
 from edgeproof.targets.errors import UsageError
 from torch import nn
 
@@ -34,10 +37,22 @@ def pair(batch) -> tuple[nn.Module, nn.Module]:
     return student, teacher
 
 
+def make(name: str, student: nn.Module, teacher: nn.Module, *chosen: str, **options: object) -> Method[Any]:
+    """A method with whatever networks it needs."""
+    method_class = methods[name]
+    config = method_class.Config.model_validate(options)
+    networks = {"teacher": teacher, "natural_teacher": model(2), "peer": model(3)}
+    for network in networks.values():
+        network(torch.rand(6, 1, 5, 5))
+    modified = [plugins[plugin](plugins[plugin].Config()) for plugin in chosen]
+    needed = {key: networks[key] for key in method_class.needs(config)}
+    return method_class(config, student, **needed, plugins=modified)
+
+
 @pytest.mark.parametrize("name", methods.names())
 def test_the_attack_leaves_batchnorm_and_training_mode_alone(name: str, pair, batch):
     student, teacher = pair
-    method = methods[name](methods[name].Config(), student, teacher)
+    method = make(name, student, teacher)
     seen: list[torch.Tensor] = []
     outer = method.outer
 
@@ -51,8 +66,57 @@ def test_the_attack_leaves_batchnorm_and_training_mode_alone(name: str, pair, ba
     method.step(*batch, INNER)
     assert torch.equal(seen[0], before)
     assert all(parameter.requires_grad for parameter in student.parameters())
-    assert not any(parameter.requires_grad for parameter in teacher.parameters())
-    assert not teacher.training
+    if "teacher" in method.needs(method.config):
+        assert not any(parameter.requires_grad for parameter in teacher.parameters())
+        assert not teacher.training
+
+
+@pytest.mark.parametrize("name", ["ard", "akd2", "iad", "iad2"])
+def test_the_authors_attack_in_train_mode_is_official_only(name: str, pair, batch):
+    student, teacher = pair
+    for official, forwards in ((False, 0), (True, INNER.steps)):
+        method = make(name, student, teacher, official=official)
+        before = int(student[1].num_batches_tracked)
+        method.attack(*batch, INNER)
+        assert int(student[1].num_batches_tracked) - before == forwards
+
+
+# The official forms of the others compute something else: a leaked gradient, an attack in train mode, or (MTARD)
+# weights from slightly different values.
+SAME_GRADIENT = sorted(set(methods.names()) - {"peeraid", "mtard", "ard", "akd2", "iad", "iad2"})
+
+
+@pytest.mark.parametrize("name", SAME_GRADIENT)
+def test_official_changes_no_gradient_that_it_should_not(name: str, batch):
+    """Where the authors' departures are side effects, both forms move the student alike."""
+    gradients = []
+    start = batch[0] + 0.001 * torch.randn_like(batch[0])
+    for official in (False, True):
+        student, teacher = model(0), model(1)
+        student(batch[0]), teacher(batch[0])
+        method = make(name, student, teacher, official=official)
+        method.begin_epoch(200, 200)
+        loss, _ = method.step(*batch, INNER, start=start)
+        loss.backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in student.parameters() if p.grad is not None]))
+    assert torch.allclose(*gradients, atol=1e-6)
+
+
+@pytest.mark.parametrize("plugin", plugins.names())
+@pytest.mark.parametrize(
+    "name", [name for name in methods.names() if "teacher" in methods[name].needs(methods[name].Config())]
+)
+def test_every_plugin_goes_on_every_method_that_has_a_teacher(name: str, plugin: str, pair, batch):
+    method = make(name, *pair, plugin)
+    method.begin_epoch(1, 2)
+    loss, x_adv = method.step(*batch, INNER)
+    loss.backward()
+    method.end_epoch()
+    method.begin_epoch(2, 2)
+    again, _ = method.step(*batch, INNER)
+    assert torch.isfinite(loss)
+    assert torch.isfinite(again)
+    assert float((x_adv - batch[0]).abs().max()) <= INNER.eps + 1e-6
 
 
 def test_the_teacher_is_not_detached_in_the_inner_maximisation(pair, batch):
@@ -74,8 +138,8 @@ def test_kl_is_the_sum_it_says(temperature: float):
 
 
 def test_the_two_scales_differ_by_the_number_of_classes():
-    values = torch.rand(8)
-    assert torch.allclose(reduce_kl(values, 10, "batchmean"), 10 * reduce_kl(values, 10, "mean"))
+    target, prediction = torch.randn(8, 10), torch.randn(8, 10)
+    assert torch.allclose(kl(target, prediction), 10 * kl(target, prediction, scale="mean"))
 
 
 def test_a_distillation_method_needs_a_teacher(pair, batch):
