@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from ...targets.errors import StageError
 from ...targets.registry import Registry
 from ..section import Section
+
+# What Gowal et al., NeurIPS 2021 and Wang et al., ICML 2023 train with on CIFAR-10 (their `unsup-fraction`).
+EXTRA_FRACTION = 0.7
+_ROWS_AT_A_TIME = 8192
 
 
 @dataclass(frozen=True)
 class Split:
     """One split: images float32 `[N, C, H, W]` in [0, 1], labels int64 `[N]`, and `index` `[N]`, each
-    sample's row in the data set's own order.
+    sample's row in the data set's own order (of its training or its test file, where it has two).
     """
 
     images: NDArray[np.float32]
@@ -35,14 +41,34 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Generated:
+    """Generated images that are mixed into training only: uint8 `[N, C, H, W]`, labels int64 `[N]`, and the
+    share of every training batch that is drawn from them, in (0, 1).
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    fraction: float
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
 class Dataset:
-    """A data set in three disjoint splits; selection of any kind uses `validation`, never `test`."""
+    """A data set in three disjoint splits, in memory; selection of any kind uses `validation`, never `test`.
+
+    `generated` are further images to train on, if there are any. `sources` are the files and folders it was
+    read from: a finished build looks there for changes, and they enter no digest.
+    """
 
     name: str
     class_names: tuple[str, ...]
     train: Split
     validation: Split
     test: Split
+    generated: Generated | None = None
+    sources: tuple[Path, ...] = ()
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -50,13 +76,18 @@ class Dataset:
         channels, height, width = self.test.images.shape[1:]
         return channels, height, width
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """SHA-256 over every image, label and row number of the three splits."""
+        """SHA-256 over every image, label and row number of the three splits, and over the generated images."""
         digest = hashlib.sha256(repr(self.class_names).encode())
         for split in (self.train, self.validation, self.test):
             for array in (split.images, split.labels, split.index):
-                digest.update(np.ascontiguousarray(array).tobytes())
+                digest.update(np.ascontiguousarray(array).data)
+        if self.generated is not None:
+            digest.update(f"generated {self.generated.fraction!r}".encode())
+            digest.update(np.ascontiguousarray(self.generated.labels).data)
+            for start in range(0, len(self.generated), _ROWS_AT_A_TIME):  # never a second copy of gigabytes
+                digest.update(np.ascontiguousarray(self.generated.images[start : start + _ROWS_AT_A_TIME]).data)
         return digest.hexdigest()
 
 
@@ -65,35 +96,45 @@ Loader = Callable[["DataConfig"], Dataset]
 datasets: Registry[Loader] = Registry("dataset", "edgeproof.stages.data", "edgeproof.datasets", functions=True)
 
 
+def _count_or_share(value: Any) -> Any:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if number and 0 < value < (1 if isinstance(value, float) else math.inf):
+        return value
+    raise ValueError("must be a number of images (1, 2, ...) or a share between 0 and 1")
+
+
 class DataConfig(Section):
-    """Which data set, and the seed that divides what is not test data into train and validation."""
+    """Which data set, where it lies, and how what is not test data becomes train and validation.
+
+    Attributes:
+        dataset: a registered name, or `package.module:function`, which is called with this config and
+            returns a `Dataset`.
+        seed: divides what is not test data into train and validation; the test split never depends on it.
+        root: the folder of local copies, in torchvision's layout; $EDGEPROOF_DATA, then
+            `~/.cache/edgeproof/data`, where left out. Where the files lie changes no digest.
+        validation: held-out training images, as a number or a share; a tenth, at most 5,000, where left out
+            (digits: 200).
+        train: train on only so many of the other training images, drawn by class; all where left out.
+        image_size: height and width to resize to (gtsrb: 32, eurosat: 64; imagefolder: the images' own,
+            which must then be one size).
+        extra: an .npz file of generated training images: `image` uint8 [N, H, W, C], `label` [N].
+        extra_fraction: the share of every training batch that is drawn from `extra`.
+    """
 
     dataset: Annotated[str, AfterValidator(datasets.check)]
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    root: Path | None = None
+    validation: (
+        Annotated[Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)], BeforeValidator(_count_or_share)]
+        | None
+    ) = None
+    train: int | None = Field(default=None, ge=1)
+    image_size: int | None = Field(default=None, ge=1)
+    extra: Path | None = None
+    extra_fraction: float = Field(default=EXTRA_FRACTION, gt=0, lt=1)
 
-
-def load_dataset(config: DataConfig) -> Dataset:
-    """Load a data set and check what every stage relies on.
-
-    Raises:
-        StageError: the loader returned images outside [0, 1], labels outside the classes, or splits that
-            share samples.
-    """
-    dataset = datasets[config.dataset](config)
-    _check(dataset)
-    return dataset
-
-
-def _check(dataset: Dataset) -> None:
-    for name in ("train", "validation", "test"):
-        split: Split = getattr(dataset, name)
-        where = f"dataset {dataset.name!r}, {name} split"
-        if split.images.dtype != np.float32 or split.images.ndim != 4:
-            raise StageError(f"{where}: images must be float32 [N, C, H, W]")
-        if not (np.all(split.images >= 0) and np.all(split.images <= 1)):
-            raise StageError(f"{where}: images must lie in [0, 1]")
-        if not np.all((split.labels >= 0) & (split.labels < len(dataset.class_names))):
-            raise StageError(f"{where}: labels must lie in [0, {len(dataset.class_names)})")
-    rows = [set(split.index.tolist()) for split in (dataset.train, dataset.validation)]
-    if rows[0] & rows[1]:
-        raise StageError(f"dataset {dataset.name!r}: train and validation share samples")
+    @model_validator(mode="after")
+    def _fraction_of_something(self) -> DataConfig:
+        if self.extra is None and self.extra_fraction != EXTRA_FRACTION:
+            raise ValueError("extra_fraction: says how much of `extra` to mix in, and there is no extra")
+        return self

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from edgeproof.stages.data import DataConfig, Dataset, Split, datasets, load_dataset
-from edgeproof.targets.errors import StageError
+from edgeproof.targets.errors import StageError, UsageError
 from pydantic import ValidationError
 from sklearn.datasets import load_digits
 
@@ -54,3 +54,19 @@ def test_a_loader_that_breaks_the_contract(digits: Dataset, monkeypatch: pytest.
     monkeypatch.setitem(datasets._entries, "spoilt", lambda config: replace(digits, train=spoil(digits.train)))
     with pytest.raises(StageError, match=words):
         load_dataset(DataConfig(dataset="spoilt"))
+
+
+def test_train_and_validation_are_honoured(digits: Dataset):
+    data = load_dataset(DataConfig(dataset="digits", train=100, validation=50))
+    assert (len(data.train), len(data.validation)) == (100, 50)
+    assert np.array_equal(data.test.index, digits.test.index)
+
+
+def test_the_digest_stays_what_it_was(digits: Dataset):
+    """Finished runs are known by it."""
+    assert digits.digest == "b8af3086481729bd34237571b80d5f3a8183d6b7f1b577944649e783d3690b4b"
+
+
+def test_digits_are_not_resized():
+    with pytest.raises(UsageError, match=r"data\.image_size: its images are 8×8 and are not resized, got 16"):
+        load_dataset(DataConfig(dataset="digits", image_size=16))
