@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from .classifier import Classifier
 from .data import Dataset
-from .distill import TrainConfig, train
-from .distill.trainer import Epoch
+from .distill import Running, TrainConfig, train
 from .models import ModelName, build_model
 from .section import Section
 from .threat import ThreatModel
@@ -28,14 +26,42 @@ def distil_student(
     threat: ThreatModel,
     folder: Path,
     *,
-    on_epoch: Callable[[Epoch], None] = lambda _: None,
+    natural_teacher: Classifier | None = None,
+    running: Running | None = None,
 ) -> None:
-    """Write the student's best weights as `model.safetensors`, with `last.safetensors` and `training.json`.
+    """Write the student's best weights as `model.safetensors`, with `last.safetensors`, `training.json` and
+    `metrics.csv`.
+
+    Args:
+        student: the student's model.
+        config: how it learns.
+        teacher: the robust teacher.
+        dataset: what it learns from.
+        threat: the ball.
+        folder: where the files go.
+        natural_teacher: the clean teacher, for methods that need one.
+        running: where and on what it runs.
 
     Raises:
         StageError: training failed.
     """
-    model = build_model(student.model, dataset.image_shape, len(dataset.class_names), seed=config.seed)
-    train(model, dataset, threat, config, teacher=teacher.load(), where="distill", on_epoch=on_epoch).save(
-        folder, model=student.model
+    shape, classes = dataset.image_shape, len(dataset.class_names)
+    model = build_model(student.model, shape, classes, seed=config.seed)
+    # Its own seed: a peer that starts as the student's twin would have nothing to tell it.
+    peer = (
+        build_model(config.peer or student.model, shape, classes, seed=config.seed + 1)
+        if "peer" in config.needs
+        else None
     )
+    result = train(
+        model,
+        dataset,
+        threat,
+        config,
+        teacher=teacher.load(),
+        natural_teacher=None if natural_teacher is None else natural_teacher.load(),
+        peer=peer,
+        where="distill",
+        running=running,
+    )
+    result.save(folder, model=student.model)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from ...targets.errors import StageError, UsageError
 from ..ball import clip_to_ball, norms
 from ..section import Section
 from ..threat import Norm, Radius, ThreatModel
+from .view import BatchNormMode
 
 Start = Literal["none", "gaussian", "uniform"]
 Objective = Callable[[Tensor], Tensor]
@@ -25,13 +26,35 @@ BALL_TOLERANCE = 1e-5
 class InnerConfig(Section):
     """How x' is searched: `steps` ascent steps of length `step` (default eps/4) from a `start`.
 
-    `start` is the clean image itself, the image plus `0.001 * N(0, 1)` (the start of TRADES and AdaAD, not
-    clipped to [0, 1]), or a uniform point of the ball, clipped to [0, 1].
+    Attributes:
+        steps: ascent steps.
+        step: their length, in pixels of [0, 1] (Linf) or in L2 norm.
+        start: `none`, the clean image itself; `gaussian`, the image plus `0.001 * N(0, 1)` (the start of TRADES
+            and AdaAD, not clipped to [0, 1]); `uniform`, a point of the ball, clipped to [0, 1]. The method's own
+            when left out.
+        budget: pairs of a fraction of the epochs and the steps from there on, such as `[[0, 5], [0.5, 10]]`:
+            cheap steps early. `steps` holds before the first pair.
+        batch_norm: `eval` leaves the student's BatchNorm alone in the attack; `train` attacks with the batch's
+            statistics and updates the running ones. The method's own when left out: eval, unless `official`.
     """
 
     steps: int = Field(default=10, ge=1)
     step: Radius | None = Field(default=None, gt=0)
-    start: Start = "gaussian"
+    start: Start | None = None
+    budget: tuple[tuple[Annotated[float, Field(ge=0, le=1)], Annotated[int, Field(ge=1)]], ...] = ()
+    batch_norm: BatchNormMode | None = None
+
+    @field_validator("budget")
+    @classmethod
+    def _rising(cls, budget: tuple[tuple[float, int], ...]) -> tuple[tuple[float, int], ...]:
+        fractions = [fraction for fraction, _ in budget]
+        if fractions != sorted(set(fractions)):
+            raise ValueError("the fractions of the epochs must rise")
+        return budget
+
+    def steps_at(self, fraction: float) -> int:
+        """The number of steps when this fraction of the epochs is over."""
+        return next((steps for begin, steps in reversed(self.budget) if fraction >= begin), self.steps)
 
 
 @dataclass(frozen=True)
@@ -48,8 +71,23 @@ class InnerMaximisation:
     start: Start = "gaussian"
 
     @classmethod
-    def of(cls, config: InnerConfig, threat: ThreatModel, *, where: str = "inner") -> InnerMaximisation:
+    def of(
+        cls,
+        config: InnerConfig,
+        threat: ThreatModel,
+        *,
+        where: str = "inner",
+        start: Start = "gaussian",
+        fraction: float = 0.0,
+    ) -> InnerMaximisation:
         """Settle a configuration against a threat model.
+
+        Args:
+            config: what the recipe says.
+            threat: the ball.
+            where: the recipe section, for messages.
+            start: the method's start, where the recipe names none.
+            fraction: how much of the training is over, for the budget.
 
         Raises:
             UsageError: the step is longer than eps; official code has been published with the two exchanged.
@@ -60,7 +98,7 @@ class InnerMaximisation:
                 f"{where}.step: {step:g} is larger than threat.eps {threat.eps:g}; "
                 "a step must not leave the ball (are step and eps exchanged?)"
             )
-        return cls(threat.norm, threat.eps, step, config.steps, config.start)
+        return cls(threat.norm, threat.eps, step, config.steps_at(fraction), config.start or start)
 
     def run(
         self,

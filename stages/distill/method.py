@@ -64,6 +64,8 @@ class Method(ABC, Generic[ConfigT]):
     """
 
     Config: ClassVar[type[MethodConfig]]
+    # Whether the method is after robustness; if not, its epochs are compared by clean accuracy.
+    robust: ClassVar[bool] = True
     # Where the search starts unless the recipe says otherwise, and the BatchNorm mode of the authors' attack.
     start: ClassVar[Start] = "gaussian"
     official_attack_mode: ClassVar[BatchNormMode] = "eval"

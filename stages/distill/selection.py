@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,17 +14,39 @@ from .inner import InnerMaximisation
 from .view import evaluating
 
 
-def pgd_attack(model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel, *, steps: int, seed: int) -> Tensor:
+def pgd_attack(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    threat: ThreatModel,
+    *,
+    steps: int,
+    seed: int,
+    part: Callable[[Tensor], Tensor] = lambda rows: rows,
+) -> Tensor:
     """Return x' found by PGD on the cross-entropy from a seeded uniform start (Madry et al. 2018).
 
     The model is attacked in eval mode; the caller's random state is left alone.
+
+    Args:
+        model: what is attacked.
+        x: images in [0, 1], `[N, C, H, W]`.
+        y: labels, int64 `[N]`.
+        threat: the ball.
+        steps: ascent steps.
+        seed: of the start.
+        part: the rows to attack; the start is drawn for all, so that they can be shared out.
     """
     maximisation = InnerMaximisation(
         threat.norm, threat.eps, step=2.5 * threat.eps / max(steps, 3), steps=steps, start="uniform"
     )
     with evaluating(model), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
         torch.manual_seed(seed)
-        return maximisation.run(lambda x_adv: F.cross_entropy(model(x_adv), y, reduction="sum"), x)
+        start = part(maximisation.initial(x))
+        labels = part(y)
+        return maximisation.run(
+            lambda x_adv: F.cross_entropy(model(x_adv), labels, reduction="sum"), part(x), start=start
+        )
 
 
 def pgd_accuracy(
@@ -34,18 +58,22 @@ def pgd_accuracy(
     seed: int,
     device: torch.device | str = "cpu",
     batch_size: int = 512,
+    part: Callable[[Tensor], Tensor] = lambda rows: rows,
+    total: Callable[[Tensor], Tensor] = lambda value: value,
 ) -> tuple[float, float]:
     """Return the fractions of `split` classified correctly (clean, under PGD).
 
-    PGD flatters; it serves to compare epochs, and is never reported as robust accuracy.
+    PGD flatters; it serves to compare epochs, and is never reported as robust accuracy. `part` and `total` share the
+    work among processes.
     """
-    clean = robust = 0
+    kept = torch.zeros(2, device=device)
     for first in range(0, len(split), batch_size):
-        part = split.take(slice(first, first + batch_size))
-        x, y = torch.from_numpy(part.images).to(device), torch.from_numpy(part.labels).to(device)
-        x_adv = pgd_attack(model, x, y, threat, steps=steps, seed=seed)
+        rows = split.take(slice(first, first + batch_size))
+        x, y = torch.from_numpy(rows.images).to(device), torch.from_numpy(rows.labels).to(device)
+        x_adv = pgd_attack(model, x, y, threat, steps=steps, seed=seed, part=part)
         with evaluating(model), torch.no_grad():
-            kept = model(x).argmax(1) == y
-            clean += int(kept.sum())
-            robust += int((kept & (model(x_adv).argmax(1) == y)).sum())
-    return clean / len(split), robust / len(split)
+            clean = model(part(x)).argmax(1) == part(y)
+            robust = clean & (model(x_adv).argmax(1) == part(y))
+            kept += torch.stack([clean.sum(), robust.sum()])
+    clean_count, robust_count = total(kept).tolist()
+    return clean_count / len(split), robust_count / len(split)

@@ -2,115 +2,32 @@
 
 from __future__ import annotations
 
-import copy
-import json
-import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Annotated, Any, Literal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
 
+import numpy as np
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.utilities.seed import seed_everything
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
-from torch import Tensor, nn
+from torch import nn
 
 from ...targets.errors import StageError, UsageError
-from ...targets.registry import nearest
-from ..checkpoint import WEIGHTS, save_weights
-from ..data import Dataset, Split
-from ..section import Section
+from ..checkpoint import load_into, read_weights
+from ..data import Dataset
 from ..threat import ThreatModel
-from .augment import random_shift
-from .inner import InnerConfig, InnerMaximisation
-from .method import Method, methods
+from .augment import compose
+from .batches import Batches
+from .history import Epoch, TrainResult, weights_of
+from .inner import InnerMaximisation
+from .learner import Batch, Learner
+from .method import Companion
+from .processes import Processes, make_fabric
+from .running import Progress, Running
 from .selection import pgd_accuracy
-
-
-class TrainConfig(Section):
-    """How a model is trained.
-
-    Attributes:
-        method: a registered method; `options` are that method's own.
-        plugins: names of plug-ins that modify the method (none is known yet).
-        inner: the inner maximisation of the training loss.
-        schedule: `cosine` decays to zero over all steps, `onecycle` warms up first, `multistep` divides the
-            rate by ten at each milestone (a fraction of the epochs), `constant` leaves it.
-        shift: augmentation: random shifts by up to this many pixels.
-        selection_steps: PGD steps by which the best epoch is chosen, on the validation split.
-    """
-
-    method: Annotated[str, AfterValidator(methods.check)]
-    options: dict[str, object] = Field(default_factory=dict, validate_default=True)
-    plugins: tuple[str, ...] = ()
-    epochs: int = Field(default=30, ge=1)
-    batch_size: int = Field(default=128, ge=2)
-    learning_rate: float = Field(default=0.1, gt=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    weight_decay: float = Field(default=5e-4, ge=0)
-    schedule: Literal["cosine", "onecycle", "multistep", "constant"] = "onecycle"
-    milestones: tuple[float, ...] = (0.5, 0.75)
-    inner: InnerConfig = InnerConfig()
-    shift: int = Field(default=0, ge=0)
-    selection_steps: int = Field(default=20, ge=1)
-    seed: int = 0
-
-    @field_validator("options")
-    @classmethod
-    def _options_of_the_method(cls, options: dict[str, object], info: ValidationInfo) -> dict[str, object]:
-        if "method" not in info.data:  # its own error is reported already
-            return options
-        config = methods[info.data["method"]].Config
-        for name in options:
-            if name not in config.model_fields:
-                known = ", ".join(config.model_fields)
-                raise ValueError(f"{name}: unknown option{nearest(name, config.model_fields)} (known: {known})")
-        return config.model_validate(options).model_dump()
-
-    @field_validator("plugins")
-    @classmethod
-    def _known_plugins(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if names:
-            raise ValueError(f"unknown plugin {names[0]!r} (known: none)")
-        return names
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What is recorded of one epoch; accuracies are fractions on the validation split."""
-
-    epoch: int
-    loss: float
-    clean_accuracy: float
-    pgd_accuracy: float
-
-
-@dataclass
-class TrainResult:
-    """Weights of the best and of the last epoch, and the history that chose between them."""
-
-    best: dict[str, Tensor]
-    last: dict[str, Tensor]
-    best_epoch: int
-    history: list[Epoch] = field(default_factory=list)
-
-    def save(self, folder: Path, *, model: str) -> None:
-        """Write the best weights as `model.safetensors`, the last as `last.safetensors`, and `training.json`.
-
-        Args:
-            folder: where the files go.
-            model: the registered model that the weights belong to.
-        """
-        save_weights(self.best, folder / WEIGHTS, model=model)
-        save_weights(self.last, folder / "last.safetensors", model=model)
-        summary = {
-            "selection": "PGD accuracy on the validation split",
-            "best": asdict(self.history[self.best_epoch]),
-            "last": asdict(self.history[-1]),
-            "history": [asdict(epoch) for epoch in self.history],
-        }
-        (folder / "training.json").write_text(json.dumps(summary, indent=1))
+from .snapshot import SNAPSHOT, drop_snapshot, read_snapshot, write_snapshot
+from .tracking import Tracker, trackers
+from .train_config import TrainConfig
 
 
 def train(
@@ -120,10 +37,15 @@ def train(
     config: TrainConfig,
     *,
     teacher: nn.Module | None = None,
+    natural_teacher: nn.Module | None = None,
+    peer: nn.Module | None = None,
     where: str = "train",
-    on_epoch: Callable[[Epoch], None] = lambda _: None,
+    running: Running | None = None,
 ) -> TrainResult:
     """Train `student` in place with a method, and return its best and its last weights.
+
+    Every step draws from a seed of its own (of the recipe's seed, the epoch and the step), and for the global batch:
+    a resumed training goes on as if nothing had happened, and the number of processes changes nothing but rounding.
 
     Args:
         student: the model that learns.
@@ -132,90 +54,220 @@ def train(
         threat: the threat model of the inner maximisation and of the selection.
         config: the method and its schedule.
         teacher: the robust teacher, for methods that need one.
+        natural_teacher: the clean teacher, for methods that need one.
+        peer: the network that learns beside the student, for methods that need one.
         where: the recipe section, for messages.
-        on_epoch: called after every epoch.
+        running: where and on what it runs, and who is told.
 
     Raises:
-        UsageError: the method needs a teacher and there is none, or step > eps.
-        StageError: the loss is not a number; says at which step.
+        UsageError: the method needs a network that is missing, or step > eps.
+        StageError: the loss is not a number (says at which step), or memory ran out (says what lowers it).
     """
-    maximisation = InnerMaximisation.of(config.inner, threat, where=f"{where}.inner")
-    method = _method(config, student, teacher, where)
-    seed_everything(config.seed, workers=True, verbose=False)
-    fabric = Fabric(devices=1)
-    optimiser = torch.optim.SGD(
-        student.parameters(),
-        lr=config.learning_rate,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        nesterov=config.momentum > 0,
-    )
-    wrapped, optimiser = fabric.setup(student, optimiser)
-    method.student = wrapped
-    if teacher is not None:
-        teacher.to(fabric.device)
-    images = torch.from_numpy(dataset.train.images).to(fabric.device)
-    labels = torch.from_numpy(dataset.train.labels).to(fabric.device)
-    batches = math.ceil(len(labels) / config.batch_size)
-    schedule = _schedule(optimiser, config, batches)
-
-    result = TrainResult({}, {}, 0)
-    best_score = (-1.0, -1.0)
-    for epoch in range(config.epochs):
-        total = 0.0
-        order = torch.randperm(len(labels), device=fabric.device)
-        for number, rows in enumerate(order.tensor_split(batches)):
-            x, y = random_shift(images[rows], config.shift), labels[rows]
-            loss, _ = method.step(x, y, maximisation)
-            if not bool(torch.isfinite(loss)):
-                raise StageError(
-                    f"{where}: the loss is {float(loss)} at epoch {epoch + 1}, step {number + 1}; "
-                    f"lower {where}.learning_rate ({config.learning_rate:g})"
-                )
-            optimiser.zero_grad(set_to_none=True)
-            fabric.backward(loss)
-            optimiser.step()
-            schedule.step()
-            total += float(loss.detach()) * len(rows)
-        clean, robust = _validate(student, dataset.validation, threat, config, fabric.device)
-        result.history.append(Epoch(epoch + 1, total / len(labels), clean, robust))
-        if (robust, clean) > best_score:
-            best_score = (robust, clean)
-            result.best_epoch, result.best = epoch, _weights(student)
-        on_epoch(result.history[-1])
-    result.last = _weights(student)
-    return result
+    given: dict[Companion, nn.Module | None] = {"teacher": teacher, "natural_teacher": natural_teacher, "peer": peer}
+    needed: dict[Companion, nn.Module] = {}
+    for name, network in given.items():
+        if name not in config.needs:
+            continue
+        if network is None:
+            raise UsageError(f"{where}.method: {config.method!r} needs a {name.replace('_', ' ')}")
+        needed[name] = network
+    InnerMaximisation.of(config.inner, threat, where=f"{where}.inner")
+    compose(config.augment).check(dataset.image_shape)
+    if config.late_augment is not None:
+        compose(config.late_augment.operations).check(dataset.image_shape)
+    if config.warm_start is not None:
+        load_into(student, read_weights(config.warm_start)[0], path=config.warm_start, name="the student")
+    with out_of_memory(config, where):
+        return Trainer(student, needed, dataset, threat, config, where=where, running=running or Running()).run()
 
 
-def _method(config: TrainConfig, student: nn.Module, teacher: nn.Module | None, where: str) -> Method[Any]:
-    method_class = methods[config.method]
-    options = method_class.Config.model_validate(config.options)
-    needs = method_class.needs(options)
-    if "teacher" in needs and teacher is None:
-        raise UsageError(f"{where}.method: {config.method!r} distils and needs a teacher")
-    return method_class(options, student, teacher if "teacher" in needs else None)
+class Trainer:
+    """One training; `run` is its loop. Arguments as of `train`."""
 
-
-def _schedule(
-    optimiser: torch.optim.Optimizer, config: TrainConfig, batches: int
-) -> torch.optim.lr_scheduler.LRScheduler:
-    steps = config.epochs * batches
-    schedulers = torch.optim.lr_scheduler
-    if config.schedule == "cosine":
-        return schedulers.CosineAnnealingLR(optimiser, steps)
-    if config.schedule == "onecycle":
-        return schedulers.OneCycleLR(
-            optimiser, config.learning_rate, total_steps=steps + 1, pct_start=0.25, cycle_momentum=False
+    def __init__(
+        self,
+        student: nn.Module,
+        companions: Mapping[Companion, nn.Module],
+        dataset: Dataset,
+        threat: ThreatModel,
+        config: TrainConfig,
+        *,
+        where: str,
+        running: Running,
+    ) -> None:
+        self._dataset, self._threat, self._config = dataset, threat, config
+        self._where, self._running = where, running
+        self._fabric = make_fabric(config, running)
+        self._processes = Processes(self._fabric)
+        if self._processes.world > 1 and self._fabric.device.type == "cpu" and _has_batch_norm(student):
+            running.notice(
+                f"{where}: BatchNorm sees each process's part of the batch alone: it can be synchronised only on GPUs"
+            )
+        self._batches = Batches(dataset, config.batch_size, self._fabric.device)
+        self._learner = Learner(
+            student,
+            companions,
+            config,
+            steps=config.epochs * self._batches.steps,
+            fabric=self._fabric,
+            processes=self._processes,
         )
-    milestones = [round(fraction * steps) for fraction in config.milestones]
-    return schedulers.MultiStepLR(optimiser, milestones if config.schedule == "multistep" else [])
+        self._result = TrainResult()
+        if not config.method_class.robust:
+            self._result.selection = "clean accuracy on the validation split"
+        self._best_score = (-1.0, -1.0)
+
+    def run(self) -> TrainResult:
+        """Train to the end, from a snapshot if there is one."""
+        done = self._resume()
+        tracked = self._trackers() if self._fabric.is_global_zero else []
+        status = "FAILED"
+        try:
+            for epoch in range(done + 1, self._config.epochs + 1):
+                if self._result.stopped_early:
+                    break
+                self._epoch(epoch)
+                for tracker in tracked:
+                    tracker.epoch(self._result.history[-1])
+                self._running.on_epoch(self._result.history[-1])
+            status = "FINISHED"
+        finally:
+            for tracker in tracked:
+                tracker.close(status)
+        if self._running.folder is not None and self._fabric.is_global_zero:
+            drop_snapshot(self._running.folder)
+        self._fabric.barrier()
+        return self._result
+
+    def _epoch(self, epoch: int) -> None:
+        config, learner = self._config, self._learner
+        fraction = (epoch - 1) / config.epochs
+        late = config.late_augment
+        augment = compose(late.operations if late is not None and fraction >= late.start else config.augment)
+        maximisation = InnerMaximisation.of(
+            config.inner, self._threat, start=config.method_class.start, fraction=fraction
+        )
+        learner.method.begin_epoch(epoch, config.epochs)
+        total, images, started = 0.0, 0, time.perf_counter()
+        for number, (originals, labels) in enumerate(self._batches.epoch(_seed(config.seed, epoch)), 1):
+            torch.manual_seed(_seed(config.seed, epoch, number))
+            # Drawn for the global batch and then shared out: the same on any number of processes.
+            batch = augment(originals).contiguous(memory_format=learner.layout)
+            parts = [self._processes.part(each) for each in (batch, labels, maximisation.initial(batch))]
+            loss = float(learner.step(Batch(*parts, count=len(labels)), maximisation, fraction))
+            if not np.isfinite(loss):
+                raise StageError(
+                    f"{self._where}: the loss is {loss} at epoch {epoch}, step {number}; "
+                    f"lower {self._where}.learning_rate ({config.learning_rate:g}){self._kept()}"
+                )
+            total, images = total + loss * len(labels), images + len(labels)
+            rate = images / (time.perf_counter() - started)
+            self._running.on_step(Progress(epoch, config.epochs, number, self._batches.steps, rate))
+        seconds = time.perf_counter() - started
+        learner.end_epoch(fraction)
+        clean, robust = self._validate()
+        self._result.history.append(
+            Epoch(
+                epoch,
+                total / images,
+                clean,
+                robust,
+                learner.learning_rate,
+                round(seconds, 3),
+                round(images / seconds, 1),
+            )
+        )
+        self._keep(clean, robust)
+
+    def _validate(self) -> tuple[float, float]:
+        if self._learner.averages is not None:
+            self._learner.averages.recompute_statistics(self._batches.clean())
+        return pgd_accuracy(
+            self._learner.current,
+            self._dataset.validation,
+            self._threat,
+            steps=self._config.selection_steps,
+            seed=self._config.seed,
+            device=self._fabric.device,
+            part=self._processes.part,
+            total=self._processes.total,
+        )
+
+    def _keep(self, clean: float, robust: float) -> None:
+        """Compare the epoch with the best one, and write the snapshot."""
+        result, patience = self._result, self._config.patience
+        result.last = weights_of(self._learner.current)
+        score = (robust, clean) if self._config.method_class.robust else (clean, robust)
+        if score > self._best_score:
+            self._best_score = score
+            result.best_epoch, result.best = len(result.history) - 1, result.last
+        result.stopped_early = patience is not None and len(result.history) - 1 - result.best_epoch >= patience
+        if self._running.folder is not None and self._fabric.is_global_zero:
+            write_snapshot(
+                self._running.folder,
+                {
+                    "learner": self._learner.state_dict(),
+                    "best": result.best,
+                    "last": result.last,
+                    "best_epoch": result.best_epoch,
+                    "best_score": list(self._best_score),
+                    "stopped_early": result.stopped_early,
+                    "history": [asdict(epoch) for epoch in result.history],
+                },
+            )
+
+    def _resume(self) -> int:
+        """Take up a snapshot; return the number of finished epochs."""
+        folder = self._running.folder
+        read = folder is not None and self._fabric.is_global_zero
+        state: dict[str, Any] | None = self._fabric.broadcast(read_snapshot(folder) if read and folder else None)
+        if state is None:
+            return 0
+        self._learner.load_state_dict(state["learner"])
+        result = self._result
+        result.history = [Epoch(**epoch) for epoch in state["history"]]
+        for name in ("best", "last", "best_epoch", "stopped_early"):
+            setattr(result, name, state[name])
+        first, second = state["best_score"]
+        self._best_score = (first, second)
+        self._running.notice(f"{self._where}: goes on after epoch {len(result.history)}")
+        return len(result.history)
+
+    def _kept(self) -> str:
+        """Say where the last good state is."""
+        folder, history = self._running.folder, self._result.history
+        if folder is None or not history:
+            return ""
+        return f"; the state after epoch {len(history)} is kept in {folder / SNAPSHOT}"
+
+    def _trackers(self) -> list[Tracker]:
+        parameters = self._config.model_dump(mode="json") | self._threat.model_dump(mode="json")
+        return trackers(self._running.folder, self._where, parameters)
 
 
-def _validate(
-    student: nn.Module, split: Split, threat: ThreatModel, config: TrainConfig, device: torch.device
-) -> tuple[float, float]:
-    return pgd_accuracy(student, split, threat, steps=config.selection_steps, seed=config.seed, device=device)
+def _seed(*numbers: int) -> int:
+    """Return a seed of its own for every tuple of numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
-def _weights(model: nn.Module) -> dict[str, Tensor]:
-    return {name: copy.deepcopy(value.detach().cpu()) for name, value in model.state_dict().items()}
+def _has_batch_norm(model: nn.Module) -> bool:
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+
+
+@contextmanager
+def out_of_memory(config: TrainConfig, where: str) -> Iterator[None]:
+    """Turn a device's or the machine's lack of memory into one line with what lowers it.
+
+    Raises:
+        StageError: memory ran out.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        lacking = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+        if not lacking:
+            raise
+        raise StageError(
+            f"{where}: out of memory with {where}.batch_size {config.batch_size} in {config.accumulate} part(s); "
+            f"raise {where}.accumulate (the same batch in more parts) or lower {where}.batch_size"
+        ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -19,6 +20,7 @@ class Standard(Method[MethodConfig]):
     """
 
     Config = MethodConfig
+    robust: ClassVar[bool] = False
 
     @classmethod
     def needs(cls, config: MethodConfig) -> Collection[Companion]:

@@ -67,7 +67,7 @@ def test_a_loss_that_is_not_a_number_stops_and_says_where(small: Dataset, threat
 
 
 def test_distillation_without_a_teacher(small: Dataset, threat: ThreatModel):
-    with pytest.raises(UsageError, match=r"distill\.method: 'adaad' distils and needs a teacher"):
+    with pytest.raises(UsageError, match=r"distill\.method: 'adaad' needs a teacher"):
         train(fresh(), small, threat, TrainConfig(method="adaad"), where="distill")
 
 
