@@ -216,11 +216,26 @@ def test_killed_at_any_moment_and_built_again_gives_the_same_files(run: Path, tm
     assert killed >= 2
     assert edgeproof(*small_build(out)).code == 0
     timed = {"report.json", "summary.md", "manifest.json", "bench/onnxruntime/bench.json"}
+    timed |= {f"{stage}/metrics.csv" for stage in ("teacher", "student")}
     compared = 0
     for path in sorted(run.rglob("*")):
         name = str(path.relative_to(run))
-        if path.is_file() and not name.startswith(".store") and name not in timed:
+        if path.is_file() and not name.startswith(".store") and "tensorboard" not in name and name not in timed:
             assert (out / name).read_bytes() == path.read_bytes(), name
             compared += 1
     assert compared > 15
+    assert not list((out / ".store" / "partial").iterdir())
+
+
+def test_two_processes_share_the_trainings(tmp_path: Path):
+    out = tmp_path / "run"
+    settings = ("teacher.train.epochs=1", "distill.epochs=1", "distill.method=mtard")
+    natural = "natural_teacher={model: cnn8_wide, train: {method: standard, epochs: 1}}"
+    overrides = [part for setting in (*settings, natural) for part in ("--set", setting)]
+    done = edgeproof("distill", *small_recipe(out), *overrides, "--devices", "2", "--accelerator", "cpu")
+    assert done.code == 0, done.err
+    assert "BatchNorm sees each process's part" in done.err  # which is said only where there are several
+    for name in ("teacher", "natural_teacher", "student"):
+        assert done.out.count(f"{name}/model.safetensors") >= 1
+        assert (out / name / "model.safetensors").is_file()
     assert not list((out / ".store" / "partial").iterdir())

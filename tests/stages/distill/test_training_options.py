@@ -12,6 +12,7 @@ import pytest
 import torch
 from edgeproof.stages.checkpoint import save_weights
 from edgeproof.stages.data import Dataset
+from edgeproof.stages.data.base import Generated
 from edgeproof.stages.distill import Epoch, InnerConfig, Running, TrainConfig, TrainResult, train
 from edgeproof.stages.distill.batches import Batches
 from edgeproof.stages.distill.method import Method
@@ -211,3 +212,16 @@ def test_every_image_once_an_epoch_and_another_order_the_next(small: Dataset):
     assert batches.steps == 3
     assert torch.equal(first.sort().values, torch.from_numpy(small.train.labels).sort().values)
     assert not torch.equal(first, second)
+
+
+def test_generated_images_have_their_share_of_every_batch(small: Dataset):
+    white = np.full((40, 1, 8, 8), 255, np.uint8)
+    mixed = replace(small, generated=Generated(white, np.full(40, 3, np.int64), 0.25))
+    batches = Batches(mixed, 64, torch.device("cpu"))
+    shares = []
+    for images, labels in batches.epoch(0):
+        assert images.dtype == torch.float32
+        generated = (images == 1).flatten(1).all(1)
+        assert (labels[generated] == 3).all()
+        shares.append((len(images), int(generated.sum())))
+    assert shares == [(64, 16)] * 4
