@@ -7,8 +7,9 @@ from pathlib import Path
 
 from torch import nn
 
-from .checkpoint import load_into, read_weights
+from .checkpoint import load_into, read_checkpoint
 from .models import build_model
+from .normalization import Normalized
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,12 @@ class Classifier:
     classes: int
 
     def load(self) -> nn.Module:
-        """Build the model, load its weights and return it in eval mode, its parameters frozen."""
+        """Build the model, load its weights, put its normalisation before it; return it in eval mode and frozen."""
         model = build_model(self.model, self.image_shape, self.classes, seed=0)
-        weights, _ = read_weights(self.weights)
-        load_into(model, weights, path=self.weights, name=self.model)
+        found = read_checkpoint(self.weights)
+        load_into(model, found.weights, path=self.weights, name=self.model)
+        if found.normalize is not None:
+            model = Normalized(model, found.normalize, self.image_shape[0], str(self.weights))
         return model.eval().requires_grad_(False)
 
     def parameters(self) -> int:

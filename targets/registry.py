@@ -6,6 +6,7 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar, cast
 
@@ -19,6 +20,23 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the closest known name, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+@dataclass(frozen=True)
+class Family(Generic[T]):
+    """Names that share a prefix, each made from the rest of the name.
+
+    Attributes:
+        prefix: how every member's name begins.
+        form: how a member is written, for messages (`wrn_<depth>_<width>`).
+        members: known members' full names, to suggest one from.
+        resolve: makes a member from the rest of its name; KeyError where there is none.
+    """
+
+    prefix: str
+    form: str
+    members: Callable[[], Iterable[str]]
+    resolve: Callable[[str], T]
 
 
 class Registry(Generic[T]):
@@ -37,6 +55,7 @@ class Registry(Generic[T]):
         self._package = package
         self._group = group
         self._entries: dict[str, T] = {}
+        self._families: list[Family[T]] = []
         self._loaded = False
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -50,6 +69,17 @@ class Registry(Generic[T]):
 
         return file_under
 
+    def family(
+        self, prefix: str, *, form: str, members: Callable[[], Iterable[str]]
+    ) -> Callable[[Callable[[str], T]], Callable[[str], T]]:
+        """Return a decorator that files a function as the one that knows all names with a prefix; see `Family`."""
+
+        def file_under(resolve: Callable[[str], T]) -> Callable[[str], T]:
+            self._families.append(Family(prefix, form, members, resolve))
+            return resolve
+
+        return file_under
+
     def names(self) -> list[str]:
         """Every known name, sorted."""
         self._load()
@@ -59,13 +89,13 @@ class Registry(Generic[T]):
         if self._functions and is_function(name):
             return cast(T, load_function(name, self.kind))
         self._load()
-        try:
+        if name in self._entries:
             return self._entries[name]
-        except KeyError:
-            known = self.names()
-            raise UsageError(
-                f"unknown {self.kind} {name!r}{nearest(name, known)} (known: {', '.join(known)})"
-            ) from None
+        for family in self._families:
+            if name.startswith(family.prefix):
+                return self._member(family, name)
+        known = [*self.names(), *(family.form for family in self._families)]
+        raise UsageError(f"unknown {self.kind} {name!r}{nearest(name, known)} (known: {', '.join(known)})")
 
     def check(self, name: str) -> str:
         """Return `name` if it is known; a validator for config models, so it raises ValueError."""
@@ -74,6 +104,17 @@ class Registry(Generic[T]):
         except UsageError as error:
             raise ValueError(str(error)) from None
         return name
+
+    def _member(self, family: Family[T], name: str) -> T:
+        rest = name.removeprefix(family.prefix)
+        try:
+            return family.resolve(rest)
+        except KeyError:
+            # The prefix is common to all, so it says nothing of which is near.
+            rests = [known.removeprefix(family.prefix) for known in family.members()]
+            close = difflib.get_close_matches(rest, rests, n=1, cutoff=0.5)
+            guess = f"; did you mean {family.prefix + close[0]!r}?" if close else ""
+            raise UsageError(f"unknown {self.kind} {name!r}{guess} (the form is {family.form})") from None
 
     def _load(self) -> None:
         if self._loaded:
