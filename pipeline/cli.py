@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..targets.errors import EdgeproofError, UsageError
+from .following import follows
 
 if TYPE_CHECKING:
     from .report import Report
@@ -27,6 +28,17 @@ RecipeFile = Annotated[Path, typer.Argument(help="The recipe, a YAML file.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder of the run (default: runs/<name>).")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a recipe key: --set distill.epochs=10.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes that attack (default: one a core).")]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-root",
+        help="Folder of local copies of data sets (default: the recipe's data.root, then $EDGEPROOF_DATA, "
+        "then ~/.cache/edgeproof/data).",
+    ),
+]
+Devices = Annotated[int, typer.Option(min=1, help="Processes that train on this machine, one a device.")]
+NumNodes = Annotated[int, typer.Option(min=1, help="Machines that train; each runs the same command.")]
+Accelerator = Annotated[str, typer.Option(help="What they train on: auto, cpu, cuda.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 
 
@@ -35,7 +47,8 @@ def main() -> None:
     try:
         app()
     except EdgeproofError as error:
-        print(f"edgeproof: {error}", file=sys.stderr)
+        if not follows():  # the leading process says it
+            print(f"edgeproof: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("edgeproof: interrupted; the same command goes on from here", file=sys.stderr)
@@ -47,15 +60,30 @@ def build(
     recipe: RecipeFile,
     out: Out = None,
     overrides: Overrides = None,
+    data_root: DataRoot = None,
     workers: Workers = None,
+    devices: Devices = 1,
+    num_nodes: NumNodes = 1,
+    accelerator: Accelerator = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Run a recipe from teacher to attacked engine, and report."""
     from .progress import Reporter
     from .run import build as run
 
-    built = run(recipe, out=out, overrides=overrides or (), workers=workers, reporter=Reporter(quiet=as_json))
-    assert built.report is not None
+    built = run(
+        recipe,
+        out=out,
+        overrides=overrides or (),
+        data_root=data_root,
+        workers=workers,
+        devices=devices,
+        num_nodes=num_nodes,
+        accelerator=accelerator,
+        reporter=Reporter(quiet=as_json),
+    )
+    if built.report is None:  # this process only helped to train; another one reports
+        return
     _finish(built.report, as_json, built.folder)
 
 
@@ -64,12 +92,28 @@ def _stage_command(stop: Stop, words: str) -> None:
         recipe: RecipeFile,
         out: Out = None,
         overrides: Overrides = None,
+        data_root: DataRoot = None,
+        devices: Devices = 1,
+        num_nodes: NumNodes = 1,
+        accelerator: Accelerator = "auto",
         as_json: AsJson = False,
     ) -> None:
         from .progress import Reporter
         from .run import build as run
 
-        built = run(recipe, out=out, overrides=overrides or (), until=stop, reporter=Reporter(quiet=as_json))
+        built = run(
+            recipe,
+            out=out,
+            overrides=overrides or (),
+            data_root=data_root,
+            until=stop,
+            devices=devices,
+            num_nodes=num_nodes,
+            accelerator=accelerator,
+            reporter=Reporter(quiet=as_json),
+        )
+        if not built.artifacts:  # this process only helped to train; another one reports
+            return
         if as_json:
             print(json.dumps({"folder": str(built.folder), "artifacts": list(built.artifacts)}))
         else:
@@ -88,10 +132,16 @@ _stage_command("compile", "Build every target's engine, and what it needs.")
 @app.command()
 def verify(
     model: Annotated[Path, typer.Argument(help="The model to attack: an ONNX file, from any exporter.")],
-    dataset: Annotated[str, typer.Option(help="Name of the data set whose test split is attacked.")],
+    dataset: Annotated[
+        str, typer.Option(help="The data set whose test split is attacked: a name, or package.module:function.")
+    ],
     eps: Annotated[str, typer.Option(help="Radius of the ball: a number, or a fraction such as 8/255.")],
     norm: Annotated[str, typer.Option(help="Linf or L2.")] = "Linf",
     samples: Annotated[int | None, typer.Option(min=1, help="How many test images (default: all).")] = None,
+    data_root: DataRoot = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=1, help="Resize the images (gtsrb, eurosat, imagefolder).")
+    ] = None,
     surrogate: Annotated[
         Path | None, typer.Option(help="Another ONNX model of the task, whose gradients and examples help.")
     ] = None,
@@ -115,6 +165,8 @@ def verify(
         eps=eps,
         norm=norm,
         samples=samples,
+        data_root=data_root,
+        image_size=image_size,
         surrogate=surrogate,
         out=folder,
         target=target,
@@ -124,6 +176,53 @@ def verify(
         reporter=Reporter(quiet=as_json),
     )
     _finish(report, as_json, folder)
+
+
+@app.command()
+def teachers(
+    candidates: Annotated[
+        list[str],
+        typer.Argument(
+            help="Checkpoints, MODEL=FILE for those that do not name their model, package.module:function, "
+            "or robustbench/<Name>."
+        ),
+    ],
+    dataset: Annotated[
+        str, typer.Option(help="The data set whose validation and training images are asked; never its test images.")
+    ],
+    eps: Annotated[str, typer.Option(help="Radius of the ball: a number, or a fraction such as 8/255.")],
+    norm: Annotated[str, typer.Option(help="Linf or L2.")] = "Linf",
+    samples: Annotated[int, typer.Option(help="How many images, half of them validation images.")] = 512,
+    steps: Annotated[int, typer.Option(help="PGD steps.")] = 20,
+    seed: Annotated[int, typer.Option(help="Seed of the sample draw and of the attack.")] = 0,
+    model: Annotated[str | None, typer.Option(help="The model of checkpoints that do not name theirs.")] = None,
+    data_root: DataRoot = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=1, help="Resize the images (gtsrb, eurosat, imagefolder).")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Screen teachers on a data sample: clean accuracy, PGD accuracy, and entropy on hard images."""
+    from .progress import Reporter
+    from .teachers import rank_teachers, show_teachers
+
+    result = rank_teachers(
+        candidates,
+        dataset=dataset,
+        eps=eps,
+        norm=norm,
+        samples=samples,
+        steps=steps,
+        seed=seed,
+        model=model,
+        data_root=data_root,
+        image_size=image_size,
+        reporter=Reporter(quiet=as_json),
+    )
+    if as_json:
+        print(json.dumps(result))
+    else:
+        show_teachers(result, _console())
 
 
 @app.command()

@@ -40,7 +40,7 @@ def _describe(problem: Any, model: type[BaseModel]) -> str:
     value = problem["input"]
     if kind == "value_error":
         # A check across keys begins its message with the key it speaks of.
-        joint = "." if path and re.match(r"[a-z_.]+: ", message) else ": "
+        joint = "." if path and re.match(r"[a-z0-9_.]+: ", message) else ": "
         told = isinstance(value, (dict, list, BaseModel)) or repr(value) in message
         return (f"{'.'.join(path)}{joint}{message}" if path else message) + ("" if told else f", got {_shown(value)}")
     return f"{where}: {message[0].lower()}{message[1:]}, got {_shown(value)}"

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-    from ..stages.distill.trainer import Epoch
+    from ..stages.distill import Epoch
+    from ..stages.distill import Progress as Training
 
 
 class Reporter:
@@ -67,10 +68,17 @@ class Bar:
     def __init__(self, progress: Progress | None, task: TaskID | None) -> None:
         self._progress = progress
         self._task = task
+        self._validated = ""
+
+    def step(self, progress: Training) -> None:
+        """Show a step of training."""
+        done = (progress.epoch - 1) * progress.steps + progress.step
+        note = f"epoch {progress.epoch}/{progress.epochs}, {progress.images_per_second:,.0f} images/s{self._validated}"
+        self._update(done, progress.epochs * progress.steps, note)
 
     def epoch(self, epoch: Epoch) -> None:
-        """Show an epoch of training."""
-        self._update(epoch.epoch, None, f"validation: clean {epoch.clean_accuracy:.3f}, PGD {epoch.pgd_accuracy:.3f}")
+        """Show an epoch's validation."""
+        self._validated = f", validation: clean {epoch.clean_accuracy:.3f}, PGD {epoch.pgd_accuracy:.3f}"
 
     def shards(self, done: int, total: int, samples: int, robust: int) -> None:
         """Show the running robust accuracy."""

@@ -10,12 +10,28 @@ import yaml
 
 from ..targets.errors import UsageError
 
+# The keys that name a file, and those that name a folder.
+FILES = (
+    ("data", "extra"),
+    ("teacher", "checkpoint"),
+    ("teacher", "train", "warm_start"),
+    ("natural_teacher", "checkpoint"),
+    ("natural_teacher", "train", "warm_start"),
+    ("distill", "warm_start"),
+)
+FOLDERS = (("data", "root"),)
 
-def read_recipe(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+
+def read_recipe(path: Path, overrides: Sequence[str] = (), data_root: str | Path | None = None) -> dict[str, Any]:
     """Read a recipe file and apply `a.b=c` overrides, without validating it yet.
 
-    A relative `teacher.checkpoint` in the file is relative to the file; in an override, to the working
+    A relative path in the file is relative to the file; in an override and in `data_root`, to the working
     directory.
+
+    Args:
+        path: the file.
+        overrides: replacements of keys.
+        data_root: replaces `data.root`, whatever the file and the overrides say.
 
     Raises:
         UsageError: the file is missing or no YAML mapping, or an override is not of the form a.b=c.
@@ -30,12 +46,22 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         raise UsageError(f"{path}: not valid YAML{where}") from None
     if not isinstance(raw, dict):
         raise UsageError(f"{path}: a recipe is a mapping of sections (schema_version, name, data, ...)")
-    teacher = raw.get("teacher")
-    if isinstance(teacher, dict) and isinstance(teacher.get("checkpoint"), str):
-        teacher["checkpoint"] = str((path.parent / teacher["checkpoint"]).resolve())
+    _make_absolute(raw, path.parent)
     for override in overrides:
         _apply(raw, override)
+    if data_root is not None and isinstance(raw.get("data"), dict):
+        raw["data"]["root"] = str(data_root)
+    _make_absolute(raw, Path.cwd())
     return raw
+
+
+def _make_absolute(raw: dict[str, Any], folder: Path) -> None:
+    for *sections, key in (*FILES, *FOLDERS):
+        keys: Any = raw
+        for section in sections:
+            keys = keys.get(section) if isinstance(keys, dict) else None
+        if isinstance(keys, dict) and isinstance(keys.get(key), str):
+            keys[key] = str((folder / Path(keys[key]).expanduser()).resolve())
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:

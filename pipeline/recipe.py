@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -17,13 +19,14 @@ from ..stages.export import ExportConfig
 from ..stages.quantize import QuantizeConfig
 from ..stages.section import Section
 from ..stages.student import StudentConfig
-from ..stages.teacher import TeacherConfig
+from ..stages.teacher import NaturalTeacherConfig, TeacherConfig
 from ..stages.threat import ThreatModel
 from ..stages.verify import VerifyConfig
 from ..targets.base import sha256_of, targets
 from ..targets.errors import UsageError
 from .gate import Condition
 from .problems import one_line
+from .read import FILES
 
 TargetName = Annotated[str, AfterValidator(targets.check)]
 
@@ -36,6 +39,7 @@ class Recipe(Section):
     data: DataConfig
     threat: ThreatModel
     teacher: TeacherConfig
+    natural_teacher: NaturalTeacherConfig | None = None
     student: StudentConfig
     distill: TrainConfig
     export: ExportConfig = ExportConfig()
@@ -54,25 +58,60 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _steps_inside_the_ball(self) -> Recipe:
-        trained = [("distill.inner", self.distill)]
-        if self.teacher.checkpoint is None:
-            trained.append(("teacher.train.inner", self.teacher.training))
-        for where, config in trained:
-            _known(lambda where=where, config=config: InnerMaximisation.of(config.inner, self.threat, where=where))
+        for where, config in self.trainings().items():
+            _known(
+                lambda where=where, config=config: InnerMaximisation.of(
+                    config.inner, self.threat, where=f"{where}.inner"
+                )
+            )
         return self
 
-    @property
+    @model_validator(mode="after")
+    def _teachers_that_are_needed(self) -> Recipe:
+        for where, config in self.trainings().items():
+            if where != "distill" and config.needs:
+                raise ValueError(f"{where}.method: {config.method!r} distils; a teacher is trained without one")
+        wanted = "natural_teacher" in self.distill.needs
+        if wanted and self.natural_teacher is None:
+            raise ValueError(f"natural_teacher: missing; distill.method {self.distill.method!r} learns from one")
+        if not wanted and self.natural_teacher is not None:
+            raise ValueError(f"natural_teacher: distill.method {self.distill.method!r} has no use for one")
+        return self
+
+    def trainings(self) -> dict[str, TrainConfig]:
+        """Return what is trained here, by its section."""
+        found = {"distill": self.distill}
+        for name, teacher in (("teacher", self.teacher), ("natural_teacher", self.natural_teacher)):
+            if teacher is not None and not teacher.trained_elsewhere:
+                found[f"{name}.train"] = teacher.training
+        return found
+
+    @cached_property
     def digest(self) -> str:
-        """SHA-256 of the resolved recipe, as `sha256:…`."""
+        """SHA-256 of the resolved recipe, as `sha256:…`; what files hold counts, not where they lie."""
         resolved = self.model_dump(mode="json")
-        if self.teacher.checkpoint is not None:  # what it holds counts, not where it lies
-            resolved["teacher"]["checkpoint"] = sha256_of(self.teacher.checkpoint)
+        for keys, file in self.files().items():
+            _section(resolved, keys[:-1])[keys[-1]] = sha256_of(file)
+        del resolved["data"]["root"]
         canonical = json.dumps(resolved, sort_keys=True)
         return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+
+    def files(self) -> dict[tuple[str, ...], Path]:
+        """Return the files that the recipe names, by their keys."""
+        plain = self.model_dump()
+        found = {keys: (_section(plain, keys[:-1]) or {}).get(keys[-1]) for keys in FILES}
+        return {keys: file for keys, file in found.items() if file is not None}
 
     def conditions(self) -> list[Condition]:
         """Return the gates in recipe order."""
         return [Condition.parse(name, limit) for name, limit in self.gates.items()]
+
+
+def _section(recipe: Any, keys: Sequence[str]) -> Any:
+    """Return a part of a recipe, None where there is none."""
+    for key in keys:
+        recipe = recipe.get(key) if recipe else None
+    return recipe
 
 
 def _known(look_up: Callable[[], object]) -> None:
@@ -93,9 +132,9 @@ def parse_recipe(raw: dict[str, Any], source: str) -> Recipe:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
         raise UsageError(f"{source}: {one_line(error, Recipe)}") from None
-    checkpoint = recipe.teacher.checkpoint
-    if checkpoint is not None and not checkpoint.is_file():
-        raise UsageError(f"{source}: teacher.checkpoint: {checkpoint}: no such file")
+    for keys, file in recipe.files().items():
+        if not file.is_file():
+            raise UsageError(f"{source}: {'.'.join(keys)}: {file}: no such file")
     return recipe
 
 

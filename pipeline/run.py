@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from .code import all_sources_digest
+from .following import FollowingStore, follows
+from .functions import functions_digest
 from .progress import Reporter
 from .report import Report
 from .reports import render
@@ -27,6 +31,7 @@ STOPS: tuple[Stop, ...] = get_args(Stop)
 PACKAGES = (
     "edgeproof",
     "torch",
+    "torchvision",
     "onnx",
     "onnxscript",
     "onnxruntime",
@@ -34,6 +39,7 @@ PACKAGES = (
     "scikit-learn",
     "numpy",
 )
+EXTRAS = ("timm", "robustbench")
 
 
 @dataclass(frozen=True)
@@ -63,8 +69,12 @@ def build(
     *,
     out: str | Path | None = None,
     overrides: Sequence[str] = (),
+    data_root: str | Path | None = None,
     until: Stop | None = None,
     workers: int | None = None,
+    devices: int = 1,
+    num_nodes: int = 1,
+    accelerator: str = "auto",
     reporter: Reporter | None = None,
 ) -> Built:
     """Run a recipe: teacher, distil, export, quantize, compile, verify, bench, gate, report.
@@ -73,8 +83,13 @@ def build(
         recipe: the recipe file.
         out: the run's folder; `runs/<name>` when left out.
         overrides: `section.key=value` replacements of recipe keys.
+        data_root: the folder of local copies of data sets; replaces the recipe's `data.root`.
         until: stop after this stage.
         workers: processes that attack; one a core when left out.
+        devices: processes that train on this machine, one a device. Beyond one, the running script is started again
+            for each, so build from a script or the command line; `following.py` tells what the others do.
+        num_nodes: machines that train; each runs the same command.
+        accelerator: what they train on: `auto`, `cpu`, `cuda`.
         reporter: where progress goes.
 
     Raises:
@@ -85,21 +100,34 @@ def build(
 
     reporter = reporter or Reporter(quiet=True)
     path = Path(recipe)
-    raw = read_recipe(path, overrides)
+    raw = read_recipe(path, overrides, data_root)
     request = _request(raw)
     folder = Path(out) if out is not None else Path("runs") / str(raw.get("name"))
     if finished := _finished(folder, request, until):
         return finished
 
     # Only now: importing torch alone takes seconds, and a finished run needs none of it.
+    from ..stages.distill import Running
     from .recipe import parse_recipe
     from .stages import Stages
 
     parsed = parse_recipe(raw, str(path))
+    running = Running(accelerator=accelerator, devices=devices, num_nodes=num_nodes)
+    if follows():
+        _help(Stages(parsed, FollowingStore(folder), Reporter(quiet=True), workers, running), until)
+        return Built(folder, None)
     store = Store(folder, reporter.notice)
     with store.locked():
-        stages = Stages(parsed, store, reporter, workers)
+        stages = Stages(parsed, store, reporter, workers, running)
         return _run(parsed, stages, store, request, until)
+
+
+def _help(stages: Stages, until: Stop | None) -> None:
+    """Take part in the trainings that another process leads."""
+    if until == "teacher":
+        stages.teacher()
+    else:
+        stages.student()
 
 
 def _run(recipe: Recipe, stages: Stages, store: Store, request: str, until: Stop | None) -> Built:
@@ -116,7 +144,7 @@ def _run(recipe: Recipe, stages: Stages, store: Store, request: str, until: Stop
         "verify": lambda: [stages.settled(), *(stages.benched(target) for target in each_target)],
     }
     last = until or STOPS[-1]
-    _ = stages.samples
+    stages.check()
     for step in STOPS[: STOPS.index(last) + 1]:
         steps[step]()
     texts = {"recipe.yaml": dump(recipe)}
@@ -125,8 +153,9 @@ def _run(recipe: Recipe, stages: Stages, store: Store, request: str, until: Stop
         report = assemble(stages)
         texts |= render(report)
     view = stages.view()
-    # A run is finished only when it is whole; a missing target may be there the next time.
-    whole = report is not None and not stages.missing
+    # A run is finished only when it is whole; a missing target may be there the next time, and what a function reads
+    # its weights from may change unseen.
+    whole = report is not None and not stages.missing and not recipe.teacher.pretrained
     store.publish(view, texts, request=request if whole else "", external=stages.external())
     return Built(store.root, report, (*view, *texts))
 
@@ -140,12 +169,22 @@ def _finished(folder: Path, request: str, until: Stop | None) -> Built | None:
     return Built(folder, report, artifacts, fresh=False)
 
 
+def _installed(packages: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
 def _request(raw: dict[str, Any]) -> str:
-    """Digest of what is asked for: the recipe as given, our code, and the packages that do the work."""
+    """Digest of what is asked for: the recipe as given, the code, and the packages that do the work."""
     asked = {
         "recipe": raw,
+        "data": os.environ.get("EDGEPROOF_DATA"),  # where data sets lie, unless the recipe says it
         "code": all_sources_digest(),
-        "packages": {package: version(package) for package in PACKAGES},
+        "functions": functions_digest(raw),
+        "packages": {package: version(package) for package in PACKAGES} | _installed(EXTRAS),
     }
     text = json.dumps(asked, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

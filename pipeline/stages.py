@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,15 @@ from ..stages.bench import bench
 from ..stages.checkpoint import WEIGHTS, read_weights
 from ..stages.classifier import Classifier
 from ..stages.data import Dataset, Split, datasets, load_dataset
-from ..stages.distill.method import methods
+from ..stages.distill import Running, TrainConfig
+from ..stages.distill.plugin import plugins
 from ..stages.export import MODEL, export_student
-from ..stages.models import models
+from ..stages.models import build_model, models, package_behind
+from ..stages.pretrained import weights_digest
 from ..stages.quantize import quantize_student
 from ..stages.section import Section
 from ..stages.student import distil_student
-from ..stages.teacher import make_teacher
+from ..stages.teacher import TeacherConfig, make_teacher, teacher_model, weight_file
 from ..stages.verify import (
     Attacked,
     EngineSubject,
@@ -34,9 +37,10 @@ from ..stages.verify.route import routes
 from ..targets.base import EngineFile, sha256_of, targets
 from ..targets.errors import UsageError
 from ..targets.onnxruntime import OnnxRuntime
+from .functions import function_modules
 from .progress import Bar, Reporter
 from .recipe import Recipe
-from .store import Artifact, Store
+from .store import Artifact, Store, fingerprint
 
 STAGES = "edgeproof.stages"
 TRAINING = ("torch", "lightning-fabric", "numpy")
@@ -53,14 +57,25 @@ class Stages:
         store: where artifacts live.
         reporter: where progress goes.
         workers: processes that attack; one a core when None.
+        running: on what trainings run.
     """
 
-    def __init__(self, recipe: Recipe, store: Store, reporter: Reporter, workers: int | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        store: Store,
+        reporter: Reporter,
+        workers: int | None = None,
+        running: Running | None = None,
+    ) -> None:
         self.recipe = recipe
         self.store = store
         self.made: dict[str, Artifact] = {}
         self._reporter = reporter
+        self._sources: dict[str, str] = {}
+        self._weights: dict[str, str] = {}
         self._workers = workers or default_workers()
+        self._running = running or Running()
         states = {name: targets[name].available() for name in recipe.targets}
         self.available = tuple(name for name, state in states.items() if state.available)
         self.missing = tuple(
@@ -70,41 +85,104 @@ class Stages:
     @cached_property
     def dataset(self) -> Dataset:
         """The data set in its three splits."""
-        return load_dataset(self.recipe.data)
+        with self._reporter.stage("data"):
+            found = load_dataset(self.recipe.data)
+        # As it was read: it may change before the run is published.
+        self._sources = {str(source.resolve()): fingerprint(source) for source in found.sources}
+        return found
+
+    @cached_property
+    def _models(self) -> tuple[str, ...]:
+        """The models that the recipe names, or its teacher's checkpoint does: no import statement leads to them."""
+        recipe = self.recipe
+        names = {recipe.student.model, recipe.distill.peer, teacher_model(recipe.teacher, recipe.threat)}
+        if recipe.natural_teacher is not None:
+            names.add(teacher_model(recipe.natural_teacher, recipe.threat))
+        return tuple(sorted(name for name in names if name is not None))
 
     @cached_property
     def samples(self) -> Split:
-        """The test samples that are attacked; asked for early, so that a wrong count costs no training."""
+        """The test samples that are attacked."""
+        test = self.dataset.test
         try:
-            return sample(self.dataset.test, self.recipe.verify)
+            return sample(test, self.recipe.verify)
         except UsageError as error:
             raise UsageError(f"verify.{error}") from None
 
+    def check(self) -> None:
+        """See, before anything is made, that the recipe suits its data; a mistake then costs no training.
+
+        Raises:
+            UsageError: it does not.
+        """
+        _ = self.samples
+        for where, config in self.recipe.trainings().items():
+            config.check_images(self.dataset.image_shape, where)
+
     def teacher(self) -> Artifact:
         """The teacher's weights."""
-        config, training = self.recipe.teacher, self.recipe.teacher.training
-        settings: dict[str, Any] = {"model": config.model}
+        return self._teacher("teacher", self.recipe.teacher)
+
+    def natural_teacher(self) -> Artifact | None:
+        """The clean teacher's weights, where the method learns from one."""
+        config = self.recipe.natural_teacher
+        return None if config is None else self._teacher("natural_teacher", config)
+
+    def _teacher(self, name: str, config: TeacherConfig) -> Artifact:
+        training = config.training
+        settings: dict[str, Any] = {"model": teacher_model(config, self.recipe.threat)}
         inputs: dict[str, str] = {}
         code = [f"{STAGES}.teacher"]
-        if config.checkpoint is None:
-            settings |= {"train": training, "threat": self.recipe.threat}
-            code.append(_module(methods[training.method]))
+        if config.trained_elsewhere:
+            settings["normalize"] = config.normalize
+            inputs["weights"] = self._teacher_weights(config)
         else:
-            inputs["checkpoint"] = sha256_of(config.checkpoint)
+            settings |= {"train": self._trained(training, inputs), "threat": self.recipe.threat}
+            code += _method_code(training)
         return self._make(
-            "teacher",
-            lambda folder, bar: make_teacher(config, self.dataset, self.recipe.threat, folder, on_epoch=bar.epoch),
+            name,
+            lambda folder, bar: make_teacher(
+                config, self.dataset, self.recipe.threat, folder, where=name, running=self._running_in(folder, bar)
+            ),
             config=settings,
             inputs={"data": self.dataset.digest, **inputs},
             code=code,
             packages=TRAINING,
-            seed=training.seed if config.checkpoint is None else None,
+            seed=None if config.trained_elsewhere else training.seed,
             total=training.epochs,
+            resumable=True,
+            trains=not config.trained_elsewhere,
         )
+
+    def _teacher_weights(self, config: TeacherConfig) -> str:
+        """The digest of the weights that a teacher from elsewhere comes with."""
+        shape, classes = self.dataset.image_shape, len(self.dataset.class_names)
+        file = weight_file(config, self.recipe.threat, classes, notice=self._reporter.notice)
+        if file is None:
+            assert config.model is not None, "without a file a function brings the weights"
+            return weights_digest(build_model(config.model, shape, classes, seed=0))
+        self._weights[str(file.resolve())] = found = sha256_of(file)
+        return found
+
+    def _trained(self, config: TrainConfig, inputs: dict[str, str]) -> dict[str, Any]:
+        """The settings of a training; of a file that it starts from, what it holds counts, not where it lies."""
+        settings = config.model_dump(mode="json")
+        if config.warm_start is not None:
+            inputs["warm_start"] = sha256_of(config.warm_start)
+            self._weights[str(config.warm_start.resolve())] = inputs["warm_start"]
+            del settings["warm_start"]
+        return settings
+
+    def _running_in(self, folder: Path, bar: Bar) -> Running:
+        return replace(self._running, folder=folder, on_step=bar.step, on_epoch=bar.epoch, notice=self._reporter.notice)
 
     def student(self) -> Artifact:
         """The student's weights."""
-        teacher, config = self.teacher(), self.recipe.distill
+        teacher, natural, config = self.teacher(), self.natural_teacher(), self.recipe.distill
+        inputs = {"data": self.dataset.digest, "teacher": teacher.sha256(WEIGHTS)}
+        if natural is not None:
+            inputs["natural_teacher"] = natural.sha256(WEIGHTS)
+        settings = self._trained(config, inputs)
         return self._make(
             "student",
             lambda folder, bar: distil_student(
@@ -114,15 +192,18 @@ class Stages:
                 self.dataset,
                 self.recipe.threat,
                 folder,
-                on_epoch=bar.epoch,
+                natural_teacher=None if natural is None else self.classifier(natural),
+                running=self._running_in(folder, bar),
             ),
-            config={"threat": self.recipe.threat, "student": self.recipe.student, "distill": config},
-            inputs={"data": self.dataset.digest, "teacher": teacher.sha256(WEIGHTS)},
-            code=[f"{STAGES}.student", _module(methods[config.method])],
+            config={"threat": self.recipe.threat, "student": self.recipe.student, "distill": settings},
+            inputs=inputs,
+            code=[f"{STAGES}.student", *_method_code(config)],
             packages=TRAINING,
-            parents=[teacher],
+            parents=[teacher] if natural is None else [teacher, natural],
             seed=config.seed,
             total=config.epochs,
+            resumable=True,
+            trains=True,
         )
 
     def exported(self) -> Artifact:
@@ -294,9 +375,8 @@ class Stages:
         }
 
     def external(self) -> dict[str, str]:
-        """Files outside the run's folder that were read, and their digests."""
-        checkpoint = self.recipe.teacher.checkpoint
-        return {} if checkpoint is None else {str(checkpoint.resolve()): sha256_of(checkpoint)}
+        """Files and folders outside the run's folder that were read, and their digests."""
+        return self._weights | self._sources
 
     def _engine(self, stage: str, target: str, source: Artifact) -> Artifact:
         def work(folder: Path, _: Bar) -> None:
@@ -320,6 +400,7 @@ class Stages:
         *,
         config: Mapping[str, Any],
         code: Sequence[str],
+        packages: Sequence[str],
         total: int | None = None,
         **described: Any,
     ) -> Artifact:
@@ -333,17 +414,23 @@ class Stages:
                     stage,
                     lambda folder: work(folder, bar),
                     config=settings,
-                    code=[*code, *_plugin_code(self.recipe)],
+                    code=[*code, *_plugin_code(self.recipe.data.dataset, self._models)],
+                    packages=[*packages, *(package for name in self._models for package in package_behind(name))],
                     **described,
                 )
         return self.made[stage]
+
+
+def _method_code(config: TrainConfig) -> list[str]:
+    """Modules of a method and of its plug-ins: no import statement leads to them."""
+    return [_module(config.method_class), *(_module(plugins[name]) for name in config.plugin_options)]
 
 
 def _module(thing: Any) -> str:
     return str(thing.__module__)
 
 
-def _plugin_code(recipe: Recipe) -> list[str]:
-    """Modules of the registered things that a recipe names: no import statement leads to them."""
-    names = {name for name in (recipe.student.model, recipe.teacher.model) if name is not None}
-    return [_module(datasets[recipe.data.dataset]), *(_module(models[name]) for name in sorted(names))]
+def _plugin_code(dataset: str, names: Sequence[str]) -> list[str]:
+    """Modules of the things that a recipe names, its user's own included: no import statement leads to them."""
+    registered = [_module(datasets[dataset]), *(_module(models[name]) for name in names)]
+    return [*registered, *function_modules([dataset, *names])]

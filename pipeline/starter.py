@@ -11,8 +11,11 @@ RECIPE = """\
 schema_version: 1
 name: digits                      # names the run's folder, runs/digits
 data:
-  dataset: digits                 # a registered data set; the test split is fixed
+  dataset: digits                 # or mnist, fashion_mnist, cifar10, cifar100, svhn, gtsrb, eurosat, imagefolder,
+                                  # or your own function, package.module:function; the test split is fixed
   seed: 0                         # divides the rest into train and validation
+  # root: data                    # local copies (or --data-root, EDGEPROOF_DATA)
+  # train: 1000                   # train on only so many images, drawn by class
 threat:
   norm: Linf                      # Linf or L2
   eps: 0.1                        # in [0, 1] pixels; a number, or a fraction such as "8/255"

@@ -30,6 +30,7 @@ from .code import code_digest
 MANIFEST = "manifest.json"
 _RECORD = "stage.json"
 _KEY_LENGTH = 24
+_FINGERPRINT = "stat:"
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,7 @@ class Store:
         parents: Sequence[Artifact] = (),
         seed: int | None = None,
         resumable: bool = False,
+        trains: bool = False,
     ) -> Artifact:
         """Return the stage's artifact, running `work` only when there is none for these inputs yet.
 
@@ -139,16 +141,10 @@ class Store:
             parents: the artifacts it was made from, for the manifest.
             seed: the seed it ran under, for the manifest.
             resumable: whether `work` goes on from files that a killed run left.
+            trains: whether `work` is shared with the processes that follow this one.
         """
-        versions = {package: _version(package) for package in packages}
-        identity = {
-            "stage": stage,
-            "config": config,
-            "inputs": dict(inputs),
-            "code": code_digest(*code),
-            "packages": versions,
-        }
-        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:_KEY_LENGTH]
+        identity = self.identity(stage, config, inputs, code, packages)
+        key = key_of(identity)
         folder = self.root / ".store" / stage / key
         found = self._load(stage, key, folder)
         if found is not None:
@@ -184,6 +180,28 @@ class Store:
         partial.rename(folder)
         return Artifact(stage, key, folder, record)
 
+    def identity(
+        self, stage: str, config: Any, inputs: Mapping[str, str], code: Sequence[str], packages: Sequence[str]
+    ) -> dict[str, Any]:
+        """Return everything that a stage's result depends on; arguments as of `make`."""
+        return {
+            "stage": stage,
+            "config": config,
+            "inputs": dict(inputs),
+            "code": code_digest(*code),
+            "packages": {package: _version(package) for package in packages},
+        }
+
+    def find(self, identity: Mapping[str, Any]) -> Artifact | None:
+        """Return the artifact of an identity if it is there and whole; nothing is changed."""
+        stage, key = identity["stage"], key_of(identity)
+        folder = self.root / ".store" / stage / key
+        try:
+            artifact = Artifact(stage, key, folder, json.loads((folder / _RECORD).read_text()))
+        except (OSError, ValueError):
+            return None
+        return artifact if artifact.intact() else None
+
     def _load(self, stage: str, key: str, folder: Path) -> Artifact | None:
         if not folder.exists():
             return None
@@ -211,7 +229,7 @@ class Store:
             view: path in the run's folder to (artifact, file name).
             texts: path in the run's folder to text that follows from the artifacts (report, recipe).
             request: digest of what was asked for; see `finished_files`.
-            external: paths outside the folder that were read, and their SHA-256.
+            external: paths outside the folder that were read, and their SHA-256 or `fingerprint`.
         """
         before = _manifest(self.root)
         entries: list[dict[str, Any]] = []
@@ -238,6 +256,11 @@ class Store:
             (self.root / stale).unlink(missing_ok=True)
         manifest = {"schema_version": 1, "request": request, "external": dict(external), "artifacts": entries}
         _place(self.root / MANIFEST, json.dumps(manifest, indent=1).encode())
+
+
+def key_of(identity: Mapping[str, Any]) -> str:
+    """Return the key under which a stage's result is stored."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:_KEY_LENGTH]
 
 
 def finished_files(root: Path, request: str) -> tuple[str, ...] | None:
@@ -291,7 +314,23 @@ def _version(package: str) -> str:
         return "not installed"
 
 
+def fingerprint(path: Path) -> str:
+    """Digest of the names, sizes and times of a file, or of all files in a folder: told apart without reading them.
+
+    A data set's files may be gigabytes, and a finished run is looked at in under a second.
+    """
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        if file.is_file():
+            about = file.stat()
+            digest.update(f"{file.relative_to(path)}\0{about.st_size}\0{about.st_mtime_ns}\0".encode())
+    return _FINGERPRINT + digest.hexdigest()
+
+
 def _same(path: Path, digest: str) -> bool:
+    if digest.startswith(_FINGERPRINT):
+        return fingerprint(path) == digest
     return path.is_file() and sha256_of(path) == digest
 
 

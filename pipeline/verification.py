@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from ..stages.data import DataConfig, Dataset, Split, datasets, load_dataset
+from ..stages.data import DataConfig, Dataset, Split, load_dataset
 from ..stages.threat import ThreatModel
 from ..stages.twin import BackwardMode, UnsupportedOperator, load_twin
 from ..stages.verify import (
@@ -30,7 +27,7 @@ from ..targets.base import EngineFile, targets
 from ..targets.errors import BackendMissing, UsageError
 from ..targets.signature import ModelSignature, read_signature
 from .gate import Condition
-from .problems import one_line
+from .options import data_config, option, threat_model
 from .progress import Reporter
 from .report import Report, doubts_of, draw_up, engine_subject
 from .reports import render
@@ -87,6 +84,8 @@ def verify(
     eps: float | str,
     norm: str = "Linf",
     samples: int | None = None,
+    data_root: str | Path | None = None,
+    image_size: int | None = None,
     surrogate: str | Path | None = None,
     out: str | Path,
     target: str = "onnxruntime",
@@ -99,10 +98,12 @@ def verify(
 
     Args:
         model: the ONNX file: pixels in [0, 1] in, logits out.
-        dataset: a registered data set; its test split is attacked.
+        dataset: a registered data set, or `package.module:function`; its test split is attacked.
         eps: radius of the ball, a number or a fraction such as `8/255`.
         norm: `Linf` or `L2`.
         samples: how many test images; all when left out.
+        data_root: the folder of local copies of data sets.
+        image_size: what to resize images to, for the data sets of images of many sizes.
         surrogate: another ONNX model of the same task; its adversarial examples are replayed, and its
             gradients are a further white-box attack.
         out: the folder of the proof.
@@ -118,10 +119,12 @@ def verify(
     """
     reporter = reporter or Reporter(quiet=True)
     path = Path(model)
-    with _option("--gate: "):
+    with option("--gate: "):
         conditions = [Condition.parse_line(line) for line in gates]
     config = VerifyConfig(samples=samples, seed=seed)
-    request = _checked(path, dataset, _threat(norm, eps), config, target, surrogate)
+    request = _checked(
+        path, data_config(dataset, data_root, image_size), threat_model(norm, eps), config, target, surrogate
+    )
     store = Store(Path(out), reporter.notice)
     with store.locked():
         artifacts: list[Artifact] = []
@@ -140,27 +143,25 @@ def verify(
 
 def _checked(
     path: Path,
-    dataset: str,
+    source: DataConfig,
     threat: ThreatModel,
     config: VerifyConfig,
     target: str,
     surrogate: str | Path | None,
 ) -> Request:
     signature = _signature(path)
-    with _option("--target: "):
+    with option("--target: "):
         state = targets[target].available()
     if not state.available:
         raise BackendMissing(f"target {target!r}: {state.reason}")
-    with _option("--dataset: "):
-        datasets[dataset]
-    data = load_dataset(DataConfig(dataset=dataset))
+    data = load_dataset(source)
     for what, found, expected in (
         ("images", signature.image_shape, data.image_shape),
         ("classes", signature.classes, len(data.class_names)),
     ):
         if found != expected:
-            raise UsageError(f"{path}: its {what} are {found}, those of dataset {dataset!r} are {expected}")
-    with _option("--"):
+            raise UsageError(f"{path}: its {what} are {found}, those of dataset {source.dataset!r} are {expected}")
+    with option("--"):
         split = sample(data.test, config)
     modes, warnings = _modes(path, config, surrogate is not None)
     subjects: dict[str, EngineSubject] = {}
@@ -281,19 +282,3 @@ def precision_of(path: Path) -> str:
     if onnx.TensorProto.FLOAT16 in kinds:
         return "fp16"
     return "bf16" if onnx.TensorProto.BFLOAT16 in kinds else "fp32"
-
-
-@contextmanager
-def _option(prefix: str) -> Iterator[None]:
-    """Name the command's option in front of a usage error."""
-    try:
-        yield
-    except UsageError as error:
-        raise UsageError(f"{prefix}{error}") from None
-
-
-def _threat(norm: str, eps: float | str) -> ThreatModel:
-    try:
-        return ThreatModel.model_validate({"norm": norm, "eps": eps})
-    except ValidationError as error:
-        raise UsageError(f"--{one_line(error, ThreatModel)}") from None

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from ...targets.errors import UsageError
 from ...targets.registry import nearest
 from ..models import ModelName
 from ..section import Section
-from .augment import Augmentations, LateAugment
+from .augment import Augmentations, LateAugment, compose
 from .averaging import Averaging
 from .awp import AwpConfig
 from .inner import InnerConfig
@@ -134,6 +135,19 @@ class TrainConfig(Section):
     def needs(self) -> frozenset[str]:
         """The networks that the method needs beside the student."""
         return frozenset(methods[self.method].needs(self.method_config))
+
+    def check_images(self, image_shape: tuple[int, int, int], where: str) -> None:
+        """See that the augmentations suit images of shape (C, H, W).
+
+        Raises:
+            UsageError: a number of pixels is too large for them.
+        """
+        late = () if self.late_augment is None else self.late_augment.operations
+        for key, entries in (("augment", self.augment), ("late_augment.operations", late)):
+            try:
+                compose(entries).check(image_shape)
+            except UsageError as error:
+                raise UsageError(f"{where}.{key}: {error}") from None
 
     def make_plugins(self) -> list[Plugin[Any]]:
         """Make the plug-ins anew."""

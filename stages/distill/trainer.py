@@ -72,9 +72,7 @@ def train(
             raise UsageError(f"{where}.method: {config.method!r} needs a {name.replace('_', ' ')}")
         needed[name] = network
     InnerMaximisation.of(config.inner, threat, where=f"{where}.inner")
-    compose(config.augment).check(dataset.image_shape)
-    if config.late_augment is not None:
-        compose(config.late_augment.operations).check(dataset.image_shape)
+    config.check_images(dataset.image_shape, where)
     if config.warm_start is not None:
         load_into(student, read_weights(config.warm_start)[0], path=config.warm_start, name="the student")
     with out_of_memory(config, where):

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ...targets.base import Engine, EngineFile, Images, Logits, targets
 from ..classifier import Classifier
@@ -64,13 +64,13 @@ class TorchSubject:
     classifier: Classifier
 
     def open(self) -> Surface:
-        """Load the weights."""
-        model = self.classifier.load()
+        """Load the weights, onto a GPU where there is one."""
+        model = on_accelerator(self.classifier.load())
         return Surface(in_batches(model), {"autograd": model}, self.classifier.classes)
 
     def predictor(self) -> Predict:
-        """Load the weights."""
-        return in_batches(self.classifier.load())
+        """Load the weights, onto a GPU where there is one."""
+        return in_batches(on_accelerator(self.classifier.load()))
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,33 @@ class EngineSubject:
 
     def _load(self) -> Engine:
         return targets[self.engine.target].load(self.engine, threads=1)
+
+
+class OnDevice(nn.Module):
+    """A model on a device that takes and returns tensors of another: attacks keep their images where they are.
+
+    Args:
+        model: moved to the device.
+        device: where it computes.
+    """
+
+    def __init__(self, model: nn.Module, device: torch.device) -> None:
+        super().__init__()
+        self.model = model.to(device)
+        self.device = device
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits `[N, K]` on the device of the images `[N, C, H, W]`, with their gradient."""
+        return self.model(x.to(self.device)).to(x.device)
+
+
+def on_accelerator(model: nn.Module) -> nn.Module:
+    """Return a model that computes on a GPU where torch finds one, in full float32; elsewhere the model itself."""
+    if not torch.cuda.is_available():
+        return model
+    # TF32 would attack another function than the one that is reported.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    return OnDevice(model, torch.device("cuda"))
 
 
 def in_batches(model: nn.Module) -> Predict:

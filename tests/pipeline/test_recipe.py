@@ -10,6 +10,7 @@ import pytest
 import yaml
 from edgeproof.pipeline.read import read_recipe
 from edgeproof.pipeline.recipe import dump, parse_recipe, schema
+from edgeproof.pipeline.run import build
 from edgeproof.pipeline.starter import RECIPE, write_recipe
 from edgeproof.targets.errors import UsageError
 
@@ -30,6 +31,19 @@ def parsed(*overrides: str):
         ("distill.epochs=many", "got 'many'"),
         ("distill.options.alfa=1", "distill.options.alfa: unknown option; did you mean 'alpha'?"),
         ("distill.method=adaat", "distill.method: unknown method 'adaat'; did you mean 'adaad'?"),
+        ("distill.method=mtard", "natural_teacher: missing; distill.method 'mtard' learns from one"),
+        ("natural_teacher={model: cnn8_wide}", "natural_teacher: distill.method 'adaad' has no use for one"),
+        ("teacher.train.method=adaad", "teacher.train.method: 'adaad' distils; a teacher is trained without one"),
+        ("distill.plugins=[mmrd]", "distill.plugins: unknown plugin 'mmrd'; did you mean 'mmard'?"),
+        ("distill.plugins=[{mmard: {trangle: 1}}]", "plugins.mmard.trangle: unknown option; did you mean 'triangle'?"),
+        ("distill.plugins=[{mmard: {triangle: -1}}]", "distill.plugins.mmard.triangle: Input should be greater"),
+        ("distill.plugins=[igdm, igdm]", "distill.plugins.igdm: is there twice"),
+        ("distill={method: trades, plugins: [igdm]}", "'igdm' needs a teacher, and the method 'trades' has none"),
+        ("distill.warm_start=/nope.pt", "distill.warm_start: /nope.pt: no such file"),
+        ("distill.augment=[flp]", "distill.augment.0: unknown augmentation 'flp'; did you mean 'flip'?"),
+        ("distill.inner.budget=[[0.5,3],[0.1,4]]", "distill.inner.budget: the fractions of the epochs must rise"),
+        ("distill.average.kind=emma", "distill.average.kind: input should be 'ema', 'swa' or 'none', got 'emma'"),
+        ("distill.peer=cnn9", "distill.peer: unknown model 'cnn9'"),
         ("distill.inner.step=0.2", "distill.inner.step: 0.2 is larger than threat.eps 0.1"),
         ("teacher.train.inner.step=1/2", "teacher.train.inner.step: 0.5 is larger than threat.eps 0.1"),
         ("threat.eps=1.5", "threat.eps: must be in (0, 1] for Linf, got 1.5"),
@@ -37,6 +51,14 @@ def parsed(*overrides: str):
         ("threat.eps=8/0", "threat.eps: must be a number or a fraction such as 8/255, got '8/0'"),
         ("threat.norm=L3", "threat.norm: input should be 'Linf' or 'L2', got 'L3'"),
         ("data.dataset=digitz", "data.dataset: unknown dataset 'digitz'; did you mean 'digits'?"),
+        ("data.dataset=cifar11", "data.dataset: unknown dataset 'cifar11'; did you mean 'cifar10'?"),
+        ("data.dataset=no_such_file:load", "dataset 'no_such_file:load': the module no_such_file does not import"),
+        ("data.dataset=json:load_it", "dataset 'json:load_it': json has no function 'load_it'"),
+        ("data.validation=1.5", "data.validation: must be a number of images (1, 2, ...) or a share between 0 and 1"),
+        ("data.train=0", "data.train: input should be greater than or equal to 1, got 0"),
+        ("data.extra_fraction=0.5", "data.extra_fraction: says how much of `extra` to mix in, and there is no extra"),
+        ("data.extra=nope.npz", "nope.npz: no such file"),
+        ("data.roof=x", "data.roof: unknown key; did you mean 'root'?"),
         ("student.model=cnn8_smal", "student.model: unknown model 'cnn8_smal'; did you mean 'cnn8_small'?"),
         ("targets=[onnxruntim]", "targets.0: unknown target 'onnxruntim'; did you mean 'onnxruntime'?"),
         ("targets=[]", "targets: "),
@@ -105,6 +127,30 @@ def test_a_relative_checkpoint_is_relative_to_the_recipe(tmp_path: Path):
     assert read_recipe(path)["teacher"]["checkpoint"] == str(tmp_path / "teacher.safetensors")
 
 
+@pytest.mark.parametrize("key", ["root", "extra"])
+def test_relative_paths_of_data_are_relative_to_the_recipe(tmp_path: Path, key: str):
+    raw: dict[str, Any] = yaml.safe_load(DIGITS.read_text())
+    raw["data"][key] = "mine"
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    assert read_recipe(path)["data"][key] == str(tmp_path / "mine")
+    assert read_recipe(path, [f"data.{key}=here"])["data"][key] == str(Path.cwd() / "here")
+
+
+def test_the_data_root_of_the_command_line_wins(tmp_path: Path):
+    assert read_recipe(DIGITS, [f"data.root={tmp_path / 'a'}"], tmp_path / "b")["data"]["root"] == str(tmp_path / "b")
+    assert read_recipe(DIGITS, data_root="b")["data"]["root"] == str(Path.cwd() / "b")
+
+
+def test_the_digest_sees_generated_images_and_not_where_any_data_lie(tmp_path: Path):
+    digests = []
+    for name, content in (("a.npz", b"1"), ("b.npz", b"1"), ("c.npz", b"2")):
+        (tmp_path / name).write_bytes(content)
+        digests.append(parsed(f"data.extra={tmp_path / name}", f"data.root={tmp_path / name[0]}").digest)
+    assert digests[0] == digests[1] != digests[2]
+    assert parsed(f"data.root={tmp_path}").digest == parsed().digest
+
+
 def test_the_digest_sees_every_value_and_nothing_else():
     assert parsed().digest == parsed("distill.epochs=30").digest  # what the file says already
     assert parsed().digest != parsed("distill.epochs=31").digest
@@ -141,3 +187,17 @@ def test_the_starter_recipe_is_valid_and_not_overwritten(tmp_path: Path):
     assert path.read_text() == "mine"
     write_recipe(path, force=True)
     assert path.read_text() == RECIPE
+
+
+def test_what_files_hold_counts_and_not_where_they_lie(tmp_path: Path):
+    for name, content in (("a.pt", b"1"), ("b.pt", b"1"), ("c.pt", b"2")):
+        (tmp_path / name).write_bytes(content)
+    first, same, other = (parsed(f"distill.warm_start={tmp_path / name}").digest for name in ("a.pt", "b.pt", "c.pt"))
+    assert first == same != other
+    assert first != parsed().digest
+
+
+def test_a_recipe_that_does_not_suit_its_data_costs_no_training(tmp_path: Path):
+    with pytest.raises(UsageError, match=r"distill\.augment: shift: 9 is too large for images with a side of 8 pixels"):
+        build(DIGITS, out=tmp_path / "run", overrides=["distill.augment=[{shift: 9}]"])
+    assert not (tmp_path / "run").exists()

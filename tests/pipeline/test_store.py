@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from edgeproof.pipeline.code import code_digest
-from edgeproof.pipeline.store import MANIFEST, Artifact, Store, finished_files
+from edgeproof.pipeline.store import MANIFEST, Artifact, Store, fingerprint, finished_files
 from edgeproof.targets.errors import StageError, UsageError
 
 
@@ -167,6 +167,37 @@ def test_a_full_disk_is_a_stage_error(tmp_path: Path):
 
     with pytest.raises(StageError, match="No space left on device"):
         Store(tmp_path).make("stage", work, config=1, inputs={}, code=[], packages=[])
+
+
+def test_a_finished_run_notices_changed_data(tmp_path: Path):
+    """A folder and a file outside the run, known by sizes and times."""
+    folder, single = tmp_path / "images", tmp_path / "extra.npz"
+    (folder / "cat").mkdir(parents=True)
+    (folder / "cat" / "1.png").write_bytes(b"one")
+    single.write_bytes(b"many")
+    store = Store(tmp_path / "run")
+
+    def finished() -> bool:
+        return finished_files(tmp_path / "run", "asked") is not None
+
+    def publish() -> None:
+        external = {str(path): fingerprint(path) for path in (folder, single)}
+        store.publish({}, {"report.json": "{}"}, request="asked", external=external)
+        assert finished()
+
+    publish()
+    (folder / "cat" / "2.png").write_bytes(b"two")
+    assert not finished()
+    publish()
+    (folder / "cat" / "2.png").rename(folder / "cat" / "3.png")
+    assert not finished()
+    publish()
+    single.write_bytes(b"more")  # of the same size
+    os.utime(single, ns=(1, 1))
+    assert not finished()
+    publish()
+    single.unlink()
+    assert not finished()
 
 
 def test_the_code_digest_follows_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
