@@ -16,7 +16,7 @@ install: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "edgeproof needs Python 3.11 or newer; set PYTHON=..."; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,timm]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,timm,tracking]'
 	touch $@
 
 lint: install
