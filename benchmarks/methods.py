@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import time
@@ -32,6 +33,7 @@ from edgeproof.stages.distill.selection import pgd_accuracy
 from edgeproof.stages.models import build_model
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify import Attacked, TorchSubject, VerifyConfig, attack_subject, sample
+from edgeproof.stages.verify.orphan import end_with
 from edgeproof.stages.verify.statistics import clopper_pearson
 from rich.console import Console
 from rich.table import Table
@@ -75,7 +77,7 @@ PRESETS = {
         threat={"norm": "Linf", "eps": 0.1},
         teacher="cnn28_wide",
         student="cnn28_small",
-        teacher_training={"method": "trades", "epochs": 16, "augment": [{"shift": 2}, "flip"]},
+        teacher_training={"method": "pgd_at", "epochs": 16, "augment": ["flip"]},
         natural_training={"method": "standard", "epochs": 12, "augment": [{"shift": 2}, "flip"]},
         common={"epochs": 8, "batch_size": 128, "learning_rate": 0.1, "precision": "bf16-mixed", "augment": ["flip"]},
         samples=1_000,
@@ -268,7 +270,9 @@ def run(preset: Preset, out: Path, data_root: Path | None, only: set[str], jobs:
     """Run every cell that has no result yet; return how many failed."""
     teachers, wanted = cells(preset, out, data_root, only)
     failed, started = 0, time.time()
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        jobs, mp_context=get_context("spawn"), initializer=end_with, initargs=(os.getpid(),)
+    ) as pool:
         for trained in [pool.submit(train_cell, preset, teacher) for teacher in teachers]:
             console.print(f"teacher: validation PGD {trained.result()['validation_pgd']:.3f}", highlight=False)
         running = {pool.submit(run_cell, preset, cell): name for name, cell in wanted.items()}

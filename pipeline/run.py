@@ -155,7 +155,8 @@ def _run(recipe: Recipe, stages: Stages, store: Store, request: str, until: Stop
     view = stages.view()
     # A run is finished only when it is whole; a missing target may be there the next time, and what a function reads
     # its weights from may change unseen.
-    whole = report is not None and not stages.missing and not recipe.teacher.pretrained
+    pretrained = any(teacher is not None and teacher.pretrained for teacher in (recipe.teacher, recipe.natural_teacher))
+    whole = report is not None and not stages.missing and not pretrained
     store.publish(view, texts, request=request if whole else "", external=stages.external())
     return Built(store.root, report, (*view, *texts))
 

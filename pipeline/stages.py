@@ -135,7 +135,7 @@ class Stages:
         code = [f"{STAGES}.teacher"]
         if config.trained_elsewhere:
             settings["normalize"] = config.normalize
-            inputs["weights"] = self._teacher_weights(config)
+            inputs["weights"] = self._teacher_weights(name, config)
         else:
             settings |= {"train": self._trained(training, inputs), "threat": self.recipe.threat}
             code += _method_code(training)
@@ -154,10 +154,10 @@ class Stages:
             trains=not config.trained_elsewhere,
         )
 
-    def _teacher_weights(self, config: TeacherConfig) -> str:
+    def _teacher_weights(self, name: str, config: TeacherConfig) -> str:
         """The digest of the weights that a teacher from elsewhere comes with."""
         shape, classes = self.dataset.image_shape, len(self.dataset.class_names)
-        file = weight_file(config, self.recipe.threat, classes, notice=self._reporter.notice)
+        file = weight_file(config, self.recipe.threat, classes, where=name, notice=self._reporter.notice)
         if file is None:
             assert config.model is not None, "without a file a function brings the weights"
             return weights_digest(build_model(config.model, shape, classes, seed=0))

@@ -21,7 +21,9 @@ threat:
   eps: 0.1                        # in [0, 1] pixels; a number, or a fraction such as "8/255"
 teacher:
   model: cnn8_wide
-  # checkpoint: teacher.safetensors   # load a teacher (.safetensors, or .pt of plain tensors) instead of:
+  # checkpoint: teacher.safetensors   # load a teacher (.safetensors, or .pt of plain tensors) instead of training it
+  # normalize: {mean: [0.5], std: [0.5]}  # what its weights expect; pixels in [0, 1] when left out
+  # robustbench: Chen2021LTD_WRN34_10 # or a model of RobustBench's zoo (no model, no train); pin it with sha256
   train: {method: trades, epochs: 30}
 student:
   model: cnn8_small

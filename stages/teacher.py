@@ -20,7 +20,7 @@ from .normalization import Normalization
 from .pretrained import load_pretrained
 from .section import Section
 from .threat import ThreatModel
-from .zoo import ZooName, fetch_weights, model_name
+from .zoo import ZooName, fetch_weights, is_of_the_zoo, model_name
 
 
 class TeacherConfig(Section):
@@ -161,7 +161,8 @@ def make_teacher(
         )
         classifier = found.classifier(dataset.image_shape[0], where)
         what = f"{where}.model: {found.name}" if file is None else f"{where}.checkpoint: {file}"
-        accept_teacher(classifier, dataset, what, f"{where}.normalize", normalized=found.normalize is not None)
+        normalized = found.normalize is not None or is_of_the_zoo(found.name)  # the zoo's models normalise inside
+        accept_teacher(classifier, dataset, what, f"{where}.normalize", normalized=normalized)
         save_weights(found.network.state_dict(), folder / WEIGHTS, model=found.name, normalize=found.normalize)
         return
     assert config.model is not None

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +19,7 @@ from ..threat import ThreatModel
 from .candidates import Candidates
 from .config import VerifyConfig
 from .findings import allowance, find
+from .orphan import end_with
 from .shard import Counts, ShardResult, attack_shard, strengthen_shard
 from .subject import Subject
 
@@ -163,21 +162,8 @@ def _resumable(
 
 
 def _filed(path: Path, job: Callable[[], ShardResult], parent: int) -> tuple[Path, ShardResult]:
-    _die_with(parent)
+    end_with(parent)
     return path, job()
-
-
-@cache
-def _die_with(parent: int) -> None:
-    """Make this worker end when its parent is gone; a killed parent cannot tell it to."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    if os.getpid() != parent:
-        threading.Thread(target=watch, daemon=True).start()
 
 
 def _write(results: list[ShardResult], counts: Counts, config: VerifyConfig, folder: Path) -> None:

@@ -41,7 +41,19 @@ def test_help_is_quick_to_import():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == "set()"
-    for command in ("build", "verify", "gate", "bench", "report", "init", "doctor", "targets", "distill", "export"):
+    for command in (
+        "build",
+        "verify",
+        "gate",
+        "bench",
+        "report",
+        "init",
+        "doctor",
+        "targets",
+        "teachers",
+        "distill",
+        "export",
+    ):
         assert command in done.stdout
 
 

@@ -75,3 +75,29 @@ def test_a_users_module_that_fails_is_one_line(tmp_path: Path, monkeypatch: pyte
     registry: Registry[Any] = Registry("thing", "edgeproof.stages.data", functions=True)
     with pytest.raises(UsageError, match=r"does not import: first line$"):
         registry["failing_things:mine"]
+
+
+def test_a_family_makes_its_members_from_the_rest_of_the_name():
+    things: Registry[int] = Registry("thing", "edgeproof.stages.data")
+
+    @things.family("power_", form="power_<exponent>", members=lambda: ("power_2", "power_10"))
+    def power(rest: str) -> int:
+        if not rest.isdigit():
+            raise KeyError(rest)
+        if int(rest) > 10:
+            raise UsageError(f"thing 'power_{rest}': at most 10")
+        return 2 ** int(rest)
+
+    things.register("power_0")(7)
+    assert things["power_3"] == 8
+    assert things["power_0"] == 7  # a registered name comes first
+    with pytest.raises(
+        UsageError, match=r"^unknown thing 'power_1o'; did you mean 'power_10'\? \(the form is power_<exp"
+    ):
+        things["power_1o"]
+    with pytest.raises(UsageError, match=r"^thing 'power_11': at most 10$"):
+        things["power_11"]
+    with pytest.raises(UsageError, match=r"^unknown thing 'root_2' \(known: power_0, power_<exponent>\)$"):
+        things["root_2"]
+    with pytest.raises(ValueError, match="at most 10"):
+        things.check("power_11")

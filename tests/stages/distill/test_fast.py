@@ -78,7 +78,6 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int], int]] =
     "awkward": (Awkward, SMALL, 1),
     "branching": (Branching, SMALL, 0),
     "wrn_16_2": (lambda: build_model("wrn_16_2", SMALL, 10, seed=0), SMALL, 7),
-    "preact_resnet18": (lambda: build_model("preact_resnet18", SMALL, 10, seed=0), SMALL, 8),
     "torchvision resnet18": (torchvision_models.resnet18, SMALL, 20),
     "torchvision mobilenet_v2": (torchvision_models.mobilenet_v2, LARGE, 52),
 }

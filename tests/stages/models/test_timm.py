@@ -14,8 +14,8 @@ pytest.importorskip("timm")
 STEMS = {
     "resnet18": (3, 1),  # 7×7 and max-pool exchanged
     "resnet18d": (3, 1),  # a stem of three convolutions
-    "resnetv2_18": (3, 1),
-    "test_convnext": (2, 2),  # patches of 4 made smaller
+    "resnetv2_50": (3, 1),
+    "convnext_atto": (2, 2),  # patches of 4 made smaller
     "test_vit": (4, 4),  # patches of 16 made as small as 8×8 patches need
     "levit_128s": (3, 1),  # its attention counts positions behind a stem of stride 2
     "mobilenetv3_small_050": (3, 1),
@@ -39,8 +39,10 @@ def test_a_near_miss():
 
 
 def test_a_size_that_does_not_work_names_one_that_does():
-    with pytest.raises(UsageError, match=r"'timm/csatv2': does not take images of 32×32 .*; the next size .* 64×64$"):
-        build_model("timm/csatv2", (3, 32, 32), 10, seed=0)
+    with pytest.raises(
+        UsageError, match=r"'timm/inception_v4': does not take images of 32×32 .*; the next size .* 48×48$"
+    ):
+        build_model("timm/inception_v4", (3, 32, 32), 10, seed=0)
 
 
 @pytest.mark.slow
