@@ -3,6 +3,7 @@
     python benchmarks/methods.py --preset cpu --data-root DATA      # Fashion-MNIST, a few hours on two cores
     python benchmarks/methods.py --preset gpu --data-root DATA      # CIFAR-10
     python benchmarks/methods.py --preset cpu --show                # the table and the plot of what there is
+    python benchmarks/methods.py --preset cpu --search              # how the recommended recipe was chosen
 
 A cell is one student: a method with its options, and a seed. A finished cell is never run again, a killed one goes on
 from its last epoch. All students are chosen on the validation split; the test images are touched once, at a cell's end.
@@ -24,10 +25,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from edgeproof.stages.checkpoint import WEIGHTS
 from edgeproof.stages.classifier import Classifier
-from edgeproof.stages.data import DataConfig, load_dataset
+from edgeproof.stages.data import DataConfig, Split, load_dataset
 from edgeproof.stages.distill import Running, TrainConfig, train
 from edgeproof.stages.distill.selection import pgd_accuracy
 from edgeproof.stages.models import build_model
@@ -129,6 +131,29 @@ CONTENDERS = (
     ),
     Contender("mmard", "AdaAD + MMARD-style", {"method": "adaad", "plugins": ["mmard"]}),
 )
+
+
+# What the recommended recipe is looked for among; `--search` ranks them without a look at the test images.
+SEARCH = tuple(
+    Contender(name, name, settings)
+    for name, settings in {
+        "adaad": {"method": "adaad"},
+        "trades": {"method": "trades"},
+        "igdm": {"method": "igdm"},
+        "igdm_alpha_3": {"method": "igdm", "options": {"alpha": 3}},
+        "adaad_rate_02": {"method": "adaad", "learning_rate": 0.2},
+        "igdm_rate_02": {"method": "igdm", "learning_rate": 0.2},
+        "igdm_decay_2e-4": {"method": "igdm", "weight_decay": 2e-4},
+        "igdm_ema": {"method": "igdm", "average": {"kind": "ema", "start": 0.5}},
+        "igdm_shift": {"method": "igdm", "augment": [{"shift": 1}, "flip"]},
+        "igdm_mmard_outer": {"method": "igdm", "plugins": [{"mmard": {"inner": False}}]},
+        "igdm_mmard": {"method": "igdm", "plugins": ["mmard"]},
+        "rslad_igdm": {"method": "rslad", "plugins": ["igdm"]},
+        "igdm_awp": {"method": "igdm", "awp": {"gamma": 0.005}},
+    }.items()
+)
+SEARCH_SAMPLES = 2_000
+SEARCH_ATTACKS = ("apgd-ce", "apgd-t")
 
 
 def contenders(preset: Preset) -> list[Contender]:
@@ -292,6 +317,58 @@ def run(preset: Preset, out: Path, data_root: Path | None, only: set[str], jobs:
     return failed
 
 
+def held_out(preset: Preset, data_root: Path | None) -> Split:
+    """Training images that nobody trains on or chooses epochs by: what the recommended recipe is chosen by."""
+    config = DataConfig.model_validate({**preset.data, "root": data_root})
+    used = load_dataset(config).train.index
+    rest = load_dataset(config.model_copy(update={"train": None})).train
+    rows = np.flatnonzero(~np.isin(rest.index, used))
+    return rest.take(np.sort(np.random.default_rng(0).permutation(rows)[:SEARCH_SAMPLES]))
+
+
+def search_cell(preset: Preset, cell: Cell) -> dict[str, Any]:
+    """Train a candidate, unless it is, and attack it on held-out training images.
+
+    By APGD-CE and APGD-T: PGD on the cross-entropy alone would prefer students that learn by it.
+    """
+    done = cell.folder / "searched.json"
+    if done.is_file():
+        return json.loads(done.read_text())
+    trained = train_cell(preset, cell)
+    one_thread()
+    split, threat = held_out(preset, cell.data_root), ThreatModel.model_validate(preset.threat)
+    shape = (split.images.shape[1], split.images.shape[2], split.images.shape[3])
+    classifier = Classifier(cell.model, cell.folder / WEIGHTS, shape, int(split.labels.max()) + 1)
+    attack = cell.folder / "search-attack"
+    attack_subject(TorchSubject("student", classifier), split, threat, VerifyConfig(), SEARCH_ATTACKS, attack)
+    found = Attacked.load(attack)
+    return write(done, {**trained, "clean": float(found.clean_correct.mean()), "robust": float(found.robust.mean())})
+
+
+def search(preset: Preset, out: Path, data_root: Path | None, jobs: int, console: Console) -> None:
+    """Rank the candidates for the recommended recipe; the test images are not looked at."""
+    teachers, _ = cells(preset, out, data_root, set())
+    with ProcessPoolExecutor(
+        jobs, mp_context=get_context("spawn"), initializer=end_with, initargs=(os.getpid(),)
+    ) as pool:
+        for trained in [pool.submit(train_cell, preset, teacher) for teacher in teachers]:
+            trained.result()
+        running = {
+            candidate.label: pool.submit(
+                search_cell,
+                preset,
+                Cell(preset.student, candidate.settings, 0, out / "search" / candidate.name, out, data_root),
+            )
+            for candidate in SEARCH
+        }
+        found = {label: future.result() for label, future in running.items()}
+    console.print(f"{SEARCH_SAMPLES} held-out training images, one seed", highlight=False)
+    for label, result in sorted(found.items(), key=lambda entry: -entry[1]["robust"]):
+        console.print(
+            f"{label:24} clean {result['clean']:.4f}  after APGD-CE and APGD-T {result['robust']:.4f}", highlight=False
+        )
+
+
 @dataclass(frozen=True)
 class Row:
     """A contender's figures: means over seeds, with their spread."""
@@ -417,6 +494,7 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path, help="local copies of the data sets")
     parser.add_argument("--only", help="comma-separated names of contenders")
     parser.add_argument("--jobs", type=int, help="cells at a time (default: 2 on a CPU, 1 on a GPU)")
+    parser.add_argument("--search", action="store_true", help="rank the candidates for the recommended recipe")
     parser.add_argument("--show", action="store_true", help="only print and draw what there is")
     arguments = parser.parse_args()
     preset = PRESETS[arguments.preset]
@@ -427,8 +505,11 @@ def main() -> None:
         parser.error(f"--only: unknown {', '.join(sorted(unknown))}")
     console = Console(width=130)
     failed = 0
+    jobs = arguments.jobs or (1 if torch.cuda.is_available() else 2)
+    if arguments.search:
+        search(preset, out, arguments.data_root, jobs, console)
+        return
     if not arguments.show:
-        jobs = arguments.jobs or (1 if torch.cuda.is_available() else 2)
         failed = run(preset, out, arguments.data_root, only, jobs, console)
     show(preset, out, console)
     sys.exit(3 if failed else 0)
