@@ -32,6 +32,7 @@ from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import DataConfig, Split, load_dataset
 from edgeproof.stages.distill import Running, TrainConfig, train
 from edgeproof.stages.distill.selection import pgd_accuracy
+from edgeproof.stages.freed_memory import keep_freed_memory
 from edgeproof.stages.models import build_model
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify import Attacked, TorchSubject, VerifyConfig, attack_subject, sample
@@ -133,23 +134,17 @@ CONTENDERS = (
 )
 
 
-# What the recommended recipe is looked for among; `--search` ranks them without a look at the test images.
-SEARCH = tuple(
+# What the recommended recipe is looked for among, beside the contenders named; `--search` ranks them all without a
+# look at the test images.
+SEARCH = ("pgd_at", "trades", "adaad", "igdm", "mmard_outer", "mmard", "saad")
+VARIANTS = tuple(
     Contender(name, name, settings)
     for name, settings in {
-        "adaad": {"method": "adaad"},
-        "trades": {"method": "trades"},
-        "igdm": {"method": "igdm"},
-        "igdm_alpha_3": {"method": "igdm", "options": {"alpha": 3}},
-        "adaad_rate_02": {"method": "adaad", "learning_rate": 0.2},
         "igdm_rate_02": {"method": "igdm", "learning_rate": 0.2},
-        "igdm_decay_2e-4": {"method": "igdm", "weight_decay": 2e-4},
+        "igdm_decay_1e-4": {"method": "igdm", "weight_decay": 1e-4},
         "igdm_ema": {"method": "igdm", "average": {"kind": "ema", "start": 0.5}},
-        "igdm_shift": {"method": "igdm", "augment": [{"shift": 1}, "flip"]},
         "igdm_mmard_outer": {"method": "igdm", "plugins": [{"mmard": {"inner": False}}]},
-        "igdm_mmard": {"method": "igdm", "plugins": ["mmard"]},
-        "rslad_igdm": {"method": "rslad", "plugins": ["igdm"]},
-        "igdm_awp": {"method": "igdm", "awp": {"gamma": 0.005}},
+        "igdm_batch_64": {"method": "igdm", "batch_size": 64},
     }.items()
 )
 SEARCH_SAMPLES = 2_000
@@ -261,6 +256,7 @@ def run_cell(preset: Preset, cell: Cell) -> dict[str, Any]:
 
 def one_thread() -> None:
     """Leave the other cores to the other cells."""
+    keep_freed_memory()
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
 
@@ -345,6 +341,13 @@ def search_cell(preset: Preset, cell: Cell) -> dict[str, Any]:
     return write(done, {**trained, "clean": float(found.clean_correct.mean()), "robust": float(found.robust.mean())})
 
 
+def candidates(preset: Preset, out: Path, data_root: Path | None) -> list[Cell]:
+    """What `--search` ranks: the first seeds of some contenders, whose training both share, and variants."""
+    known = {contender.name: contender.settings for contender in CONTENDERS}
+    listed = [(f"{name}-0", known[name]) for name in SEARCH] + [(f"search/{v.name}", v.settings) for v in VARIANTS]
+    return [Cell(preset.student, settings, 0, out / folder, out, data_root) for folder, settings in listed]
+
+
 def search(preset: Preset, out: Path, data_root: Path | None, jobs: int, console: Console) -> None:
     """Rank the candidates for the recommended recipe; the test images are not looked at."""
     teachers, _ = cells(preset, out, data_root, set())
@@ -354,12 +357,7 @@ def search(preset: Preset, out: Path, data_root: Path | None, jobs: int, console
         for trained in [pool.submit(train_cell, preset, teacher) for teacher in teachers]:
             trained.result()
         running = {
-            candidate.label: pool.submit(
-                search_cell,
-                preset,
-                Cell(preset.student, candidate.settings, 0, out / "search" / candidate.name, out, data_root),
-            )
-            for candidate in SEARCH
+            cell.folder.name: pool.submit(search_cell, preset, cell) for cell in candidates(preset, out, data_root)
         }
         found = {label: future.result() for label, future in running.items()}
     console.print(f"{SEARCH_SAMPLES} held-out training images, one seed", highlight=False)

@@ -44,6 +44,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on
 
 def main() -> None:
     """Run the command line; a mistake of the user's is one line on stderr, never a traceback."""
+    keep_freed_memory()
     try:
         app()
     except EdgeproofError as error:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import ctypes
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,9 +19,6 @@ _CONVOLUTIONS = (nn.Conv2d, StridedDepthwiseConv2d)
 _NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
 # What is held in a lower dtype; autocast knows what to do with all else that has weights (LayerNorm, say).
 _CAST = (*_CONVOLUTIONS, nn.Conv1d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
-
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
-
 
 class FastForward(nn.Module):
     """What `source` answers in eval mode, differentiable with respect to the images only.
@@ -144,19 +139,6 @@ class FastForward(nn.Module):
         traced.delete_all_unused_submodules()
         traced.recompile()
         return traced
-
-
-def keep_freed_memory() -> bool:
-    """Let this process keep what it frees instead of returning it to the system; say whether that worked.
-
-    A training step frees and takes the same tensors again and again. By default glibc hands the large ones back each
-    time, and the system clears every page anew: a third of a step's time for small networks on a CPU. The process
-    stays as large as it ever was. For Linux with glibc; elsewhere nothing is done.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is None:
-        return False
-    return bool(mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)) and bool(mallopt(_M_MMAP_MAX, 0))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from joblib import Parallel, delayed, parallel_config
 
 from ...targets.errors import UsageError
 from ..data import Split
+from ..freed_memory import keep_freed_memory
 from ..threat import ThreatModel
 from .candidates import Candidates
 from .config import VerifyConfig
@@ -163,6 +164,7 @@ def _resumable(
 
 def _filed(path: Path, job: Callable[[], ShardResult], parent: int) -> tuple[Path, ShardResult]:
     end_with(parent)
+    keep_freed_memory()
     return path, job()
 
 
