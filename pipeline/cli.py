@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..stages.freed_memory import keep_freed_memory
 from ..targets.errors import EdgeproofError, UsageError
 from .following import follows
 

@@ -17,11 +17,11 @@ from ..stages.distill import Running, TrainConfig
 from ..stages.distill.plugin import plugins
 from ..stages.export import MODEL, export_student
 from ..stages.models import build_model, models, package_behind
-from ..stages.pretrained import weights_digest
 from ..stages.quantize import quantize_student
 from ..stages.section import Section
 from ..stages.student import distil_student
 from ..stages.teacher import TeacherConfig, make_teacher, teacher_model, weight_file
+from ..stages.teacher.pretrained import weights_digest
 from ..stages.verify import (
     Attacked,
     EngineSubject,
@@ -132,7 +132,7 @@ class Stages:
         training = config.training
         settings: dict[str, Any] = {"model": teacher_model(config, self.recipe.threat)}
         inputs: dict[str, str] = {}
-        code = [f"{STAGES}.teacher"]
+        code = [f"{STAGES}.teacher.make"]
         if config.trained_elsewhere:
             settings["normalize"] = config.normalize
             inputs["weights"] = self._teacher_weights(name, config)

@@ -16,8 +16,8 @@ from rich.table import Table
 from ..stages.checkpoint import named_model
 from ..stages.data import Dataset, load_dataset
 from ..stages.models import models
-from ..stages.pretrained import Pretrained, load_pretrained
-from ..stages.screening import (
+from ..stages.teacher.pretrained import Pretrained, load_pretrained
+from ..stages.teacher.screening import (
     STRONG_CLEAN,
     STRONG_PGD,
     Answers,
@@ -29,9 +29,9 @@ from ..stages.screening import (
     strong_enough,
     suggested_order,
 )
+from ..stages.teacher.zoo import fetch_weights, is_of_the_zoo, model_name
 from ..stages.threat import ThreatModel
 from ..stages.verify.statistics import clopper_pearson
-from ..stages.zoo import fetch_weights, is_of_the_zoo, model_name
 from ..targets.base import sha256_of
 from ..targets.errors import UsageError
 from ..targets.function import is_function

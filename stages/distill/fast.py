@@ -20,6 +20,7 @@ _NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
 # What is held in a lower dtype; autocast knows what to do with all else that has weights (LayerNorm, say).
 _CAST = (*_CONVOLUTIONS, nn.Conv1d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
 
+
 class FastForward(nn.Module):
     """What `source` answers in eval mode, differentiable with respect to the images only.
 

@@ -1,7 +1,7 @@
 """The architectures of RobustBench's zoo as `robustbench/<norm>/<Name>`. Needs the extra `robustbench`.
 
 Source: Croce et al., NeurIPS 2021 Datasets and Benchmarks (arXiv 2010.09670), github.com/RobustBench/robustbench.
-Each holds its own normalisation. Weights are another matter: see `stages/zoo.py`.
+Each holds its own normalisation. Weights are another matter: see `stages/teacher/zoo.py`.
 """
 
 from __future__ import annotations

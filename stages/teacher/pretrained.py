@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..targets.errors import UsageError
-from .checkpoint import Checkpoint, load_into, read_checkpoint
-from .models import build_model
-from .normalization import Normalization, Normalized
+from ...targets.errors import UsageError
+from ..checkpoint import Checkpoint, load_into, read_checkpoint
+from ..models import build_model
+from ..normalization import Normalization, Normalized
 from .zoo import as_the_zoo_reads, is_of_the_zoo
 
 # Two of the zoo's files hold both; RobustBench takes the last.

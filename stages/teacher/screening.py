@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 from torch import Tensor, nn
 
-from ..targets.errors import UsageError
+from ...targets.errors import UsageError
+from ..data import Dataset, Split
+from ..distill.selection import pgd_attack
+from ..threat import ThreatModel
 from .acceptance import CHANCE, check_logits, predict
-from .data import Dataset, Split
-from .distill.selection import pgd_attack
-from .threat import ThreatModel
 
 # A candidate is strong enough with these shares of the best candidate's accuracies. They are wide on purpose: the
 # WRN-34-10 teachers that make the best students on CIFAR-10 and -100 (Chen2021LTD) have 0.77 and 0.79 of the AutoAttack

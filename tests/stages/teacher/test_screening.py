@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from edgeproof.stages.distill.selection import pgd_attack
-from edgeproof.stages.screening import (
+from edgeproof.stages.teacher.screening import (
     Answers,
     Sample,
     draw_sample,

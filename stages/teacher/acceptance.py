@@ -9,10 +9,10 @@ import torch
 from scipy.stats import binom
 from torch import Tensor, nn
 
-from ..targets.errors import UsageError, reason_of
-from .data import Dataset, Split
-from .normalization import Normalization, Normalized
-from .verify.statistics import clopper_pearson
+from ...targets.errors import UsageError, reason_of
+from ..data import Dataset, Split
+from ..normalization import Normalization, Normalized
+from ..verify.statistics import clopper_pearson
 
 # Validation images that are asked, and as many for each normalisation that is tried.
 SAMPLES = 256

@@ -393,7 +393,7 @@ def test_the_real_zoo_builds_and_loads(tmp_path: Path, monkeypatch: pytest.Monke
     pytest.importorskip("gdown")
     monkeypatch.undo()
     from edgeproof.stages.models import build_model
-    from edgeproof.stages.pretrained import load_pretrained
+    from edgeproof.stages.teacher.pretrained import load_pretrained
 
     names = robustbench.zoo_names("Linf")
     assert {"Chen2021LTD_WRN34_10", "Wang2023Better_WRN-28-10"} <= set(names)
