@@ -13,19 +13,19 @@ from .stages import Stages
 
 def assemble(stages: Stages) -> Report:
     """Draw up the report: teacher, student, every engine, and the recipe's gates on the engines."""
-    recipe = stages.recipe
-    figures = json.loads(stages.settled().path(FIGURES).read_text())
+    recipe = stages.shop.recipe
+    figures = json.loads(stages.attacks.settled().path(FIGURES).read_text())
     subjects = [
         torch_subject(
             name,
             artifact.sha256(WEIGHTS),
             figures[name],
-            stages.classifier(artifact).parameters(),
+            stages.shop.classifier(artifact).parameters(),
         )
-        for name, artifact in (("teacher", stages.teacher()), ("student", stages.student()))
+        for name, artifact in (("teacher", stages.networks.teacher()), ("student", stages.networks.student()))
     ]
-    for target in stages.available:
-        engine = stages.engine_file(stages.engine(target))
+    for target in stages.engines.available:
+        engine = stages.shop.engine_file(stages.engines.engine(target))
         subjects.append(
             engine_subject(
                 target,
@@ -33,12 +33,12 @@ def assemble(stages: Stages) -> Report:
                 sha256=engine.sha256,
                 precision=recipe.quantize.precision,
                 figures=figures[target],
-                bench=json.loads(stages.benched(target).path(BENCH).read_text()),
+                bench=json.loads(stages.engines.benched(target).path(BENCH).read_text()),
                 size_bytes=engine.path.stat().st_size,
             )
         )
     # The gates are on engines and on what they keep of the student; a doubt about the teacher is a warning.
-    doubts = [doubt for name in ("student", *stages.available) for doubt in doubts_of(name, figures[name])]
+    doubts = [doubt for name in ("student", *stages.engines.available) for doubt in doubts_of(name, figures[name])]
     return draw_up(
         name=recipe.name,
         recipe_digest=recipe.digest,
@@ -46,5 +46,5 @@ def assemble(stages: Stages) -> Report:
         subjects=subjects,
         conditions=recipe.conditions(),
         doubts=doubts,
-        missing=stages.missing,
+        missing=stages.engines.missing,
     )

@@ -125,23 +125,23 @@ def build(
 def _help(stages: Stages, until: Stop | None) -> None:
     """Take part in the trainings that another process leads."""
     if until == "teacher":
-        stages.teacher()
+        stages.networks.teacher()
     else:
-        stages.student()
+        stages.networks.student()
 
 
 def _run(recipe: Recipe, stages: Stages, store: Store, request: str, until: Stop | None) -> Built:
     from .assemble import assemble
     from .recipe import dump
 
-    each_target = stages.available
+    each_target = stages.engines.available
     steps: dict[Stop, Callable[[], object]] = {
-        "teacher": stages.teacher,
-        "distill": stages.student,
-        "export": stages.exported,
-        "quantize": lambda: [stages.quantized(target) for target in each_target],
-        "compile": lambda: [stages.engine(target) for target in each_target],
-        "verify": lambda: [stages.settled(), *(stages.benched(target) for target in each_target)],
+        "teacher": stages.networks.teacher,
+        "distill": stages.networks.student,
+        "export": stages.engines.exported,
+        "quantize": lambda: [stages.engines.quantized(target) for target in each_target],
+        "compile": lambda: [stages.engines.engine(target) for target in each_target],
+        "verify": lambda: [stages.attacks.settled(), *(stages.engines.benched(target) for target in each_target)],
     }
     last = until or STOPS[-1]
     stages.check()
@@ -152,12 +152,12 @@ def _run(recipe: Recipe, stages: Stages, store: Store, request: str, until: Stop
     if last == STOPS[-1]:
         report = assemble(stages)
         texts |= render(report)
-    view = stages.view()
+    view = stages.shop.view()
     # A run is finished only when it is whole; a missing target may be there the next time, and what a function reads
     # its weights from may change unseen.
     pretrained = any(teacher is not None and teacher.pretrained for teacher in (recipe.teacher, recipe.natural_teacher))
-    whole = report is not None and not stages.missing and not pretrained
-    store.publish(view, texts, request=request if whole else "", external=stages.external())
+    whole = report is not None and not stages.engines.missing and not pretrained
+    store.publish(view, texts, request=request if whole else "", external=stages.shop.external())
     return Built(store.root, report, (*view, *texts))
 
 

@@ -31,7 +31,7 @@ from .options import data_config, option, threat_model
 from .progress import Reporter
 from .report import Report, doubts_of, draw_up, engine_subject
 from .reports import render
-from .stages import ATTACKING
+from .stages.attacks import ATTACKING
 from .store import Artifact, Store
 
 SURROGATE = "surrogate"

@@ -25,7 +25,7 @@ def stages(tmp_path: Path, *overrides: str) -> Stages:
 
 
 def teacher(tmp_path: Path, *overrides: str) -> Artifact:
-    return stages(tmp_path, *overrides).teacher()
+    return stages(tmp_path, *overrides).networks.teacher()
 
 
 def test_where_a_checkpoint_lies_does_not_matter_what_it_holds_does(tmp_path: Path):
@@ -71,8 +71,8 @@ def test_the_weights_of_a_function_matter(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_the_file_is_listed_as_read(tmp_path: Path):
     found = stages(tmp_path, f"teacher.checkpoint={STUDENT}")
-    found.teacher()
-    assert found.external() == {str(STUDENT): sha256_of(STUDENT)}
+    found.networks.teacher()
+    assert found.shop.external() == {str(STUDENT): sha256_of(STUDENT)}
 
 
 def test_the_package_of_a_familys_model_is_recorded(tmp_path: Path):

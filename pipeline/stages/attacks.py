@@ -1,0 +1,137 @@
+"""The attacks of a run as artifacts: on teacher, student and engines, and what they come to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from ...stages.checkpoint import WEIGHTS
+from ...stages.data import Split
+from ...stages.export import MODEL
+from ...stages.verify import (
+    Attacked,
+    EngineSubject,
+    Subject,
+    TorchSubject,
+    attack_subject,
+    default_workers,
+    sample,
+    settle,
+)
+from ...stages.verify.attack import CANDIDATES
+from ...stages.verify.route import routes
+from ...targets.base import targets
+from ...targets.errors import UsageError
+from ..progress import Bar
+from ..store import Artifact
+from .engines import Engines
+from .networks import Networks
+from .workshop import STAGES, Workshop, module_of
+
+ATTACKING = ("torch", "onnx", "onnxruntime", "pyautoattack", "numpy")
+
+
+class Attacks:
+    """What is attacked, and what was found.
+
+    Args:
+        shop: makes artifacts.
+        networks: teacher and student.
+        engines: the engines.
+        workers: processes that attack; one a core when None.
+    """
+
+    def __init__(self, shop: Workshop, networks: Networks, engines: Engines, workers: int | None = None) -> None:
+        self._shop = shop
+        self._networks = networks
+        self._engines = engines
+        self._workers = workers or default_workers()
+
+    @cached_property
+    def samples(self) -> Split:
+        """The test samples that are attacked."""
+        test = self._shop.dataset.test
+        try:
+            return sample(test, self._shop.recipe.verify)
+        except UsageError as error:
+            raise UsageError(f"verify.{error}") from None
+
+    def subjects(self) -> dict[str, Subject]:
+        """What is attacked, in ledger order: teacher, student, every engine."""
+        found: dict[str, Subject] = {
+            "teacher": TorchSubject("teacher", self._shop.classifier(self._networks.teacher())),
+            "student": TorchSubject("student", self._shop.classifier(self._networks.student())),
+        }
+        for target in self._engines.available:
+            graph = self._engines.quantized(target).path(MODEL)
+            engine = self._shop.engine_file(self._engines.engine(target))
+            floating = self._engines.exported().path(MODEL)
+            found[target] = EngineSubject(target, engine, graph, self._shop.recipe.verify.backward, floating)
+        return found
+
+    def attacked(self, name: str) -> Artifact:
+        """The attacks on one subject; engines first face what was found on the student."""
+        verify = self._shop.recipe.verify
+        subject = self.subjects()[name]
+        order: Sequence[str] = verify.attacks
+        code = [f"{STAGES}.verify.attack"]
+        inputs = {"data": self._shop.dataset.digest}
+        student: Artifact | None = None
+        if isinstance(subject, EngineSubject):
+            order, source, student = verify.routes, self._engines.engine(name), self.attacked("student")
+            inputs |= {
+                "engine": subject.engine.sha256,
+                "graph": self._engines.quantized(name).sha256(MODEL),
+                "surrogate": self._engines.exported().sha256(MODEL),
+                "pool": student.sha256(CANDIDATES),
+            }
+            code.append(module_of(type(targets[name])))
+        else:
+            source = self._networks.teacher() if name == "teacher" else self._networks.student()
+            inputs["weights"] = source.sha256(WEIGHTS)
+
+        def work(folder: Path, bar: Bar) -> None:
+            attack_subject(
+                subject,
+                self.samples,
+                self._shop.recipe.threat,
+                verify,
+                order,
+                folder,
+                pool=Attacked.load(student.folder).candidates if student else None,
+                workers=self._workers,
+                progress=bar.shards,
+            )
+
+        return self._shop.make(
+            f"attack/{name}",
+            work,
+            config={"threat": self._shop.recipe.threat, "verify": verify, "order": list(order)},
+            inputs=inputs,
+            code=[*code, *(module_of(type(routes[route])) for route in order)],
+            packages=ATTACKING,
+            parents=[source, *([student] if student else [])],
+            seed=verify.seed,
+            resumable=True,
+        )
+
+    def settled(self) -> Artifact:
+        """The figures of all subjects, after each has faced everybody's candidates."""
+        subjects = self.subjects()
+        found = {name: self.attacked(name) for name in subjects}
+        return self._shop.make(
+            "settle",
+            lambda folder, _: settle(
+                {name: Attacked.load(artifact.folder) for name, artifact in found.items()},
+                subjects,
+                self.samples,
+                folder,
+                student="student",
+            ),
+            config={"verify": self._shop.recipe.verify},
+            inputs={name: artifact.key for name, artifact in found.items()},
+            code=[f"{STAGES}.verify.settle"],
+            packages=ATTACKING,
+            parents=list(found.values()),
+        )

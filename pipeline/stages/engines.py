@@ -1,0 +1,118 @@
+"""What is built from the student, as artifacts: ONNX files, engines, their latencies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ...stages.bench import bench
+from ...stages.checkpoint import WEIGHTS
+from ...stages.export import MODEL, export_student
+from ...stages.quantize import quantize_student
+from ...targets.base import targets
+from ...targets.onnxruntime import OnnxRuntime
+from ..progress import Bar
+from ..store import Artifact
+from .networks import Networks
+from .workshop import STAGES, Workshop, module_of
+
+
+class Engines:
+    """The ONNX files and engines of a run.
+
+    Attributes:
+        available: the recipe's targets that are here.
+        missing: of each other one, why it is not.
+    """
+
+    def __init__(self, shop: Workshop, networks: Networks) -> None:
+        self._shop = shop
+        self._networks = networks
+        states = {name: targets[name].available() for name in shop.recipe.targets}
+        self.available = tuple(name for name, state in states.items() if state.available)
+        self.missing = tuple(
+            f"target {name!r} is missing: {state.reason}" for name, state in states.items() if not state.available
+        )
+
+    def exported(self) -> Artifact:
+        """The student as a float ONNX file."""
+        student = self._networks.student()
+        return self._shop.make(
+            "export",
+            lambda folder, _: export_student(
+                self._shop.classifier(student).load(),
+                self._shop.recipe.export,
+                self._shop.dataset,
+                self._shop.recipe.threat,
+                folder,
+                recipe_digest=self._shop.recipe.digest,
+            ),
+            config={
+                "export": self._shop.recipe.export,
+                "threat": self._shop.recipe.threat,
+                "recipe": self._shop.recipe.digest,
+            },
+            inputs={"student": student.sha256(WEIGHTS), "data": self._shop.dataset.digest},
+            code=[f"{STAGES}.export"],
+            packages=("torch", "onnx", "onnxscript", "onnxruntime"),
+            parents=[student],
+        )
+
+    def quantized(self, target: str) -> Artifact:
+        """The ONNX file in a target's scheme; targets of one scheme share it."""
+        scheme, exported = targets[target].scheme, self.exported()
+        return self._shop.make(
+            f"quantize/{scheme.name}",
+            lambda folder, _: quantize_student(
+                exported.path(MODEL), self._shop.recipe.quantize, scheme, self._shop.dataset, folder
+            ),
+            config={"quantize": self._shop.recipe.quantize, "scheme": vars(scheme)},
+            inputs={"model": exported.sha256(MODEL), "data": self._shop.dataset.digest},
+            code=[f"{STAGES}.quantize"],
+            packages=("onnx", "onnxruntime", "numpy"),
+            parents=[exported],
+            seed=self._shop.recipe.quantize.seed,
+        )
+
+    def engine(self, target: str) -> Artifact:
+        """A target's engine."""
+        return self._engine(f"engines/{target}", target, self.quantized(target))
+
+    def float_engine(self) -> Artifact:
+        """The float ONNX file on ONNX Runtime, beside which engines are timed."""
+        return self._engine("float-engine", OnnxRuntime.name, self.exported())
+
+    def benched(self, target: str) -> Artifact:
+        """A target's latencies beside the float engine and torch eager."""
+        engine, floating, student = self.engine(target), self.float_engine(), self._networks.student()
+        return self._shop.make(
+            f"bench/{target}",
+            lambda folder, _: bench(
+                self._shop.engine_file(engine),
+                self._shop.dataset.test.images,
+                self._shop.recipe.bench,
+                folder,
+                float_engine=self._shop.engine_file(floating),
+                eager=self._shop.classifier(student),
+            ),
+            config={"bench": self._shop.recipe.bench},
+            inputs={"engine": engine.key, "float": floating.key, "student": student.sha256(WEIGHTS)},
+            code=[f"{STAGES}.bench"],
+            packages=("torch", "onnxruntime"),
+            parents=[engine, floating, student],
+        )
+
+    def _engine(self, stage: str, target: str, source: Artifact) -> Artifact:
+        def work(folder: Path, _: Bar) -> None:
+            built = targets[target].build(source.path(MODEL), folder)
+            (folder / "engine.json").write_text(json.dumps({"target": target, "file": built.path.name}))
+
+        return self._shop.make(
+            stage,
+            work,
+            config={"target": target},
+            inputs={"model": source.sha256(MODEL)},
+            code=[module_of(type(targets[target]))],
+            packages=tuple(targets[target].available().versions),
+            parents=[source],
+        )

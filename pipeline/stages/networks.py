@@ -1,0 +1,119 @@
+"""The torch networks of a run as artifacts: teachers and the student."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...stages.checkpoint import WEIGHTS
+from ...stages.distill import TrainConfig
+from ...stages.distill.plugin import plugins
+from ...stages.models import build_model
+from ...stages.student import distil_student
+from ...stages.teacher import TeacherConfig, make_teacher, teacher_model, weight_file
+from ...stages.teacher.pretrained import weights_digest
+from ...targets.base import sha256_of
+from ..store import Artifact
+from .workshop import STAGES, Workshop, module_of
+
+TRAINING = ("torch", "lightning-fabric", "numpy")
+
+
+class Networks:
+    """Teachers and the student of a run."""
+
+    def __init__(self, shop: Workshop) -> None:
+        self._shop = shop
+
+    def teacher(self) -> Artifact:
+        """The teacher's weights."""
+        return self._teacher("teacher", self._shop.recipe.teacher)
+
+    def natural_teacher(self) -> Artifact | None:
+        """The clean teacher's weights, where the method learns from one."""
+        config = self._shop.recipe.natural_teacher
+        return None if config is None else self._teacher("natural_teacher", config)
+
+    def student(self) -> Artifact:
+        """The student's weights."""
+        teacher, natural, config = self.teacher(), self.natural_teacher(), self._shop.recipe.distill
+        inputs = {"data": self._shop.dataset.digest, "teacher": teacher.sha256(WEIGHTS)}
+        if natural is not None:
+            inputs["natural_teacher"] = natural.sha256(WEIGHTS)
+        settings = self._trained(config, inputs)
+        return self._shop.make(
+            "student",
+            lambda folder, bar: distil_student(
+                self._shop.recipe.student,
+                config,
+                self._shop.classifier(teacher),
+                self._shop.dataset,
+                self._shop.recipe.threat,
+                folder,
+                natural_teacher=None if natural is None else self._shop.classifier(natural),
+                running=self._shop.running_in(folder, bar),
+            ),
+            config={"threat": self._shop.recipe.threat, "student": self._shop.recipe.student, "distill": settings},
+            inputs=inputs,
+            code=[f"{STAGES}.student", *_method_code(config)],
+            packages=TRAINING,
+            parents=[teacher] if natural is None else [teacher, natural],
+            seed=config.seed,
+            total=config.epochs,
+            resumable=True,
+            trains=True,
+        )
+
+    def _teacher(self, name: str, config: TeacherConfig) -> Artifact:
+        training = config.training
+        settings: dict[str, Any] = {"model": teacher_model(config, self._shop.recipe.threat)}
+        inputs: dict[str, str] = {}
+        code = [f"{STAGES}.teacher.make"]
+        if config.trained_elsewhere:
+            settings["normalize"] = config.normalize
+            inputs["weights"] = self._teacher_weights(name, config)
+        else:
+            settings |= {"train": self._trained(training, inputs), "threat": self._shop.recipe.threat}
+            code += _method_code(training)
+        return self._shop.make(
+            name,
+            lambda folder, bar: make_teacher(
+                config,
+                self._shop.dataset,
+                self._shop.recipe.threat,
+                folder,
+                where=name,
+                running=self._shop.running_in(folder, bar),
+            ),
+            config=settings,
+            inputs={"data": self._shop.dataset.digest, **inputs},
+            code=code,
+            packages=TRAINING,
+            seed=None if config.trained_elsewhere else training.seed,
+            total=training.epochs,
+            resumable=True,
+            trains=not config.trained_elsewhere,
+        )
+
+    def _teacher_weights(self, name: str, config: TeacherConfig) -> str:
+        """The digest of the weights that a teacher from elsewhere comes with."""
+        shape, classes = self._shop.dataset.image_shape, len(self._shop.dataset.class_names)
+        file = weight_file(config, self._shop.recipe.threat, classes, where=name, notice=self._shop.reporter.notice)
+        if file is None:
+            assert config.model is not None, "without a file a function brings the weights"
+            return weights_digest(build_model(config.model, shape, classes, seed=0))
+        self._shop.weights[str(file.resolve())] = found = sha256_of(file)
+        return found
+
+    def _trained(self, config: TrainConfig, inputs: dict[str, str]) -> dict[str, Any]:
+        """The settings of a training; of a file that it starts from, what it holds counts, not where it lies."""
+        settings = config.model_dump(mode="json")
+        if config.warm_start is not None:
+            inputs["warm_start"] = sha256_of(config.warm_start)
+            self._shop.weights[str(config.warm_start.resolve())] = inputs["warm_start"]
+            del settings["warm_start"]
+        return settings
+
+
+def _method_code(config: TrainConfig) -> list[str]:
+    """Modules of a method and of its plug-ins: no import statement leads to them."""
+    return [module_of(config.method_class), *(module_of(plugins[name]) for name in config.plugin_options)]
