@@ -24,7 +24,7 @@ from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import DataConfig, Dataset, load_dataset
 from edgeproof.stages.distill import InnerMaximisation
 from edgeproof.stages.export import export_onnx
-from edgeproof.stages.quantize import QuantizeConfig, calibration_sample, quantize_onnx
+from edgeproof.stages.quantize import CalibrationConfig, calibration_split, quantize_onnx
 from edgeproof.stages.twin import BackwardMode, load_twin
 from edgeproof.stages.verify.attackable import AttackableEngine
 from edgeproof.targets.base import Engine, EngineFile, Scheme, targets
@@ -77,7 +77,7 @@ def table(
     result: dict[str, dict[str, float]] = {"float": {"student": float(kept.float().mean())}}
     graph = folder / "float.onnx"
     export_onnx(model, student.image_shape, graph, opset=18)
-    calibration = calibration_sample(dataset.train, QuantizeConfig()).images
+    calibration = calibration_split(dataset.train, CalibrationConfig()).images
     for name, scheme in SCHEMES.items():
         path = folder / f"{name}.onnx"
         quantize_onnx(graph, path, scheme, calibration)

@@ -6,6 +6,7 @@ import json
 
 from ..stages.bench import BENCH
 from ..stages.checkpoint import WEIGHTS
+from ..stages.quantize import precision_name
 from ..stages.verify.settle import FIGURES
 from .report import Report, doubts_of, draw_up, engine_subject, torch_subject
 from .stages import Stages
@@ -24,17 +25,19 @@ def assemble(stages: Stages) -> Report:
         )
         for name, artifact in (("teacher", stages.networks.teacher()), ("student", stages.networks.student()))
     ]
-    for target in stages.engines.available:
-        engine = stages.shop.engine_file(stages.engines.engine(target))
+    for name, (artifact, graph) in stages.attacks.engines().items():
+        engine = stages.shop.engine_file(artifact)
+        ships = name in stages.engines.available
         subjects.append(
             engine_subject(
-                target,
-                path=f"engines/{target}/{engine.path.name}",
+                name,
+                path=f"engines/{name}/{engine.path.name}" if ships else f"{graph.stage}/{engine.path.name}",
                 sha256=engine.sha256,
-                precision=recipe.quantize.precision,
-                figures=figures[target],
-                bench=json.loads(stages.engines.benched(target).path(BENCH).read_text()),
+                precision=precision_name(recipe.quantize),
+                figures=figures[name],
+                bench=json.loads(stages.engines.benched(name).path(BENCH).read_text()) if ships else None,
                 size_bytes=engine.path.stat().st_size,
+                kind="engine" if ships else "step",
             )
         )
     # The gates are on engines and on what they keep of the student; a doubt about the teacher is a warning.

@@ -128,6 +128,7 @@ _stage_command("teacher", "Make the teacher: train it, or load its checkpoint.")
 _stage_command("distill", "Make the student, and what it needs.")
 _stage_command("export", "Export the student as float ONNX, and what it needs.")
 _stage_command("quantize", "Quantize the ONNX file for every target, and what it needs.")
+_stage_command("recover", "Learn back, in the quantized ONNX file, what quantization cost, and what it needs.")
 _stage_command("compile", "Build every target's engine, and what it needs.")
 
 

@@ -47,7 +47,7 @@ class FollowingStore(Store):
     def make(
         self,
         stage: str,
-        work: Callable[[Path], None],
+        work: Callable[[Path], object],
         *,
         config: Any,
         inputs: Mapping[str, str],

@@ -17,6 +17,7 @@ from ..stages.data import DataConfig
 from ..stages.distill import InnerMaximisation, TrainConfig
 from ..stages.export import ExportConfig
 from ..stages.quantize import QuantizeConfig
+from ..stages.recover import RecoverConfig
 from ..stages.section import Section
 from ..stages.student import StudentConfig
 from ..stages.teacher import NaturalTeacherConfig, TeacherConfig
@@ -27,6 +28,9 @@ from ..targets.errors import UsageError
 from .gate import Condition
 from .problems import one_line
 from .read import FILES
+
+# Sections whose training learns from a teacher.
+DISTILLATIONS = ("distill", "recover")
 
 TargetName = Annotated[str, AfterValidator(targets.check)]
 
@@ -44,6 +48,7 @@ class Recipe(Section):
     distill: TrainConfig
     export: ExportConfig = ExportConfig()
     quantize: QuantizeConfig = QuantizeConfig()
+    recover: RecoverConfig | None = None
     targets: tuple[TargetName, ...] = Field(default=("onnxruntime",), min_length=1)
     verify: VerifyConfig = VerifyConfig()
     bench: BenchConfig = BenchConfig()
@@ -69,18 +74,28 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _teachers_that_are_needed(self) -> Recipe:
         for where, config in self.trainings().items():
-            if where != "distill" and config.needs:
+            if where not in DISTILLATIONS and config.needs:
                 raise ValueError(f"{where}.method: {config.method!r} distils; a teacher is trained without one")
-        wanted = "natural_teacher" in self.distill.needs
-        if wanted and self.natural_teacher is None:
-            raise ValueError(f"natural_teacher: missing; distill.method {self.distill.method!r} learns from one")
-        if not wanted and self.natural_teacher is not None:
+        distillations = {where: config for where, config in self.trainings().items() if where in DISTILLATIONS}
+        wanting = [where for where, config in distillations.items() if "natural_teacher" in config.needs]
+        if wanting and self.natural_teacher is None:
+            method = distillations[wanting[0]].method
+            raise ValueError(f"natural_teacher: missing; {wanting[0]}.method {method!r} learns from one")
+        if not wanting and self.natural_teacher is not None:
             raise ValueError(f"natural_teacher: distill.method {self.distill.method!r} has no use for one")
+        return self
+
+    @model_validator(mode="after")
+    def _something_to_recover(self) -> Recipe:
+        if self.recover is not None and self.quantize.precision == "fp32":
+            raise ValueError("recover: learns back what quantization cost; quantize.precision fp32 costs nothing")
         return self
 
     def trainings(self) -> dict[str, TrainConfig]:
         """Return what is trained here, by its section."""
-        found = {"distill": self.distill}
+        found: dict[str, TrainConfig] = {"distill": self.distill}
+        if self.recover is not None:
+            found["recover"] = self.recover
         for name, teacher in (("teacher", self.teacher), ("natural_teacher", self.natural_teacher)):
             if teacher is not None and not teacher.trained_elsewhere:
                 found[f"{name}.train"] = teacher.training

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..targets.errors import UsageError
 from .gate import Condition, Verdict, judge
@@ -143,11 +143,12 @@ def engine_subject(
     figures: Mapping[str, Any],
     bench: Mapping[str, Any] | None = None,
     size_bytes: int,
+    kind: Literal["engine", "step"] = "engine",
 ) -> dict[str, Any]:
-    """The report's entry of an engine."""
+    """The report's entry of an engine; a `step` is one on the way to it, which no gate looks at."""
     entry: dict[str, Any] = {
         "name": name,
-        "kind": "engine",
+        "kind": kind,
         "path": path,
         "sha256": sha256,
         "precision": precision,

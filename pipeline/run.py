@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .recipe import Recipe
     from .stages import Stages
 
-Stop = Literal["teacher", "distill", "export", "quantize", "compile", "verify"]
+Stop = Literal["teacher", "distill", "export", "quantize", "recover", "compile", "verify"]
 STOPS: tuple[Stop, ...] = get_args(Stop)
 
 # Their versions decide what every stage does; a finished run is only current under the same ones.
@@ -114,7 +114,7 @@ def build(
     parsed = parse_recipe(raw, str(path))
     running = Running(accelerator=accelerator, devices=devices, num_nodes=num_nodes)
     if follows():
-        _help(Stages(parsed, FollowingStore(folder), Reporter(quiet=True), workers, running), until)
+        _help(parsed, Stages(parsed, FollowingStore(folder), Reporter(quiet=True), workers, running), until)
         return Built(folder, None)
     store = Store(folder, reporter.notice)
     with store.locked():
@@ -122,12 +122,15 @@ def build(
         return _run(parsed, stages, store, request, until)
 
 
-def _help(stages: Stages, until: Stop | None) -> None:
+def _help(recipe: Recipe, stages: Stages, until: Stop | None) -> None:
     """Take part in the trainings that another process leads."""
     if until == "teacher":
         stages.networks.teacher()
-    else:
-        stages.networks.student()
+        return
+    stages.networks.student()
+    if recipe.recover is not None and STOPS.index(until or STOPS[-1]) >= STOPS.index("recover"):
+        for target in stages.engines.available:
+            stages.engines.shipped(target)
 
 
 def _run(recipe: Recipe, stages: Stages, store: Store, request: str, until: Stop | None) -> Built:
@@ -140,6 +143,7 @@ def _run(recipe: Recipe, stages: Stages, store: Store, request: str, until: Stop
         "distill": stages.networks.student,
         "export": stages.engines.exported,
         "quantize": lambda: [stages.engines.quantized(target) for target in each_target],
+        "recover": lambda: [stages.engines.shipped(target) for target in each_target],
         "compile": lambda: [stages.engines.engine(target) for target in each_target],
         "verify": lambda: [stages.attacks.settled(), *(stages.engines.benched(target) for target in each_target)],
     }

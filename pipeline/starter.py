@@ -37,7 +37,7 @@ distill:
   inner: {steps: 10}              # step defaults to eps / 4
 quantize:
   precision: int8                 # int8, or fp32 to ship the float graph
-  calibration_samples: 256        # drawn from the training split
+  calibration: {samples: 256}     # images of the training split that set the activation ranges
 targets: [onnxruntime]
 verify:
   samples: 300                    # test images that are attacked; all when left out

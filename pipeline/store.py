@@ -118,7 +118,7 @@ class Store:
     def make(
         self,
         stage: str,
-        work: Callable[[Path], None],
+        work: Callable[[Path], object],
         *,
         config: Any,
         inputs: Mapping[str, str],

@@ -33,16 +33,29 @@ class Scheme:
         quantize_bias: int32 biases behind a DequantizeLinear; TensorRT's parser refuses them.
         weight_qdq_pair: keep weights in float before a Q/DQ pair instead of storing integers.
         keep_activations: keep Relu and Clip nodes that an asymmetric quantizer could swallow.
+        epilogue: when a Relu or Clip is fused into the operator before it: `fused`, if no Q/DQ pair stands between them;
+            `redundant`, only if the quantizer behind it clips as much anyway; `any`, either way.
+        quantized_outputs: an operator runs in integers only if its output is quantized as well.
+        refuses: lint rules whose findings are errors here, because the target refuses or misreads such a graph.
+        accepts: lint rules whose findings do not matter here.
+        refused_operators: ONNX operators that the target does not have.
+        domains: operator domains that the target knows beside ONNX's own.
     """
 
     name: str
     activation: Literal["uint8", "int8"]
-    weight: Literal["int8"] = "int8"
+    weight: Literal["int8", "int4"] = "int8"
     activation_symmetric: bool = False
     per_channel: bool = True
     quantize_bias: bool = True
     weight_qdq_pair: bool = False
     keep_activations: bool = True
+    epilogue: Literal["any", "fused", "redundant"] = "any"
+    quantized_outputs: bool = False
+    refuses: tuple[str, ...] = ()
+    accepts: tuple[str, ...] = ()
+    refused_operators: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import DataConfig, Dataset, load_dataset
 from edgeproof.stages.export import export_onnx
-from edgeproof.stages.quantize import QuantizeConfig, calibration_sample, quantize_onnx
+from edgeproof.stages.quantize import CalibrationConfig, calibration_split, quantize_onnx
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.targets.base import EngineFile, targets
 
@@ -49,7 +49,7 @@ def float_onnx(student: Classifier, tmp_path_factory: pytest.TempPathFactory) ->
 def int8_onnx(float_onnx: Path, digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The student in ONNX Runtime's own scheme, as a build ships it."""
     path = tmp_path_factory.mktemp("int8") / "model.onnx"
-    images = calibration_sample(digits.train, QuantizeConfig()).images
+    images = calibration_split(digits.train, CalibrationConfig()).images
     quantize_onnx(float_onnx, path, targets["onnxruntime"].scheme, images)
     return path
 
@@ -58,7 +58,7 @@ def int8_onnx(float_onnx: Path, digits: Dataset, tmp_path_factory: pytest.TempPa
 def swallowed_onnx(float_onnx: Path, digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The student as foreign tools quantize it: the ReLUs live in the quantizers' lower clips."""
     path = tmp_path_factory.mktemp("swallowed") / "model.onnx"
-    images = calibration_sample(digits.train, QuantizeConfig()).images
+    images = calibration_split(digits.train, CalibrationConfig()).images
     quantize_onnx(float_onnx, path, replace(targets["onnxruntime"].scheme, keep_activations=False), images)
     return path
 

@@ -29,6 +29,8 @@ from .engines import Engines
 from .networks import Networks
 from .workshop import STAGES, Workshop, module_of
 
+# What the name of an engine as it was before `recover` ends with.
+BEFORE = "-ptq"
 ATTACKING = ("torch", "onnx", "onnxruntime", "pyautoattack", "numpy")
 
 
@@ -63,11 +65,24 @@ class Attacks:
             "teacher": TorchSubject("teacher", self._shop.classifier(self._networks.teacher())),
             "student": TorchSubject("student", self._shop.classifier(self._networks.student())),
         }
-        for target in self._engines.available:
-            graph = self._engines.quantized(target).path(MODEL)
-            engine = self._shop.engine_file(self._engines.engine(target))
+        for name, (engine, graph) in self.engines().items():
             floating = self._engines.exported().path(MODEL)
-            found[target] = EngineSubject(target, engine, graph, self._shop.recipe.verify.backward, floating)
+            found[name] = EngineSubject(
+                name,
+                self._shop.engine_file(engine),
+                graph.path(MODEL),
+                self._shop.recipe.verify.backward,
+                floating,
+            )
+        return found
+
+    def engines(self) -> dict[str, tuple[Artifact, Artifact]]:
+        """The engines that are attacked, and the graph of each one's twin: before `recover`, and what ships."""
+        found: dict[str, tuple[Artifact, Artifact]] = {}
+        for target in self._engines.available:
+            if self._shop.recipe.recover is not None:
+                found[target + BEFORE] = self._engines.engine_before(target), self._engines.quantized(target)
+            found[target] = self._engines.engine(target), self._engines.shipped(target)
         return found
 
     def attacked(self, name: str) -> Artifact:
@@ -79,14 +94,15 @@ class Attacks:
         inputs = {"data": self._shop.dataset.digest}
         student: Artifact | None = None
         if isinstance(subject, EngineSubject):
-            order, source, student = verify.routes, self._engines.engine(name), self.attacked("student")
+            source, graph = self.engines()[name]
+            order, student = verify.routes, self.attacked("student")
             inputs |= {
                 "engine": subject.engine.sha256,
-                "graph": self._engines.quantized(name).sha256(MODEL),
+                "graph": graph.sha256(MODEL),
                 "surrogate": self._engines.exported().sha256(MODEL),
                 "pool": student.sha256(CANDIDATES),
             }
-            code.append(module_of(type(targets[name])))
+            code.append(module_of(type(targets[subject.engine.target])))
         else:
             source = self._networks.teacher() if name == "teacher" else self._networks.student()
             inputs["weights"] = source.sha256(WEIGHTS)

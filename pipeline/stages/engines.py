@@ -9,11 +9,12 @@ from ...stages.bench import bench
 from ...stages.checkpoint import WEIGHTS
 from ...stages.export import MODEL, export_student
 from ...stages.quantize import quantize_student
+from ...stages.recover import recover_onnx
 from ...targets.base import targets
 from ...targets.onnxruntime import OnnxRuntime
 from ..progress import Bar
 from ..store import Artifact
-from .networks import Networks
+from .networks import TRAINING, Networks, method_code
 from .workshop import STAGES, Workshop, module_of
 
 
@@ -64,19 +65,69 @@ class Engines:
         return self._shop.make(
             f"quantize/{scheme.name}",
             lambda folder, _: quantize_student(
-                exported.path(MODEL), self._shop.recipe.quantize, scheme, self._shop.dataset, folder
+                exported.path(MODEL),
+                self._shop.recipe.quantize,
+                scheme,
+                self._shop.dataset,
+                self._shop.recipe.threat,
+                folder,
+                notice=self._shop.reporter.notice,
             ),
-            config={"quantize": self._shop.recipe.quantize, "scheme": vars(scheme)},
+            config={
+                "quantize": self._shop.recipe.quantize,
+                "scheme": vars(scheme),
+                "threat": self._shop.recipe.threat,
+            },
             inputs={"model": exported.sha256(MODEL), "data": self._shop.dataset.digest},
-            code=[f"{STAGES}.quantize"],
-            packages=("onnx", "onnxruntime", "numpy"),
+            code=[f"{STAGES}.quantize.make"],
+            packages=("onnx", "onnxruntime", "numpy", "torch"),
             parents=[exported],
-            seed=self._shop.recipe.quantize.seed,
+            seed=self._shop.recipe.quantize.calibration.seed,
+        )
+
+    def shipped(self, target: str) -> Artifact:
+        """The ONNX file that a target's engine is made of: recovered where the recipe says so."""
+        quantized, config = self.quantized(target), self._shop.recipe.recover
+        if config is None:
+            return quantized
+        teacher, natural = self._networks.teacher(), self._networks.natural_teacher()
+        inputs = {
+            "model": quantized.sha256(MODEL),
+            "data": self._shop.dataset.digest,
+            "teacher": teacher.sha256(WEIGHTS),
+        }
+        if natural is not None:
+            inputs["natural_teacher"] = natural.sha256(WEIGHTS)
+        return self._shop.make(
+            f"recover/{targets[target].scheme.name}",
+            lambda folder, bar: recover_onnx(
+                quantized.path(MODEL),
+                config,
+                self._shop.classifier(teacher).load(),
+                self._shop.dataset,
+                self._shop.recipe.threat,
+                folder,
+                natural_teacher=None if natural is None else self._shop.classifier(natural).load(),
+                running=self._shop.running_in(folder, bar),
+            ),
+            config={"recover": config, "threat": self._shop.recipe.threat},
+            inputs=inputs,
+            code=[f"{STAGES}.recover.make", *method_code(config)],
+            packages=(*TRAINING, "onnx"),
+            parents=[quantized, teacher, *([] if natural is None else [natural])],
+            seed=config.seed,
+            total=config.epochs,
+            resumable=True,
+            trains=True,
         )
 
     def engine(self, target: str) -> Artifact:
         """A target's engine."""
-        return self._engine(f"engines/{target}", target, self.quantized(target))
+        return self._engine(f"engines/{target}", target, self.shipped(target))
+
+    def engine_before(self, target: str) -> Artifact:
+        """A target's engine as it was before `recover`, for the ledger."""
+        return self._engine(f"ptq-engine/{target}", target, self.quantized(target))
 
     def float_engine(self) -> Artifact:
         """The float ONNX file on ONNX Runtime, beside which engines are timed."""

@@ -54,7 +54,7 @@ class Networks:
             ),
             config={"threat": self._shop.recipe.threat, "student": self._shop.recipe.student, "distill": settings},
             inputs=inputs,
-            code=[f"{STAGES}.student", *_method_code(config)],
+            code=[f"{STAGES}.student", *method_code(config)],
             packages=TRAINING,
             parents=[teacher] if natural is None else [teacher, natural],
             seed=config.seed,
@@ -73,7 +73,7 @@ class Networks:
             inputs["weights"] = self._teacher_weights(name, config)
         else:
             settings |= {"train": self._trained(training, inputs), "threat": self._shop.recipe.threat}
-            code += _method_code(training)
+            code += method_code(training)
         return self._shop.make(
             name,
             lambda folder, bar: make_teacher(
@@ -114,6 +114,6 @@ class Networks:
         return settings
 
 
-def _method_code(config: TrainConfig) -> list[str]:
+def method_code(config: TrainConfig) -> list[str]:
     """Modules of a method and of its plug-ins: no import statement leads to them."""
     return [module_of(config.method_class), *(module_of(plugins[name]) for name in config.plugin_options)]

@@ -24,7 +24,7 @@ from ..store import Artifact, Store, fingerprint
 
 STAGES = "edgeproof.stages"
 # Only of use to other stages, so not shown in the run's folder.
-HIDDEN = ("attack/", "float-engine")
+HIDDEN = ("attack/", "float-engine", "ptq-engine/")
 
 
 class Workshop:
@@ -96,7 +96,7 @@ class Workshop:
     def make(
         self,
         stage: str,
-        work: Callable[[Path, Bar], None],
+        work: Callable[[Path, Bar], object],
         *,
         config: Mapping[str, Any],
         code: Sequence[str],

@@ -73,6 +73,10 @@ class TrainResult:
         """
         save_weights(self.best, folder / WEIGHTS, model=model)
         save_weights(self.last, folder / LAST, model=model)
+        self.save_history(folder)
+
+    def save_history(self, folder: Path) -> None:
+        """Write `training.json` and `metrics.csv`."""
         summary = {
             "selection": self.selection,
             "best": self.history[self.best_epoch].repeatable(),

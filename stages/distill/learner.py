@@ -79,7 +79,8 @@ class Learner:
             config.method_config, self.student, peer=self._learning.get("peer"), plugins=config.make_plugins(), **frozen
         )
         self.method.gather = processes.gather
-        self._view = self._fast(self.student) if config.fold else None
+        # A twin of a quantized graph is folded already.
+        self._view = self._fast(self.student) if config.fold and not getattr(student, "folded", False) else None
         self._wrapped = {name: fabric.setup_module(model) for name, model in self._learning.items()}
         self.method.student = self._wrapped["student"]
         if "peer" in self._wrapped:

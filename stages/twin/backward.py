@@ -16,6 +16,9 @@ scale``, the gradient through quantize → dequantize is 1, except that it is 0
 But for that mode comparisons are strict: at a tie the gradient is 1. Black pixels are ties, and a gradient halved or
 lost there blinds an attack.
 Clip's gradient is likewise 1 at its bounds. Round, Floor, Ceil and Cast have the identity gradient in every mode.
+
+A scale that requires a gradient gets LSQ's (Esser et al., "Learned Step Size Quantization", ICLR 2020, eq. 3) from
+quantize → dequantize; its gradient scale is left to whoever trains.
 """
 
 from __future__ import annotations
@@ -131,14 +134,28 @@ class _FakeQuantize(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, scale: Tensor, zero_point: ZeroPoint, limits: tuple[int, int], mode: BackwardMode
     ) -> Tensor:
-        if ctx.needs_input_grad[0]:
-            ctx.save_for_backward(blocked(x, scale, zero_point, limits, mode))
-        return _to_grid(x, scale, limits[0] - zero_point, limits[1] - zero_point).mul_(scale)
+        dead = blocked(x, scale, zero_point, limits, mode) if ctx.needs_input_grad[0] else None
+        steps = _to_grid(x, scale, limits[0] - zero_point, limits[1] - zero_point)
+        if not ctx.needs_input_grad[1]:
+            ctx.save_for_backward(dead)
+            return steps.mul_(scale)
+        ctx.save_for_backward(dead, x, scale, steps)
+        ctx.bounds = limits[0] - zero_point, limits[1] - zero_point
+        return steps * scale
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        (dead,) = ctx.saved_tensors
-        return (grads[0] if dead is None else grads[0].masked_fill(dead, 0)), None, None, None, None
+        dead, *learnt = ctx.saved_tensors
+        to_scale = None
+        if learnt:
+            x, scale, steps = learnt
+            ratio = x / scale
+            inside = (ratio > ctx.bounds[0]) & (ratio < ctx.bounds[1])
+            to_scale = (grads[0] * torch.where(inside, steps - ratio, steps)).sum_to_size(scale.shape)
+        to_x = None
+        if ctx.needs_input_grad[0]:
+            to_x = grads[0] if dead is None else grads[0].masked_fill(dead, 0)
+        return to_x, to_scale, None, None, None
 
 
 def quantize(
@@ -148,7 +165,7 @@ def quantize(
 
     Args:
         x: float tensor.
-        scale: positive, broadcasts against `x` without enlarging it.
+        scale: positive, broadcasts against `x` without enlarging it; gets no gradient.
         zero_point: an int, or whole numbers in a float tensor that broadcasts likewise.
         limits: (qmin, qmax) of the integer type.
         mode: backward mode; the gradient carries the factor 1 / scale that dequantizing takes back.
@@ -162,6 +179,6 @@ def fake_quantize(
     """Quantize and dequantize with one scale: the floats that a quantize → dequantize pair yields.
 
     The forward is exact (whole numbers below 2**24 in float32); the gradient is 1 or 0, with no rounding.
-    Arguments as for :func:`quantize`.
+    Arguments as for :func:`quantize`, but that a scale which requires a gradient gets LSQ's.
     """
     return _FakeQuantize.apply(x, scale, zero_point, limits, mode)  # type: ignore[return-value]

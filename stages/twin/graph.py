@@ -108,12 +108,21 @@ class Twin(nn.Module):
 
 
 def load_twin(path: str | Path, *, backward: BackwardMode = "relu") -> Twin:
-    """The twin of an ONNX file.
+    """The twin of an ONNX file; see `load_graph`.
+
+    Raises:
+        UnsupportedOperator: a node cannot be reproduced exactly.
+        ModelError: the file is missing, truncated or no ONNX model.
+    """
+    return Twin(load_graph(path), backward=backward)
+
+
+def load_graph(path: str | Path) -> onnx.ModelProto:
+    """Read an ONNX file with its external data.
 
     External data is read from the file's own folder; a reference that leads out of it is refused.
 
     Raises:
-        UnsupportedOperator: a node cannot be reproduced exactly.
         ModelError: the file is missing, truncated or no ONNX model.
     """
     try:
@@ -126,4 +135,4 @@ def load_twin(path: str | Path, *, backward: BackwardMode = "relu") -> Twin:
         raise ModelError(f"{path} cannot be loaded: {' '.join(str(error).split())}") from error
     if not model.graph.output:
         raise ModelError(f"{path} is not an ONNX model, or is cut short: it has no outputs")
-    return Twin(model, backward=backward)
+    return model

@@ -135,7 +135,7 @@ def test_json_prints_one_document_and_nothing_else(run: Path):
 
 def test_the_seed_of_a_later_stage_leaves_the_earlier_ones_alone(run: Path):
     teacher = (run / "teacher" / "model.safetensors").stat().st_mtime_ns
-    done = edgeproof("quantize", *small_recipe(run, "--set", "quantize.calibration_samples=16"))
+    done = edgeproof("quantize", *small_recipe(run, "--set", "quantize.calibration.samples=16"))
     assert done.code == 0, done.err
     assert (run / "teacher" / "model.safetensors").stat().st_mtime_ns == teacher
     assert json.loads((run / "quantize" / "u8s8" / "calibration.json").read_text())["samples"] == 16

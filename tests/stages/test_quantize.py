@@ -10,12 +10,21 @@ import numpy as np
 import onnx
 import pytest
 from edgeproof.stages.data import Dataset
-from edgeproof.stages.quantize import MODEL, QuantizeConfig, calibration_sample, quantize_onnx, quantize_student
+from edgeproof.stages.quantize import (
+    MODEL,
+    CalibrationConfig,
+    QuantizeConfig,
+    calibration_split,
+    quantize_onnx,
+    quantize_student,
+)
+from edgeproof.stages.threat import ThreatModel
 from edgeproof.targets.base import EngineFile, Scheme, targets
-from edgeproof.targets.errors import StageError
+from edgeproof.targets.errors import EdgeproofError, UsageError
 from onnx import numpy_helper
 
 U8S8 = targets["onnxruntime"].scheme
+THREAT = ThreatModel(norm="Linf", eps=0.1)
 S8S8 = Scheme("s8s8", "int8", activation_symmetric=True, quantize_bias=False, weight_qdq_pair=True)
 
 
@@ -60,15 +69,15 @@ def test_quantized_and_float_agree_on_labels(int8_onnx: Path, float_onnx: Path, 
 def test_calibration_is_a_recorded_seeded_sample_of_the_training_split(
     float_onnx: Path, digits: Dataset, tmp_path: Path
 ):
-    config = QuantizeConfig(calibration_samples=50, seed=3)
-    quantize_student(float_onnx, config, U8S8, digits, tmp_path)
+    config = QuantizeConfig(calibration=CalibrationConfig(samples=50, seed=3))
+    quantize_student(float_onnx, config, U8S8, digits, THREAT, tmp_path)
     record = json.loads((tmp_path / "calibration.json").read_text())
     assert set(record["index"]) <= set(digits.train.index.tolist())
     assert len(set(record["index"])) == record["samples"] == 50 == sum(record["images_per_class"].values())
     assert record["seed"] == 3
-    again = calibration_sample(digits.train, config)
+    again = calibration_split(digits.train, config.calibration)
     assert again.index.tolist() == record["index"]
-    other = calibration_sample(digits.train, config.model_copy(update={"seed": 4}))
+    other = calibration_split(digits.train, config.calibration.model_copy(update={"seed": 4}))
     assert other.index.tolist() != record["index"]
 
 
@@ -79,7 +88,7 @@ def test_the_same_input_gives_the_same_bytes_and_keeps_the_metadata(float_onnx: 
     onnx.save(model, described)
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        quantize_student(described, QuantizeConfig(), U8S8, digits, tmp_path / name)
+        quantize_student(described, QuantizeConfig(), U8S8, digits, THREAT, tmp_path / name)
     assert (tmp_path / "a" / MODEL).read_bytes() == (tmp_path / "b" / MODEL).read_bytes()
     properties = {entry.key: entry.value for entry in onnx.load(tmp_path / "a" / MODEL).metadata_props}
     assert properties["edgeproof.recipe_digest"] == "sha256:0"
@@ -87,7 +96,7 @@ def test_the_same_input_gives_the_same_bytes_and_keeps_the_metadata(float_onnx: 
 
 
 def test_fp32_ships_the_float_graph_as_it_is(float_onnx: Path, digits: Dataset, tmp_path: Path):
-    quantize_student(float_onnx, QuantizeConfig(precision="fp32"), U8S8, digits, tmp_path)
+    quantize_student(float_onnx, QuantizeConfig(precision="fp32"), U8S8, digits, THREAT, tmp_path)
     assert (tmp_path / MODEL).read_bytes() == float_onnx.read_bytes()
 
 
@@ -95,6 +104,16 @@ def test_a_graph_that_the_quantizer_refuses(float_onnx: Path, digits: Dataset, t
     model = onnx.load(float_onnx)
     model.graph.node[0].op_type = "NoSuchOperator"
     onnx.save(model, tmp_path / "broken.onnx")
-    with pytest.raises(StageError, match="quantizer failed"):
+    with pytest.raises(EdgeproofError, match="NoSuchOperator"):
         quantize_onnx(tmp_path / "broken.onnx", tmp_path / MODEL, replace(U8S8), digits.train.images[:8])
     assert not (tmp_path / MODEL).exists()
+
+
+def test_a_file_that_is_quantized_already(int8_onnx: Path, digits: Dataset, tmp_path: Path):
+    with pytest.raises(UsageError, match="is quantized already; verify and recover take it as it is"):
+        quantize_onnx(int8_onnx, tmp_path / MODEL, U8S8, digits.train.images[:8])
+
+
+def test_calibration_images_of_the_wrong_shape(float_onnx: Path, digits: Dataset, tmp_path: Path):
+    with pytest.raises(UsageError, match=r"calibration images are \[1, 4, 8\], .* takes \[1, 8, 8\]"):
+        quantize_onnx(float_onnx, tmp_path / MODEL, U8S8, digits.train.images[:8, :, :4])

@@ -1,0 +1,19 @@
+"""Stage `quantize`: the float ONNX file as a QDQ graph in the scheme of a target."""
+
+from .config import CalibrationConfig, QuantizeConfig
+from .make import CALIBRATION, MODEL, precision_name, quantize_student, scheme_of
+from .qdq import quantize_onnx
+from .sample import calibration_sample, calibration_split
+
+__all__ = [
+    "CALIBRATION",
+    "MODEL",
+    "CalibrationConfig",
+    "QuantizeConfig",
+    "calibration_sample",
+    "calibration_split",
+    "precision_name",
+    "quantize_onnx",
+    "quantize_student",
+    "scheme_of",
+]

@@ -1,0 +1,46 @@
+"""How the student is quantized."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ..section import Section
+
+
+class CalibrationConfig(Section):
+    """How activation ranges are found.
+
+    Attributes:
+        samples: how many images of the training split.
+        seed: which ones.
+        images: `clean`, `adversarial` (PGD on the float model), or `mix`: the first half of them clean.
+        method: `minmax`; `percentile` and `entropy` clip outliers (ONNX Runtime's calibrators); `mse` clips where the
+            squared error of the rounded values is least.
+        percentile: the share of values that `percentile` keeps, in percent.
+        steps: of PGD.
+    """
+
+    samples: int = Field(default=256, ge=1)
+    seed: int = Field(default=0, ge=0)
+    images: Literal["clean", "adversarial", "mix"] = "clean"
+    method: Literal["minmax", "percentile", "entropy", "mse"] = "minmax"
+    percentile: float = Field(default=99.99, gt=50, le=100)
+    steps: int = Field(default=10, ge=1)
+
+
+class QuantizeConfig(Section):
+    """How the student is quantized.
+
+    Attributes:
+        precision: `int8`, or `fp32` to ship the float graph as it is.
+        weight_bits: 8, or 4: a model file of an eighth of the float one's size; activations keep 8 bits.
+        per_channel: one weight scale per output channel; null leaves it to the target's scheme.
+        calibration: how activation ranges are found.
+    """
+
+    precision: Literal["int8", "fp32"] = "int8"
+    weight_bits: Literal[4, 8] = 8
+    per_channel: bool | None = None
+    calibration: CalibrationConfig = CalibrationConfig()

@@ -1,0 +1,126 @@
+"""Q/DQ pairs in a float ONNX file, by ONNX Runtime's static quantizer."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from ...targets.base import Images, Scheme
+from ...targets.errors import StageError, UsageError
+from ...targets.signature import read_signature
+from .config import CalibrationConfig
+from .ranges import Range, activation_ranges
+
+_TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8, "int4": QuantType.QInt4}
+
+
+def prepare(float_model: Path, path: Path) -> None:
+    """Write a float file with shapes inferred, BatchNorm folded and constants computed.
+
+    Raises:
+        StageError: ONNX Runtime refuses the graph.
+        UsageError: the file is quantized already.
+    """
+    if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in onnx.load(float_model).graph.node):
+        raise UsageError(f"{float_model}: is quantized already; verify and recover take it as it is")
+    with _quietly(f"ONNX Runtime cannot prepare {float_model.name}"):
+        quant_pre_process(str(float_model), str(path), skip_symbolic_shape=True)
+
+
+def quantize_onnx(
+    float_model: Path, path: Path, scheme: Scheme, images: Images, calibration: CalibrationConfig | None = None
+) -> None:
+    """Quantize a float file in a scheme, with activation ranges from images.
+
+    Args:
+        float_model: the float file.
+        path: where the QDQ file goes.
+        scheme: what it is to look like.
+        images: `[N, C, H, W]`, what ranges are found on.
+        calibration: by which method; min-max when None.
+
+    Raises:
+        StageError: the quantizer refuses the graph.
+        UsageError: the file is quantized already, or the images do not suit it.
+    """
+    signature = read_signature(float_model)
+    if images.shape[1:] != signature.image_shape:
+        raise UsageError(
+            f"calibration images are {list(images.shape[1:])}, {float_model} takes {list(signature.image_shape)}"
+        )
+    with tempfile.TemporaryDirectory() as scratch:
+        prepared = Path(scratch) / "prepared.onnx"
+        prepare(float_model, prepared)
+        with _quietly("ONNX Runtime cannot calibrate the model"):
+            ranges = activation_ranges(
+                prepared, signature.input_name, images, calibration or CalibrationConfig(), scheme
+            )
+        insert(prepared, path, scheme, ranges)
+
+
+def insert(
+    prepared: Path, path: Path, scheme: Scheme, ranges: Mapping[str, Range], *, keep: tuple[str, ...] = ()
+) -> None:
+    """Insert Q/DQ pairs into a prepared float file.
+
+    Args:
+        prepared: what `prepare` wrote.
+        path: where the QDQ file goes.
+        scheme: what it is to look like.
+        ranges: of every float tensor.
+        keep: names of nodes that stay in float.
+
+    Raises:
+        StageError: the quantizer refuses the graph.
+    """
+    with tempfile.TemporaryDirectory() as scratch, _quietly("ONNX Runtime's quantizer failed"):
+        cache = Path(scratch) / "ranges.json"
+        bounds: dict[str, Any] = {
+            name: (np.array(low, np.float32), np.array(high, np.float32)) for name, (low, high) in ranges.items()
+        }
+        save_tensors_data(TensorsData(CalibrationMethod.MinMax, bounds), cache)
+        quantize_static(
+            str(prepared),
+            str(path),
+            None,
+            quant_format=QuantFormat.QDQ,
+            activation_type=_TYPES[scheme.activation],
+            weight_type=_TYPES[scheme.weight],
+            per_channel=scheme.per_channel,
+            nodes_to_exclude=list(keep),
+            calibrate_method=CalibrationMethod.MinMax,
+            calibration_cache_path=cache,
+            extra_options={
+                "ActivationSymmetric": scheme.activation_symmetric,
+                "WeightSymmetric": True,
+                "QuantizeBias": scheme.quantize_bias,
+                "AddQDQPairToWeight": scheme.weight_qdq_pair,
+                # A Relu swallowed by an unsigned quantizer is invisible to whoever reads the graph.
+                "QDQKeepRemovableActivations": scheme.keep_activations,
+            },
+        )
+
+
+@contextmanager
+def _quietly(failure: str) -> Iterator[None]:
+    """Keep the quantizer's advice out of the user's terminal, and its errors to one line."""
+    logger = logging.getLogger()
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    except Exception as error:  # the quantizer's errors share no base class
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise StageError(f"quantize: {failure}: {reason}") from error
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,8 @@
+"""Stage `recover`: quantization-aware adversarial distillation into the ONNX file that ships."""
+
+from .config import RecoverConfig
+from .make import Recovery, recover_onnx
+from .trainable import TrainableTwin
+from .write_back import write_back
+
+__all__ = ["RecoverConfig", "Recovery", "TrainableTwin", "recover_onnx", "write_back"]
