@@ -134,9 +134,8 @@ CONTENDERS = (
 )
 
 
-# What the recommended recipe is looked for among, beside the contenders named; `--search` ranks them all without a
-# look at the test images.
-SEARCH = ("rslad", "pgd_at", "trades", "mmard_outer", "adaad")
+# What the recommended recipe is looked for among, beside all contenders; `--search` ranks them without a look at the
+# test images.
 VARIANTS = tuple(
     Contender(name, name, settings)
     for name, settings in {
@@ -350,10 +349,9 @@ def search_cell(preset: Preset, cell: Cell) -> dict[str, Any]:
 
 
 def candidates(preset: Preset, out: Path, data_root: Path | None) -> list[Cell]:
-    """What `--search` ranks: the first seeds of some contenders, whose training both share, and variants."""
-    known = {contender.name: contender.settings for contender in CONTENDERS}
+    """What `--search` ranks: variants, and the contenders' first seeds, whose training the table shares."""
     listed = [(f"search/{variant.name}", variant.settings) for variant in VARIANTS]
-    listed += [(f"{name}-0", known[name]) for name in SEARCH]
+    listed += [(f"{contender.name}-0", contender.settings) for contender in CONTENDERS]
     return [Cell(preset.student, settings, 0, out / folder, out, data_root) for folder, settings in listed]
 
 

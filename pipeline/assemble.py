@@ -6,7 +6,8 @@ import json
 
 from ..stages.bench import BENCH
 from ..stages.checkpoint import WEIGHTS
-from ..stages.quantize import precision_name
+from ..stages.properties import properties_of
+from ..stages.quantize import MODEL, precision_name
 from ..stages.verify.settle import FIGURES
 from .report import Report, doubts_of, draw_up, engine_subject, torch_subject
 from .stages import Stages
@@ -33,7 +34,7 @@ def assemble(stages: Stages) -> Report:
                 name,
                 path=f"engines/{name}/{engine.path.name}" if ships else f"{graph.stage}/{engine.path.name}",
                 sha256=engine.sha256,
-                precision=precision_name(recipe.quantize),
+                precision=properties_of(graph.path(MODEL)).get("edgeproof.precision", precision_name(recipe.quantize)),
                 figures=figures[name],
                 bench=json.loads(stages.engines.benched(name).path(BENCH).read_text()) if ships else None,
                 size_bytes=engine.path.stat().st_size,

@@ -117,6 +117,14 @@ class Recipe(Section):
         found = {keys: (_section(plain, keys[:-1]) or {}).get(keys[-1]) for keys in FILES}
         return {keys: file for keys, file in found.items() if file is not None}
 
+    def floors(self) -> dict[str, float]:
+        """Return the least accuracies and retention that the gates ask for, by which precisions are chosen."""
+        return {
+            condition.figure: condition.limit
+            for condition in self.conditions()
+            if condition.comparison.startswith(">") and condition.figure != "size_bytes"
+        }
+
     def conditions(self) -> list[Condition]:
         """Return the gates in recipe order."""
         return [Condition.parse(name, limit) for name, limit in self.gates.items()]

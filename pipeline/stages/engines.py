@@ -8,6 +8,7 @@ from pathlib import Path
 from ...stages.bench import bench
 from ...stages.checkpoint import WEIGHTS
 from ...stages.export import MODEL, export_student
+from ...stages.mixed import assign
 from ...stages.quantize import quantize_student
 from ...stages.recover import recover_onnx
 from ...targets.base import targets
@@ -60,7 +61,9 @@ class Engines:
         )
 
     def quantized(self, target: str) -> Artifact:
-        """The ONNX file in a target's scheme; targets of one scheme share it."""
+        """The ONNX file in a target's scheme; targets of one scheme share it unless its speed is measured."""
+        if self._shop.recipe.quantize.precision in ("mixed", "auto"):
+            return self._assigned(target)
         scheme, exported = targets[target].scheme, self.exported()
         return self._shop.make(
             f"quantize/{scheme.name}",
@@ -85,6 +88,35 @@ class Engines:
             seed=self._shop.recipe.quantize.calibration.seed,
         )
 
+    def _assigned(self, target: str) -> Artifact:
+        exported, recipe = self.exported(), self._shop.recipe
+        limits = recipe.floors()
+        return self._shop.make(
+            f"quantize/{target}",
+            lambda folder, bar: assign(
+                exported.path(MODEL),
+                recipe.quantize,
+                targets[target],
+                self._shop.dataset,
+                recipe.threat,
+                folder,
+                limits=limits,
+                notice=self._shop.reporter.notice,
+                progress=bar.layers,
+            ),
+            config={
+                "quantize": recipe.quantize,
+                "scheme": vars(targets[target].scheme),
+                "threat": recipe.threat,
+                "limits": limits,
+            },
+            inputs={"model": exported.sha256(MODEL), "data": self._shop.dataset.digest},
+            code=[f"{STAGES}.mixed.assign", module_of(type(targets[target]))],
+            packages=("onnx", "onnxruntime", "numpy", "torch"),
+            parents=[exported],
+            seed=recipe.quantize.calibration.seed,
+        )
+
     def shipped(self, target: str) -> Artifact:
         """The ONNX file that a target's engine is made of: recovered where the recipe says so."""
         quantized, config = self.quantized(target), self._shop.recipe.recover
@@ -99,7 +131,7 @@ class Engines:
         if natural is not None:
             inputs["natural_teacher"] = natural.sha256(WEIGHTS)
         return self._shop.make(
-            f"recover/{targets[target].scheme.name}",
+            quantized.stage.replace("quantize/", "recover/"),
             lambda folder, bar: recover_onnx(
                 quantized.path(MODEL),
                 config,

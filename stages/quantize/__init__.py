@@ -1,7 +1,7 @@
 """Stage `quantize`: the float ONNX file as a QDQ graph in the scheme of a target."""
 
 from .config import CalibrationConfig, QuantizeConfig
-from .make import CALIBRATION, MODEL, precision_name, quantize_student, scheme_of
+from .make import CALIBRATION, MODEL, calibrate, precision_name, quantize_student, scheme_of
 from .qdq import quantize_onnx
 from .sample import calibration_sample, calibration_split
 
@@ -10,6 +10,7 @@ __all__ = [
     "MODEL",
     "CalibrationConfig",
     "QuantizeConfig",
+    "calibrate",
     "calibration_sample",
     "calibration_split",
     "precision_name",

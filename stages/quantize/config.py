@@ -30,17 +30,39 @@ class CalibrationConfig(Section):
     steps: int = Field(default=10, ge=1)
 
 
+class SearchConfig(Section):
+    """How `mixed` and `auto` compare assignments; never on the test images.
+
+    Attributes:
+        samples: validation images that are attacked; all when they are fewer.
+        steps: of PGD, on the float model and on every candidate.
+        seed: of its starts.
+        retention: the least retention on them that is good enough, where the recipe has no such gate.
+        batch: batch size of the latency that is compared.
+    """
+
+    samples: int = Field(default=500, ge=1)
+    steps: int = Field(default=20, ge=1)
+    seed: int = Field(default=0, ge=0)
+    retention: float = Field(default=0.99, gt=0)
+    batch: int = Field(default=1, ge=1)
+
+
 class QuantizeConfig(Section):
     """How the student is quantized.
 
     Attributes:
-        precision: `int8`, or `fp32` to ship the float graph as it is.
+        precision: `int8`; `fp16` (weights and activations, images and logits stay float32); `fp32` to ship the float
+            graph as it is; `mixed`: int8, but for the layers that robustness needs in float; `auto`: whichever of
+            these is fastest here and good enough on the validation split.
         weight_bits: 8, or 4: a model file of an eighth of the float one's size; activations keep 8 bits.
         per_channel: one weight scale per output channel; null leaves it to the target's scheme.
         calibration: how activation ranges are found.
+        search: how `mixed` and `auto` choose.
     """
 
-    precision: Literal["int8", "fp32"] = "int8"
+    precision: Literal["int8", "fp16", "fp32", "mixed", "auto"] = "int8"
     weight_bits: Literal[4, 8] = 8
     per_channel: bool | None = None
     calibration: CalibrationConfig = CalibrationConfig()
+    search: SearchConfig = SearchConfig()

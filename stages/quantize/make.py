@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ...targets.base import Scheme
+from ...targets.base import Images, Scheme
 from ..data import Dataset
 from ..properties import describe, properties_of
 from ..threat import ThreatModel
 from ..twin import load_twin
 from .config import QuantizeConfig
+from .half import to_half
 from .qdq import quantize_onnx
 from .sample import calibration_sample
 
@@ -30,11 +31,11 @@ def quantize_student(
     *,
     notice: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Write `model.onnx` and `calibration.json` into `folder`.
+    """Write `model.onnx` and, for integers, `calibration.json` into `folder`.
 
     Args:
         float_model: the float ONNX file.
-        config: how it is quantized.
+        config: how it is quantized; for `mixed` and `auto` see `stages/mixed`.
         scheme: what the target wants.
         dataset: its training split gives the calibration images.
         threat: the ball of adversarial calibration images.
@@ -49,18 +50,39 @@ def quantize_student(
     if config.precision == "fp32":
         path.write_bytes(float_model.read_bytes())
         return
+    properties = {"edgeproof.precision": precision_name(config), "edgeproof.scheme": scheme.name}
+    if config.precision == "fp16":
+        to_half(float_model, path)
+    else:
+        scheme = scheme_of(config, scheme)
+        images = calibrate(float_model, config, dataset, threat, folder, scheme=scheme, notice=notice)
+        quantize_onnx(float_model, path, scheme, images, config.calibration)
+    describe(path, {**properties_of(float_model), **properties})
+
+
+def calibrate(
+    float_model: Path,
+    config: QuantizeConfig,
+    dataset: Dataset,
+    threat: ThreatModel,
+    folder: Path,
+    *,
+    scheme: Scheme,
+    notice: Callable[[str], None] = lambda _: None,
+) -> Images:
+    """Return the calibration images `[N, C, H, W]`, and write what the report says of them as `calibration.json`.
+
+    Arguments and errors as of `quantize_student`.
+    """
     calibration = config.calibration
     attacked = None if calibration.images == "clean" else load_twin(float_model)
     sample = calibration_sample(dataset, calibration, threat, attacked)
     record = sample.record(calibration, dataset.class_names)
     for warning in record["warnings"]:
         notice(warning)
-    scheme = scheme_of(config, scheme)
-    quantize_onnx(float_model, path, scheme, sample.split.images, calibration)
-    properties = {"edgeproof.precision": precision_name(config), "edgeproof.scheme": scheme.name}
-    describe(path, {**properties_of(float_model), **properties})
     record |= {"scheme": scheme.name, "method": calibration.method, "images": calibration.images}
     (folder / CALIBRATION).write_text(json.dumps(record, indent=1))
+    return sample.split.images
 
 
 def scheme_of(config: QuantizeConfig, scheme: Scheme) -> Scheme:
