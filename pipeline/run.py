@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from ..targets.errors import UsageError
 from .code import all_sources_digest
 from .following import FollowingStore, follows
 from .functions import functions_digest
@@ -112,6 +113,8 @@ def build(
     from .stages import Stages
 
     parsed = parse_recipe(raw, str(path))
+    if until == "recover" and parsed.recover is None:
+        raise UsageError(f"{path}: has no section `recover`; `recover: {{epochs: 10}}` is one")
     running = Running(accelerator=accelerator, devices=devices, num_nodes=num_nodes)
     if follows():
         _help(parsed, Stages(parsed, FollowingStore(folder), Reporter(quiet=True), workers, running), until)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from ..stages.checkpoint import named_model
-from ..stages.data import Dataset, load_dataset
+from ..stages.data import load_dataset
 from ..stages.models import models
-from ..stages.teacher.pretrained import Pretrained, load_pretrained
 from ..stages.teacher.screening import (
     STRONG_CLEAN,
     STRONG_PGD,
@@ -29,37 +26,19 @@ from ..stages.teacher.screening import (
     strong_enough,
     suggested_order,
 )
-from ..stages.teacher.zoo import fetch_weights, is_of_the_zoo, model_name
-from ..stages.threat import ThreatModel
 from ..stages.verify.statistics import clopper_pearson
 from ..targets.base import sha256_of
 from ..targets.errors import UsageError
-from ..targets.function import is_function
+from .candidates import find_candidate, load_candidate
 from .options import data_config, option, threat_model
 from .progress import Reporter
 from .store import machine
 
 SAMPLES = 512
 FEW_HARD = 20
-_WEIGHTS = (".safetensors", ".pt", ".pth")
 
 HARD = "at least half of the candidates fail on it under PGD, without those that only guess"
 CAUTION = "A screening heuristic, not a proof: a short distillation from each of the first two says more."
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One candidate, as named on the command line, and where it comes from.
-
-    Attributes:
-        name: as the user gave it.
-        model: the model's name.
-        file: the weights; None where the model brings its own.
-    """
-
-    name: str
-    model: str
-    file: Path | None
 
 
 def rank_teachers(
@@ -107,7 +86,7 @@ def rank_teachers(
     if model is not None:
         with option("--model: "):
             models[model]
-    named = [_candidate(str(candidate), model, threat) for candidate in candidates]
+    named = [find_candidate(str(candidate), model, threat) for candidate in candidates]
     if not named:
         raise UsageError("no candidate is given")
     if len({candidate.name for candidate in named}) < len(named):
@@ -118,7 +97,7 @@ def rank_teachers(
     found: list[Answers] = []
     about: list[dict[str, Any]] = []
     for candidate in named:
-        file, loaded = _load(candidate, data, reporter)
+        file, loaded = load_candidate(candidate, data, reporter)
         teacher = loaded.classifier(data.image_shape[0], candidate.name)
         with reporter.stage(f"screen {candidate.name}") as bar:
             found.append(
@@ -182,41 +161,6 @@ def show_teachers(result: Mapping[str, Any], console: Console) -> None:
     for line in result["warnings"]:
         console.print(f"warning: {line}", style="yellow", highlight=False, markup=False)
     console.print(result["reason"], highlight=False, markup=False)
-
-
-def _candidate(text: str, model: str | None, threat: ThreatModel) -> Candidate:
-    if is_function(text):
-        return Candidate(text, text, None)
-    if is_of_the_zoo(text):
-        full = text if text.count("/") > 1 else model_name(text.partition("/")[2], threat.norm)
-        models[full]
-        return Candidate(text, full, None)
-    given, separator, file = text.partition("=")
-    if separator and not Path(text).exists():
-        with option(f"{text}: "):
-            models[given]
-        return Candidate(text, given, Path(file))
-    path = Path(text)
-    if path.suffix not in _WEIGHTS:
-        what = "no checkpoint (.safetensors, .pt or .pth)" if path.exists() else "no file"
-        raise UsageError(
-            f"candidate {text!r}: is {what}, and neither package.module:function nor robustbench/<Name> nor MODEL=FILE"
-        )
-    if not path.is_file():
-        raise UsageError(f"{text}: no such file")
-    named = named_model(path) or model
-    if named is None:
-        raise UsageError(f"{text}: does not name its model; write MODEL={text}, or give --model")
-    return Candidate(text, named, path)
-
-
-def _load(candidate: Candidate, data: Dataset, reporter: Reporter) -> tuple[Path | None, Pretrained]:
-    file = candidate.file
-    if file is None and is_of_the_zoo(candidate.model):
-        file = fetch_weights(candidate.model, len(data.class_names))
-        reporter.notice(f"{candidate.name}: pin it in a recipe with teacher.sha256: {sha256_of(file)}")
-    classes = len(data.class_names)
-    return file, load_pretrained(candidate.model, file, data.image_shape, classes, where="candidate")
 
 
 def _ranking(about: Sequence[dict[str, Any]], found: Sequence[Answers], sample: Sample) -> dict[str, Any]:
