@@ -33,7 +33,7 @@ class Scheme:
         quantize_bias: int32 biases behind a DequantizeLinear; TensorRT's parser refuses them.
         weight_qdq_pair: keep weights in float before a Q/DQ pair instead of storing integers.
         keep_activations: keep Relu and Clip nodes that an asymmetric quantizer could swallow.
-        epilogue: when a Relu or Clip is fused into the operator before it: `fused`, if no Q/DQ pair stands between them;
+        epilogue: when a Relu or Clip is fused into the operator before it: `fused`, if no Q/DQ pair stands between;
             `redundant`, only if the quantizer behind it clips as much anyway; `any`, either way.
         quantized_outputs: an operator runs in integers only if its output is quantized as well.
         refuses: lint rules whose findings are errors here, because the target refuses or misreads such a graph.

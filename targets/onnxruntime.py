@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .base import Availability, Engine, EngineFile, Images, Logits, Scheme, Target, targets
+from .base import Availability, Engine, EngineFile, Images, Logits, Target, targets
 from .errors import BackendMissing, StageError
+from .schemes import SCHEMES
 from .signature import ModelSignature, read_signature
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class OnnxRuntime(Target):
     """ONNX Runtime; unsigned activations and signed per-channel weights are fastest on x86 CPUs."""
 
     name = "onnxruntime"
-    scheme = Scheme("u8s8", activation="uint8")
+    scheme = SCHEMES["onnxruntime"]
 
     def available(self) -> Availability:
         """Available where the `onnxruntime` (or `onnxruntime-gpu`) package imports."""
