@@ -24,7 +24,7 @@ def assemble(stages: Stages) -> Report:
             figures[name],
             stages.shop.classifier(artifact).parameters(),
         )
-        for name, artifact in (("teacher", stages.networks.teacher()), ("student", stages.networks.student()))
+        for name, artifact in stages.attacks.networks().items()
     ]
     for name, (artifact, graph) in stages.attacks.engines().items():
         engine = stages.shop.engine_file(artifact)

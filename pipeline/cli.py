@@ -140,6 +140,7 @@ def _stage_command(stop: Stop, words: str) -> None:
 
 _stage_command("teacher", "Make the teacher: train it, or load its checkpoint.")
 _stage_command("distill", "Make the student, and what it needs.")
+_stage_command("prune", "Remove channels of the student and fine-tune it, and what it needs.")
 _stage_command("export", "Export the student as float ONNX, and what it needs.")
 _stage_command("quantize", "Quantize the ONNX file for every target, and what it needs.")
 _stage_command("compile", "Build every target's engine, and what it needs.")

@@ -16,6 +16,7 @@ from ..stages.bench import BenchConfig
 from ..stages.data import DataConfig
 from ..stages.distill import InnerMaximisation, TrainConfig
 from ..stages.export import ExportConfig
+from ..stages.prune import PruneConfig
 from ..stages.quantize import QuantizeConfig
 from ..stages.recover import RecoverConfig
 from ..stages.section import Section
@@ -30,7 +31,7 @@ from .problems import one_line
 from .read import FILES
 
 # Sections whose training learns from a teacher.
-DISTILLATIONS = ("distill", "recover")
+DISTILLATIONS = ("distill", "prune.train", "recover")
 
 TargetName = Annotated[str, AfterValidator(targets.check)]
 
@@ -46,6 +47,7 @@ class Recipe(Section):
     natural_teacher: NaturalTeacherConfig | None = None
     student: StudentConfig
     distill: TrainConfig
+    prune: PruneConfig | None = None
     export: ExportConfig = ExportConfig()
     quantize: QuantizeConfig = QuantizeConfig()
     recover: RecoverConfig | None = None
@@ -94,6 +96,8 @@ class Recipe(Section):
     def trainings(self) -> dict[str, TrainConfig]:
         """Return what is trained here, by its section."""
         found: dict[str, TrainConfig] = {"distill": self.distill}
+        if self.prune is not None:
+            found["prune.train"] = self.prune.train
         if self.recover is not None:
             found["recover"] = self.recover
         for name, teacher in (("teacher", self.teacher), ("natural_teacher", self.natural_teacher)):

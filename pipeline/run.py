@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .recipe import Recipe
     from .stages import Stages
 
-Stop = Literal["teacher", "distill", "export", "quantize", "recover", "compile", "verify"]
+Stop = Literal["teacher", "distill", "prune", "export", "quantize", "recover", "compile", "verify"]
 STOPS: tuple[Stop, ...] = get_args(Stop)
 
 # Their versions decide what every stage does; a finished run is only current under the same ones.
@@ -40,7 +40,7 @@ PACKAGES = (
     "scikit-learn",
     "numpy",
 )
-EXTRAS = ("timm", "robustbench")
+EXTRAS = ("timm", "robustbench", "torch-pruning")
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,9 @@ def build(
     from .stages import Stages
 
     parsed = parse_recipe(raw, str(path))
-    if until == "recover" and parsed.recover is None:
-        raise UsageError(f"{path}: has no section `recover`; `recover: {{epochs: 10}}` is one")
+    for section, example in (("prune", "{ratio: 0.3}"), ("recover", "{epochs: 10}")):
+        if until == section and getattr(parsed, section) is None:
+            raise UsageError(f"{path}: has no section `{section}`; `{section}: {example}` is one")
     running = Running(accelerator=accelerator, devices=devices, num_nodes=num_nodes)
     if follows():
         _help(parsed, Stages(parsed, FollowingStore(folder), Reporter(quiet=True), workers, running), until)
@@ -131,6 +132,8 @@ def _help(recipe: Recipe, stages: Stages, until: Stop | None) -> None:
         stages.networks.teacher()
         return
     stages.networks.student()
+    if STOPS.index(until or STOPS[-1]) >= STOPS.index("prune"):
+        stages.networks.pruned()
     if recipe.recover is not None and STOPS.index(until or STOPS[-1]) >= STOPS.index("recover"):
         for target in stages.engines.available:
             stages.engines.shipped(target)
@@ -144,6 +147,7 @@ def _run(recipe: Recipe, stages: Stages, store: Store, request: str, until: Stop
     steps: dict[Stop, Callable[[], object]] = {
         "teacher": stages.networks.teacher,
         "distill": stages.networks.student,
+        "prune": stages.networks.pruned,
         "export": stages.engines.exported,
         "quantize": lambda: [stages.engines.quantized(target) for target in each_target],
         "recover": lambda: [stages.engines.shipped(target) for target in each_target],

@@ -60,10 +60,9 @@ class Attacks:
             raise UsageError(f"verify.{error}") from None
 
     def subjects(self) -> dict[str, Subject]:
-        """What is attacked, in ledger order: teacher, student, every engine."""
+        """What is attacked, in ledger order: teacher, student, what pruning left of it, every engine."""
         found: dict[str, Subject] = {
-            "teacher": TorchSubject("teacher", self._shop.classifier(self._networks.teacher())),
-            "student": TorchSubject("student", self._shop.classifier(self._networks.student())),
+            name: TorchSubject(name, self._shop.classifier(artifact)) for name, artifact in self.networks().items()
         }
         for name, (engine, graph) in self.engines().items():
             floating = self._engines.exported().path(MODEL)
@@ -75,6 +74,12 @@ class Attacks:
                 floating,
             )
         return found
+
+    def networks(self) -> dict[str, Artifact]:
+        """The torch networks that are attacked, in ledger order."""
+        pruned = self._networks.pruned()
+        found = {"teacher": self._networks.teacher(), "student": self._networks.student()}
+        return found if pruned is None else {**found, "pruned": pruned}
 
     def engines(self) -> dict[str, tuple[Artifact, Artifact]]:
         """The engines that are attacked, and the graph of each one's twin: before `recover`, and what ships."""
@@ -104,7 +109,7 @@ class Attacks:
             }
             code.append(module_of(type(targets[subject.engine.target])))
         else:
-            source = self._networks.teacher() if name == "teacher" else self._networks.student()
+            source = self.networks()[name]
             inputs["weights"] = source.sha256(WEIGHTS)
 
         def work(folder: Path, bar: Bar) -> None:

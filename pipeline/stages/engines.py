@@ -38,7 +38,7 @@ class Engines:
 
     def exported(self) -> Artifact:
         """The student as a float ONNX file."""
-        student = self._networks.student()
+        student = self._networks.final()
         return self._shop.make(
             "export",
             lambda folder, _: export_student(
@@ -167,7 +167,7 @@ class Engines:
 
     def benched(self, target: str) -> Artifact:
         """A target's latencies beside the float engine and torch eager."""
-        engine, floating, student = self.engine(target), self.float_engine(), self._networks.student()
+        engine, floating, student = self.engine(target), self.float_engine(), self._networks.final()
         return self._shop.make(
             f"bench/{target}",
             lambda folder, _: bench(

@@ -8,6 +8,7 @@ from ...stages.checkpoint import WEIGHTS
 from ...stages.distill import TrainConfig
 from ...stages.distill.plugin import plugins
 from ...stages.models import build_model
+from ...stages.prune import prune_student
 from ...stages.student import distil_student
 from ...stages.teacher import TeacherConfig, make_teacher, teacher_model, weight_file
 from ...stages.teacher.pretrained import weights_digest
@@ -62,6 +63,46 @@ class Networks:
             resumable=True,
             trains=True,
         )
+
+    def pruned(self) -> Artifact | None:
+        """The pruned student's weights and what was removed, where the recipe prunes."""
+        config = self._shop.recipe.prune
+        if config is None:
+            return None
+        student, teacher, natural = self.student(), self.teacher(), self.natural_teacher()
+        inputs = {
+            "data": self._shop.dataset.digest,
+            "student": student.sha256(WEIGHTS),
+            "teacher": teacher.sha256(WEIGHTS),
+        }
+        if natural is not None:
+            inputs["natural_teacher"] = natural.sha256(WEIGHTS)
+        return self._shop.make(
+            "prune",
+            lambda folder, bar: prune_student(
+                self._shop.classifier(student),
+                config,
+                self._shop.classifier(teacher),
+                self._shop.dataset,
+                self._shop.recipe.threat,
+                folder,
+                natural_teacher=None if natural is None else self._shop.classifier(natural),
+                running=self._shop.running_in(folder, bar),
+            ),
+            config={"threat": self._shop.recipe.threat, "prune": config},
+            inputs=inputs,
+            code=[f"{STAGES}.prune.make", *method_code(config.train)],
+            packages=(*TRAINING, "torch-pruning"),
+            parents=[student, teacher, *([] if natural is None else [natural])],
+            seed=config.train.seed,
+            total=config.epochs,
+            resumable=True,
+            trains=True,
+        )
+
+    def final(self) -> Artifact:
+        """The network that is exported: the student, or what pruning left of it."""
+        return self.pruned() or self.student()
 
     def _teacher(self, name: str, config: TeacherConfig) -> Artifact:
         training = config.training

@@ -14,6 +14,7 @@ from ...stages.classifier import Classifier
 from ...stages.data import Dataset, datasets, load_dataset
 from ...stages.distill import Running
 from ...stages.models import models, package_behind
+from ...stages.prune import PRUNING
 from ...stages.section import Section
 from ...stages.teacher import teacher_model
 from ...targets.base import EngineFile
@@ -73,7 +74,8 @@ class Workshop:
         weights = artifact.path(WEIGHTS)
         _, model = read_weights(weights)
         assert model is not None, "our own checkpoints name their model"
-        return Classifier(model, weights, self.dataset.image_shape, len(self.dataset.class_names))
+        pruning = artifact.path(PRUNING) if PRUNING in artifact.files else None
+        return Classifier(model, weights, self.dataset.image_shape, len(self.dataset.class_names), pruning)
 
     def engine_file(self, artifact: Artifact) -> EngineFile:
         """The engine of an engine artifact."""

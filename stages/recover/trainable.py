@@ -77,7 +77,7 @@ class TrainableTwin(nn.Module):
     def positive_scales(self) -> list[Tensor]:
         """The scales as the graph uses them, their gradients scaled."""
         return [
-            _with_gradient_times(scale.abs().clamp_min(_SMALLEST_SCALE), factor) if scale.requires_grad else scale
+            _with_gradient_times(scale.abs().clamp_min(_SMALLEST_SCALE), factor)
             for scale, factor in zip(self.scales, self._gradient_scales, strict=True)
         ]
 

@@ -1,4 +1,4 @@
-"""`recover`, as a stage of a recipe and on an ONNX file that came without any torch code."""
+"""`prune` and `recover` as stages of a recipe, and `recover` on an ONNX file that came without any torch code."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ ON_DIGITS = ("--dataset", "digits", "--eps", "0.1")
 pytestmark = pytest.mark.slow
 
 
-def test_the_ledger_shows_the_engine_before_and_after(tmp_path: Path):
-    settings = ["quantize.weight_bits=4", "recover={epochs: 1}", "verify.samples=12"]
+def test_the_ledger_shows_every_step(tmp_path: Path):
+    prune = "prune={ratio: 0.5, round_to: 4, train: {epochs: 1}}"
+    settings = [prune, "quantize.weight_bits=4", "recover={epochs: 1}", "verify.samples=12"]
     overrides = [part for setting in settings for part in ("--set", setting)]
     done = edgeproof(*small_build(tmp_path / "run", *with_checkpoint(STUDENT, "teacher.model=cnn8_small"), *overrides))
     assert done.code in (0, 4), done.err
@@ -26,10 +27,12 @@ def test_the_ledger_shows_the_engine_before_and_after(tmp_path: Path):
     assert [(each["name"], each["kind"]) for each in report["subjects"]] == [
         ("teacher", "torch"),
         ("student", "torch"),
+        ("pruned", "torch"),
         ("onnxruntime-ptq", "step"),
         ("onnxruntime", "engine"),
     ]
-    before, after = report["subjects"][2:]
+    student, pruned, before, after = report["subjects"][1:]
+    assert pruned["parameters"] < 0.5 * student["parameters"]
     assert before["precision"] == after["precision"] == "w4a8"
     assert before["sha256"] != after["sha256"]
     assert (tmp_path / "run" / before["path"]).is_file()

@@ -101,6 +101,19 @@ def test_only_the_bytes_of_constants_change(quantized: onnx.ModelProto):
     )
 
 
+def test_a_scale_that_a_step_pushes_below_zero_is_one_scale_for_all(float_onnx: Path, digits: Dataset, tmp_path: Path):
+    """In training, where parameters are frozen (the attack, the validation), and in the file."""
+    quantize_onnx(float_onnx, tmp_path / "model.onnx", U8S8, digits.train.images[:64])
+    model = onnx.load(tmp_path / "model.onnx")
+    trained = TrainableTwin(model)
+    with torch.no_grad():
+        trained.scales[0].neg_()
+    images = torch.from_numpy(digits.test.images[:50])
+    learning = trained(images).detach()
+    assert torch.equal(trained.requires_grad_(False)(images), learning)
+    assert torch.equal(Twin(write_back(model, trained))(images), learning)  # type: ignore[arg-type]
+
+
 def test_the_scale_of_an_int32_bias_stays_the_product_of_the_two(float_onnx: Path, digits: Dataset, tmp_path: Path):
     """Runtimes compute in integers and never look at it."""
     quantize_onnx(float_onnx, tmp_path / "model.onnx", U8S8, digits.train.images[:64])

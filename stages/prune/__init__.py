@@ -1,0 +1,16 @@
+"""Stage `prune`: structured channel pruning of the student, then adversarial fine-tuning."""
+
+from .architecture import build_pruned
+from .config import FineTuneConfig, PruneConfig
+from .make import prune_student
+from .record import PRUNING, PruningRecord, read_pruning
+
+__all__ = [
+    "PRUNING",
+    "FineTuneConfig",
+    "PruneConfig",
+    "PruningRecord",
+    "build_pruned",
+    "prune_student",
+    "read_pruning",
+]
