@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from ...stages.checkpoint import WEIGHTS
 from ...stages.data import Split
 from ...stages.export import MODEL
 from ...stages.verify import (
@@ -27,7 +26,7 @@ from ..progress import Bar
 from ..store import Artifact
 from .engines import Engines
 from .networks import Networks
-from .workshop import STAGES, Workshop, module_of
+from .workshop import STAGES, Workshop, module_of, network_inputs
 
 # What the name of an engine as it was before `recover` ends with.
 BEFORE = "-ptq"
@@ -110,7 +109,7 @@ class Attacks:
             code.append(module_of(type(targets[subject.engine.target])))
         else:
             source = self.networks()[name]
-            inputs["weights"] = source.sha256(WEIGHTS)
+            inputs |= network_inputs("weights", source)
 
         def work(folder: Path, bar: Bar) -> None:
             attack_subject(

@@ -16,7 +16,7 @@ from ...targets.onnxruntime import OnnxRuntime
 from ..progress import Bar
 from ..store import Artifact
 from .networks import TRAINING, Networks, method_code
-from .workshop import STAGES, Workshop, module_of
+from .workshop import STAGES, Workshop, module_of, network_inputs
 
 
 class Engines:
@@ -54,7 +54,7 @@ class Engines:
                 "threat": self._shop.recipe.threat,
                 "recipe": self._shop.recipe.digest,
             },
-            inputs={"student": student.sha256(WEIGHTS), "data": self._shop.dataset.digest},
+            inputs={**network_inputs("student", student), "data": self._shop.dataset.digest},
             code=[f"{STAGES}.export"],
             packages=("torch", "onnx", "onnxscript", "onnxruntime"),
             parents=[student],
@@ -179,7 +179,7 @@ class Engines:
                 eager=self._shop.classifier(student),
             ),
             config={"bench": self._shop.recipe.bench},
-            inputs={"engine": engine.key, "float": floating.key, "student": student.sha256(WEIGHTS)},
+            inputs={"engine": engine.key, "float": floating.key, **network_inputs("student", student)},
             code=[f"{STAGES}.bench"],
             packages=("torch", "onnxruntime"),
             parents=[engine, floating, student],

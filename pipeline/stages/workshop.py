@@ -138,6 +138,14 @@ class Workshop:
         return replace(self._running, folder=folder, on_step=bar.step, on_epoch=bar.epoch, notice=self.reporter.notice)
 
 
+def network_inputs(name: str, artifact: Artifact) -> dict[str, str]:
+    """The digests of a network's files, as inputs of a stage; a pruned one's weights alone do not make it."""
+    found = {name: artifact.sha256(WEIGHTS)}
+    if PRUNING in artifact.files:
+        found[f"{name}_pruning"] = artifact.sha256(PRUNING)
+    return found
+
+
 def module_of(thing: Any) -> str:
     """The module of something registered: no import statement leads to it."""
     return str(thing.__module__)

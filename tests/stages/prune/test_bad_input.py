@@ -22,6 +22,8 @@ from edgeproof.targets.errors import UsageError
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+pytest.importorskip("torch_pruning")
+
 USERS = """
 import torch
 from torch import nn
