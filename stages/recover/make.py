@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.inliner
 import torch
 from torch import nn
 
@@ -85,6 +86,8 @@ def recover_onnx(
         StageError: training failed, or the written file answers differently from what was trained.
     """
     model = load_graph(path)
+    if model.functions:
+        model = onnx.inliner.inline_local_functions(model)
     student = TrainableTwin(model, learn_scales=config.learn_scales, where=str(path))
     start = {name: value.detach().clone() for name, value in student.state_dict().items()}
 

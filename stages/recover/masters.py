@@ -107,7 +107,7 @@ def take_apart(model: onnx.ModelProto, where: str = "the model") -> Masters:
         where: the file, for messages.
 
     Raises:
-        UsageError: no quantizer is in the graph, or nothing that could be learnt.
+        UsageError: no quantizer is in the graph, or nothing that could be learnt, or a scale or a weight is no number.
     """
     taker = _Taker(model)
     found = taker.take()
@@ -115,6 +115,12 @@ def take_apart(model: onnx.ModelProto, where: str = "the model") -> Masters:
         raise UsageError(f"{where}: holds no QuantizeLinear and DequantizeLinear pairs; quantize it first")
     if not found.weights:
         raise UsageError(f"{where}: holds no weights that could be learnt")
+    for name, scale in found.scales.items():
+        if not (np.isfinite(scale).all() and (scale > 0).all()):
+            raise UsageError(f"{where}: the scale {name!r} is not a positive number everywhere")
+    for constant in (*found.weights, *found.biases):
+        if not np.isfinite(constant.value).all():
+            raise UsageError(f"{where}: the constant {constant.name!r} holds numbers that are not finite")
     return found
 
 

@@ -229,3 +229,18 @@ def test_a_graph_of_another_exporter(shared: bool, tmp_path: Path):
 def test_a_float_file_is_not_quantized(float_onnx: Path):
     with pytest.raises(UsageError, match=r"student\.onnx: holds no QuantizeLinear .*quantize it first"):
         TrainableTwin(onnx.load(float_onnx), where="student.onnx")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("images_scale", np.float32("nan"), "the scale 'images_scale' is not a positive number"),
+        ("images_scale", np.float32("inf"), "the scale 'images_scale' is not a positive number"),
+        ("images_scale", np.float32(0), "the scale 'images_scale' is not a positive number"),
+    ],
+)
+def test_a_scale_that_is_no_number(int8_onnx: Path, name: str, value: np.float32, message: str):
+    model = onnx.load(int8_onnx)
+    constants(model)[name].CopyFrom(numpy_helper.from_array(np.array(value), name))
+    with pytest.raises(UsageError, match=message):
+        TrainableTwin(model)
