@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
+from onnxruntime.quantization.registry import QDQRegistry
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from ...targets.base import Images, Scheme
@@ -101,6 +102,7 @@ def insert(
             calibrate_method=CalibrationMethod.MinMax,
             calibration_cache_path=cache,
             extra_options={
+                **_epilogue(scheme),
                 "ActivationSymmetric": scheme.activation_symmetric,
                 "WeightSymmetric": True,
                 "QuantizeBias": scheme.quantize_bias,
@@ -109,6 +111,13 @@ def insert(
                 "QDQKeepRemovableActivations": scheme.keep_activations,
             },
         )
+
+
+def _epilogue(scheme: Scheme) -> dict[str, Any]:
+    """Where a target fuses a Relu into the operator before it, quantize inputs alone: no pair then splits the two."""
+    if scheme.epilogue != "fused" or scheme.quantized_outputs:
+        return {}
+    return {"OpTypesToExcludeOutputQuantization": sorted(QDQRegistry)}
 
 
 @contextmanager

@@ -21,8 +21,9 @@ from edgeproof.targets.schemes import SCHEMES
 from .defects import float_output, unfused, unsigned_weight
 from .graphs import change, network, set_attribute, store, tensor
 
-# Our quantizer keeps a pair between a convolution and its Relu, which TensorRT and XNNPACK would rather not have.
-REMAINING = {"tensorrt": {"split-activation"}, "tensorrt_rtx": {"split-activation"}, "executorch": {"split-activation"}}
+# Our quantizer keeps a pair between a convolution and its Relu where outputs must be quantized, which XNNPACK would
+# rather not have.
+REMAINING = {"executorch": {"split-activation"}}
 
 
 @pytest.mark.parametrize("target", SCHEMES)
