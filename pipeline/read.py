@@ -48,7 +48,7 @@ def read_recipe(path: Path, overrides: Sequence[str] = (), data_root: str | Path
         raise UsageError(f"{path}: a recipe is a mapping of sections (schema_version, name, data, ...)")
     _make_absolute(raw, path.parent)
     for override in overrides:
-        _apply(raw, override)
+        apply_override(raw, override)
     if data_root is not None and isinstance(raw.get("data"), dict):
         raw["data"]["root"] = str(data_root)
     _make_absolute(raw, Path.cwd())
@@ -64,7 +64,12 @@ def _make_absolute(raw: dict[str, Any], folder: Path) -> None:
             keys[key] = str((folder / Path(keys[key]).expanduser()).resolve())
 
 
-def _apply(raw: dict[str, Any], override: str) -> None:
+def apply_override(raw: dict[str, Any], override: str) -> None:
+    """Replace one key of a recipe, as `--set section.key=value` says.
+
+    Raises:
+        UsageError: it is not of that form.
+    """
     path, separator, text = override.partition("=")
     keys = path.strip().split(".")
     if not separator or not all(keys):

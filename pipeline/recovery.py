@@ -9,8 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import onnx
-import yaml
 from pydantic import ValidationError
 from rich.console import Console
 from torch import nn
@@ -18,10 +16,10 @@ from torch import nn
 from ..stages.data import Dataset, load_dataset
 from ..stages.distill import Running
 from ..stages.distill.inner import InnerMaximisation
-from ..stages.quantize import MODEL, QuantizeConfig, quantize_student
+from ..stages.quantize import MODEL, QuantizeConfig, is_quantized, quantize_student
 from ..stages.recover import RecoverConfig, recover_onnx
 from ..stages.threat import ThreatModel
-from ..stages.twin import load_graph, load_twin
+from ..stages.twin import load_twin
 from ..targets.base import sha256_of, targets
 from ..targets.errors import UsageError
 from ..targets.signature import read_signature
@@ -29,6 +27,7 @@ from .candidates import find_candidate, load_candidate
 from .options import data_config, option, threat_model
 from .problems import one_line
 from .progress import Reporter
+from .read import apply_override
 
 _QUANTIZED = "quantized"
 _PARTIAL = ".partial"
@@ -79,18 +78,13 @@ def recover_file(
     quantize, recover = _sections(overrides)
     with option("--set "):
         InnerMaximisation.of(recover.inner, threat, where="recover.inner")
-    signature = read_signature(model)
     data = load_dataset(data_config(dataset, data_root, image_size))
-    if signature.image_shape != data.image_shape or signature.classes != len(data.class_names):
-        raise UsageError(
-            f"{model}: takes images {list(signature.image_shape)} of {signature.classes} classes, {dataset} has "
-            f"{list(data.image_shape)} of {len(data.class_names)}"
-        )
+    _check_suits(model, str(model), data)
     network = _teacher(teacher, data, threat, reporter)
     partial = out.parent / f".{out.name}{_PARTIAL}"
     partial.mkdir(parents=True, exist_ok=True)
     source = model
-    if not _is_quantized(model):
+    if not is_quantized(model):
         source = partial / _QUANTIZED / MODEL
         source.parent.mkdir(exist_ok=True)
         quantize_student(model, quantize, chosen.scheme, data, threat, source.parent, notice=reporter.notice)
@@ -127,17 +121,11 @@ def show_recovery(result: dict[str, Any], console: Console) -> None:
 
 
 def _sections(overrides: Sequence[str]) -> tuple[QuantizeConfig, RecoverConfig]:
-    raw: dict[str, dict[str, Any]] = {"quantize": {}, "recover": {}}
+    raw: dict[str, Any] = {"quantize": {}, "recover": {}}
     for override in overrides:
-        key, separator, text = override.partition("=")
-        section, dot, rest = key.strip().partition(".")
-        if not separator or not dot or section not in raw:
+        if override.partition(".")[0].strip() not in raw:
             raise UsageError(f"--set {override!r}: must be of the form recover.key=value or quantize.key=value")
-        place = raw[section]
-        *parents, last = rest.split(".")
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = yaml.safe_load(text)
+        apply_override(raw, override)
     try:
         quantize = QuantizeConfig.model_validate(raw["quantize"])
     except ValidationError as error:
@@ -156,15 +144,15 @@ def _teacher(teacher: str, data: Dataset, threat: ThreatModel, reporter: Reporte
             candidate = find_candidate(teacher, None, threat)
         _, found = load_candidate(candidate, data, reporter)
         return found.classifier(data.image_shape[0], candidate.name)
-    signature = read_signature(Path(teacher))
-    if signature.image_shape != data.image_shape or signature.classes != len(data.class_names):
-        raise UsageError(
-            f"--teacher: {teacher} takes images {list(signature.image_shape)} of {signature.classes} classes, the data "
-            f"are {list(data.image_shape)} of {len(data.class_names)}"
-        )
+    _check_suits(Path(teacher), f"--teacher: {teacher}", data)
     return load_twin(teacher).eval().requires_grad_(False)
 
 
-def _is_quantized(model: Path) -> bool:
-    graph: onnx.GraphProto = load_graph(model).graph
-    return any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in graph.node)
+def _check_suits(model: Path, what: str, data: Dataset) -> None:
+    """See that an ONNX file takes images of the data's shape and knows as many classes."""
+    signature, classes = read_signature(model), len(data.class_names)
+    if signature.image_shape != data.image_shape or signature.classes != classes:
+        raise UsageError(
+            f"{what} takes images {list(signature.image_shape)} of {signature.classes} classes, the data are "
+            f"{list(data.image_shape)} of {classes}"
+        )

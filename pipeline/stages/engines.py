@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 from ...stages.bench import bench
-from ...stages.checkpoint import WEIGHTS
 from ...stages.export import MODEL, export_student
 from ...stages.mixed import assign
 from ...stages.quantize import quantize_student
@@ -123,13 +122,7 @@ class Engines:
         if config is None:
             return quantized
         teacher, natural = self._networks.teacher(), self._networks.natural_teacher()
-        inputs = {
-            "model": quantized.sha256(MODEL),
-            "data": self._shop.dataset.digest,
-            "teacher": teacher.sha256(WEIGHTS),
-        }
-        if natural is not None:
-            inputs["natural_teacher"] = natural.sha256(WEIGHTS)
+        inputs = {**self._networks.teachers_inputs(), "model": quantized.sha256(MODEL)}
         return self._shop.make(
             quantized.stage.replace("quantize/", "recover/"),
             lambda folder, bar: recover_onnx(
@@ -146,7 +139,7 @@ class Engines:
             inputs=inputs,
             code=[f"{STAGES}.recover.make", *method_code(config)],
             packages=(*TRAINING, "onnx"),
-            parents=[quantized, teacher, *([] if natural is None else [natural])],
+            parents=[quantized, *self._networks.teachers()],
             seed=config.seed,
             total=config.epochs,
             resumable=True,

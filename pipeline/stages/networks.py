@@ -34,12 +34,20 @@ class Networks:
         config = self._shop.recipe.natural_teacher
         return None if config is None else self._teacher("natural_teacher", config)
 
+    def teachers(self) -> list[Artifact]:
+        """Whom a distillation learns from."""
+        natural = self.natural_teacher()
+        return [self.teacher(), *([] if natural is None else [natural])]
+
+    def teachers_inputs(self) -> dict[str, str]:
+        """What every distillation reads: the data, and its teachers' weights."""
+        found = {artifact.stage: artifact.sha256(WEIGHTS) for artifact in self.teachers()}
+        return {"data": self._shop.dataset.digest, **found}
+
     def student(self) -> Artifact:
         """The student's weights."""
         teacher, natural, config = self.teacher(), self.natural_teacher(), self._shop.recipe.distill
-        inputs = {"data": self._shop.dataset.digest, "teacher": teacher.sha256(WEIGHTS)}
-        if natural is not None:
-            inputs["natural_teacher"] = natural.sha256(WEIGHTS)
+        inputs = self.teachers_inputs()
         settings = self._trained(config, inputs)
         return self._shop.make(
             "student",
@@ -57,7 +65,7 @@ class Networks:
             inputs=inputs,
             code=[f"{STAGES}.student", *method_code(config)],
             packages=TRAINING,
-            parents=[teacher] if natural is None else [teacher, natural],
+            parents=self.teachers(),
             seed=config.seed,
             total=config.epochs,
             resumable=True,
@@ -70,13 +78,7 @@ class Networks:
         if config is None:
             return None
         student, teacher, natural = self.student(), self.teacher(), self.natural_teacher()
-        inputs = {
-            "data": self._shop.dataset.digest,
-            "student": student.sha256(WEIGHTS),
-            "teacher": teacher.sha256(WEIGHTS),
-        }
-        if natural is not None:
-            inputs["natural_teacher"] = natural.sha256(WEIGHTS)
+        inputs = {**self.teachers_inputs(), "student": student.sha256(WEIGHTS)}
         return self._shop.make(
             "prune",
             lambda folder, bar: prune_student(
@@ -93,7 +95,7 @@ class Networks:
             inputs=inputs,
             code=[f"{STAGES}.prune.make", *method_code(config.train)],
             packages=(*TRAINING, "torch-pruning"),
-            parents=[student, teacher, *([] if natural is None else [natural])],
+            parents=[student, *self.teachers()],
             seed=config.train.seed,
             total=config.epochs,
             resumable=True,

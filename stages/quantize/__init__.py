@@ -2,7 +2,7 @@
 
 from .config import CalibrationConfig, QuantizeConfig
 from .make import CALIBRATION, MODEL, calibrate, precision_name, quantize_student, scheme_of
-from .qdq import quantize_onnx
+from .qdq import is_quantized, quantize_onnx
 from .sample import calibration_sample, calibration_split
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "calibrate",
     "calibration_sample",
     "calibration_split",
+    "is_quantized",
     "precision_name",
     "quantize_onnx",
     "quantize_student",

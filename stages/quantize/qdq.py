@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 from onnxruntime.quantization.registry import QDQRegistry
@@ -19,10 +18,16 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from ...targets.base import Images, Scheme
 from ...targets.errors import StageError, UsageError
 from ...targets.signature import read_signature
+from ..twin import load_graph
 from .config import CalibrationConfig
 from .ranges import Range, activation_ranges
 
 _TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8, "int4": QuantType.QInt4}
+
+
+def is_quantized(model: Path) -> bool:
+    """Whether an ONNX file holds quantizers; raises ModelError where it is none."""
+    return any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in load_graph(model).graph.node)
 
 
 def prepare(float_model: Path, path: Path) -> None:
@@ -32,7 +37,7 @@ def prepare(float_model: Path, path: Path) -> None:
         StageError: ONNX Runtime refuses the graph.
         UsageError: the file is quantized already.
     """
-    if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in onnx.load(float_model).graph.node):
+    if is_quantized(float_model):
         raise UsageError(f"{float_model}: is quantized already; verify and recover take it as it is")
     with _quietly(f"ONNX Runtime cannot prepare {float_model.name}"):
         quant_pre_process(str(float_model), str(path), skip_symbolic_shape=True)
