@@ -30,7 +30,7 @@ class Reporter:
 
     def notice(self, line: str) -> None:
         """Say something unusual."""
-        self._console.print(line, style="yellow", highlight=False)
+        self._console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator[Bar]:

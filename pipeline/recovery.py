@@ -18,19 +18,24 @@ from ..stages.distill import Running
 from ..stages.distill.inner import InnerMaximisation
 from ..stages.quantize import MODEL, QuantizeConfig, is_quantized, quantize_student
 from ..stages.recover import RecoverConfig, recover_onnx
+from ..stages.teacher.pretrained import weights_digest
 from ..stages.threat import ThreatModel
 from ..stages.twin import load_twin
 from ..targets.base import sha256_of, targets
 from ..targets.errors import UsageError
 from ..targets.signature import read_signature
 from .candidates import find_candidate, load_candidate
+from .code import code_digest
 from .options import data_config, option, threat_model
 from .problems import one_line
 from .progress import Reporter
 from .read import apply_override
+from .stages.networks import method_code
+from .store import key_of
 
 _QUANTIZED = "quantized"
 _PARTIAL = ".partial"
+_CODE = ("edgeproof.stages.quantize.make", "edgeproof.stages.recover.make")
 
 
 def recover_file(
@@ -49,7 +54,8 @@ def recover_file(
 ) -> dict[str, Any]:
     """Train a quantized ONNX file's own graph by adversarial distillation, and write it back.
 
-    A float file is quantized first, in the target's scheme. A killed run goes on from its last epoch.
+    A float file is quantized first, in the target's scheme. A killed run goes on from its last epoch when the same is
+    asked for again.
 
     Args:
         model: the ONNX file, from any exporter.
@@ -80,8 +86,22 @@ def recover_file(
         InnerMaximisation.of(recover.inner, threat, where="recover.inner")
     data = load_dataset(data_config(dataset, data_root, image_size))
     _check_suits(model, str(model), data)
-    network = _teacher(teacher, data, threat, reporter)
-    partial = out.parent / f".{out.name}{_PARTIAL}"
+    network, weights = _teacher(teacher, data, threat, reporter)
+    key = key_of(
+        {
+            "files": {"model": sha256_of(model), "teacher": weights},
+            "data": data.digest,
+            "threat": threat.model_dump(),
+            "scheme": vars(chosen.scheme),
+            "quantize": quantize.model_dump(mode="json"),
+            "recover": recover.model_dump(mode="json"),
+            "code": code_digest(*_CODE, *method_code(recover)),
+        }
+    )
+    partial = out.parent / f".{out.name}{_PARTIAL}-{key}"
+    for other in out.parent.glob(f".{out.name}{_PARTIAL}-*"):
+        if other != partial:
+            reporter.notice(f"{other}: left by a killed run of another request; not used")
     partial.mkdir(parents=True, exist_ok=True)
     source = model
     if not is_quantized(model):
@@ -117,7 +137,7 @@ def show_recovery(result: dict[str, Any], console: Console) -> None:
         )
     if result["kept"] == "original":
         console.print("no epoch was better than the file as it came: its weights are unchanged", style="yellow")
-    console.print(result["model"], highlight=False, markup=False)
+    console.print(result["model"], highlight=False, markup=False, soft_wrap=True)
 
 
 def _sections(overrides: Sequence[str]) -> tuple[QuantizeConfig, RecoverConfig]:
@@ -138,14 +158,16 @@ def _sections(overrides: Sequence[str]) -> tuple[QuantizeConfig, RecoverConfig]:
         raise UsageError(f"--set recover.{one_line(error, RecoverConfig)}") from None
 
 
-def _teacher(teacher: str, data: Dataset, threat: ThreatModel, reporter: Reporter) -> nn.Module:
+def _teacher(teacher: str, data: Dataset, threat: ThreatModel, reporter: Reporter) -> tuple[nn.Module, str]:
+    """Load the teacher, and return a digest of its weights as well."""
     if not teacher.endswith(".onnx"):
         with option("--teacher: "):
             candidate = find_candidate(teacher, None, threat)
         _, found = load_candidate(candidate, data, reporter)
-        return found.classifier(data.image_shape[0], candidate.name)
+        network = found.classifier(data.image_shape[0], candidate.name)
+        return network, weights_digest(network)
     _check_suits(Path(teacher), f"--teacher: {teacher}", data)
-    return load_twin(teacher).eval().requires_grad_(False)
+    return load_twin(teacher).eval().requires_grad_(False), sha256_of(Path(teacher))
 
 
 def _check_suits(model: Path, what: str, data: Dataset) -> None:

@@ -36,9 +36,15 @@ def show(report: Report, console: Console) -> None:
         console.print(_table(GATE_COLUMNS, coloured))
     console.print(attack_note(report), style="dim", highlight=False)
     for line in warnings(report):
-        console.print(f"warning: {line}", style="yellow", highlight=False, markup=False)
+        console.print(f"warning: {line}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     colour = _COLOURS[report.data["verdict"]]
-    console.print(f"{report.data['name']}: {headline(report)}", style=f"bold {colour}", highlight=False, markup=False)
+    console.print(
+        f"{report.data['name']}: {headline(report)}",
+        style=f"bold {colour}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

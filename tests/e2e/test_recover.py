@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import onnx
 import pytest
 
-from .conftest import ROOT, edgeproof, small_build, with_checkpoint
+from .conftest import ENV, ROOT, edgeproof, small_build, with_checkpoint
 
 STUDENT = ROOT / "tests" / "data" / "student.safetensors"
 ON_DIGITS = ("--dataset", "digits", "--eps", "0.1")
@@ -63,6 +67,30 @@ def test_a_file_without_torch_code(float_onnx: Path, tmp_path: Path):
     assert second.code == 0, second.err
     given, found = onnx.load(tmp_path / "given.onnx").graph, onnx.load(tmp_path / "two" / "model.onnx").graph
     assert list(given.node) == list(found.node)
+
+
+def test_what_a_killed_run_of_other_settings_left_is_not_used(float_onnx: Path, tmp_path: Path):
+    arguments = ["recover", float_onnx, "--teacher", float_onnx, *ON_DIGITS, "--set", "recover.epochs=2"]
+    others = [*arguments, "--set", "recover.learning_rate=0.9", "--set", "recover.epochs=40", "--out", tmp_path / "one"]
+    command = [sys.executable, "-m", "edgeproof.pipeline", *map(str, others)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob(".one.partial-*/resume.pt")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    (left,) = tmp_path.glob(".one.partial-*")
+    for out in ("one", "two"):
+        done = edgeproof(*arguments, "--out", tmp_path / out)
+        assert done.code == 0, done.err
+        assert (f"{left}: left by a killed run" in done.err) == (out == "one")
+    assert losses(tmp_path / "one") == losses(tmp_path / "two")
+    assert left.is_dir()  # it may be asked for again
+
+
+def losses(folder: Path) -> list[str]:
+    with (folder / "metrics.csv").open() as file:
+        return [row["loss"] for row in csv.DictReader(file)]
 
 
 @pytest.mark.parametrize(
