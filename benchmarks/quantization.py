@@ -16,33 +16,27 @@ import argparse
 import json
 import os
 import sys
-import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from edgeproof.stages.bench import BenchConfig, measure
 from edgeproof.stages.checkpoint import WEIGHTS
 from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import DataConfig, Dataset, load_dataset
 from edgeproof.stages.distill import Running, TrainConfig, train
 from edgeproof.stages.export import export_onnx
-from edgeproof.stages.freed_memory import keep_freed_memory
 from edgeproof.stages.mixed import assign
 from edgeproof.stages.models import build_model
 from edgeproof.stages.quantize import QuantizeConfig, quantize_student
 from edgeproof.stages.recover import RecoverConfig, recover_onnx
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify import Attacked, EngineSubject, TorchSubject, VerifyConfig, attack_subject, sample, settle
-from edgeproof.stages.verify.orphan import end_with
 from edgeproof.stages.verify.settle import FIGURES
 from edgeproof.targets.base import EngineFile, targets
+from parallel import in_parallel, one_thread
 from rich.console import Console
 from rich.table import Table
 
@@ -188,8 +182,6 @@ def make_row(bench: Bench, name: str) -> None:
     folder, row = bench.out / name, ROWS[name]
     if (folder / MODEL).is_file():
         return
-    keep_freed_memory()
-    torch.set_num_threads(1)
     dataset = bench.dataset()
     partial = bench.out / f".{name}"
     (partial / "quantized").mkdir(parents=True, exist_ok=True)
@@ -233,8 +225,6 @@ def attack_row(bench: Bench, name: str) -> None:
     folder = bench.out / "attacks" / name
     if (folder / "attack.json").is_file():
         return
-    keep_freed_memory()
-    torch.set_num_threads(1)
     dataset, config = bench.dataset(), verify_config(bench)
     samples = sample(dataset.test, config)
     order = config.attacks if name == STUDENT else config.routes
@@ -243,24 +233,9 @@ def attack_row(bench: Bench, name: str) -> None:
     attack_subject(subject, samples, bench.threat, config, order, folder, pool=pool)
 
 
-def in_parallel(jobs: Mapping[str, Callable[[], None]], workers: int, console: Console) -> int:
-    """Run jobs in processes; return how many failed."""
-    failed, started = 0, time.time()
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=end_with, initargs=(os.getpid(),)
-    ) as pool:
-        running = {pool.submit(job): name for name, job in jobs.items()}
-        for number, future in enumerate(as_completed(running), 1):
-            error = future.exception()
-            failed += error is not None
-            minutes = (time.time() - started) / 60
-            said = "done" if error is None else f"failed: {error}"
-            console.print(f"{number}/{len(jobs)} after {minutes:.0f} min: {running[future]}: {said}", highlight=False)
-    return failed
-
-
 def run(bench: Bench, only: list[str], workers: int, console: Console) -> int:
     """Make and attack all rows; return how many failed."""
+    one_thread()
     make_networks(bench)
     make_row(bench, FLOAT)
     rows = [name for name in ROWS if not only or name in only or name == FLOAT]
