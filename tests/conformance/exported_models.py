@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 import torchvision
+from edgeproof.targets.onnxruntime import open_session
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import nn
@@ -134,21 +134,6 @@ def quantize(source: Path, folder: Path, scheme: str, batches: list[np.ndarray])
     return target
 
 
-def _session(path: Path, *, optimise: bool, exact_products: bool) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    level = onnxruntime.GraphOptimizationLevel
-    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    if exact_products:
-        # x86 without VNNI adds pairs of U8S8 products in 16 bits, which saturate: another figure than the graph's.
-        options.add_session_config_entry("session.x64quantprecision", "1")
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
 def run_onnxruntime(path: Path, x: torch.Tensor, *, optimise: bool) -> np.ndarray:
-    try:
-        session = _session(path, optimise=optimise, exact_products=True)
-    except Exception:  # ONNX Runtime 1.31 cannot load quantized LayerNorm models with that setting
-        session = _session(path, optimise=optimise, exact_products=False)
+    session = open_session(path, threads=1, optimise=optimise)
     return session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]

@@ -1,4 +1,4 @@
-"""The engine protocol, held by ONNX Runtime."""
+"""The engine protocol, held by every target that runs here."""
 
 from __future__ import annotations
 
@@ -7,14 +7,31 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from edgeproof.stages.data import Dataset
-from edgeproof.targets.base import EngineFile, targets
+from edgeproof.stages.twin import load_twin
+from edgeproof.targets.base import EngineFile, Target, targets
 from edgeproof.targets.errors import EdgeproofError, StageError, UsageError
+from edgeproof.targets.onnxruntime import open_session
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+# What each calls itself when it refuses a graph.
+RUNTIMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+
+
+@pytest.fixture(params=RUNTIMES)
+def target(request: pytest.FixtureRequest) -> Target:
+    found = targets[request.param]
+    state = found.available()
+    if not state.available:
+        pytest.skip(state.reason)
+    return found
 
 
 @pytest.fixture
-def engine(int8_engine: EngineFile):
-    with targets["onnxruntime"].load(int8_engine) as loaded:
+def engine(target: Target, int8_onnx: Path):
+    with target.load(EngineFile.of(target.name, int8_onnx)) as loaded:
         yield loaded
 
 
@@ -25,15 +42,15 @@ def test_any_number_of_images(engine, digits: Dataset, count: int):
     assert logits.dtype == np.float32
 
 
-def test_fixed_batch_models_serve_any_number(float_onnx: Path, digits: Dataset, tmp_path: Path):
+def test_fixed_batch_models_serve_any_number(target: Target, float_onnx: Path, digits: Dataset, tmp_path: Path):
     model = onnx.load(float_onnx)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = 4
     path = tmp_path / "fixed.onnx"
     onnx.save(model, path)
     images = digits.test.images[:11]
-    free = targets["onnxruntime"].load(EngineFile.of("onnxruntime", float_onnx))
-    fixed = targets["onnxruntime"].load(EngineFile.of("onnxruntime", path))
+    free = target.load(EngineFile.of(target.name, float_onnx))
+    fixed = target.load(EngineFile.of(target.name, path))
     assert fixed.signature.batch == 4
     np.testing.assert_allclose(fixed(images), free(images), atol=1e-5)
 
@@ -60,29 +77,78 @@ def test_wrong_arrays_are_refused(engine, images):
         engine(images)
 
 
-def test_a_closed_engine_says_so(int8_engine: EngineFile, digits: Dataset):
-    loaded = targets["onnxruntime"].load(int8_engine)
+def test_a_closed_engine_says_so(target: Target, int8_onnx: Path, digits: Dataset):
+    loaded = target.load(EngineFile.of(target.name, int8_onnx))
     loaded.close()
     loaded.close()
     with pytest.raises(EdgeproofError, match="closed"):
         loaded(digits.test.images[:1])
 
 
-def test_an_altered_file_is_refused(int8_onnx: Path, tmp_path: Path):
-    built = targets["onnxruntime"].build(int8_onnx, tmp_path)
+def test_an_altered_file_is_refused(target: Target, int8_onnx: Path, tmp_path: Path):
+    built = target.build(int8_onnx, tmp_path)
     built.path.write_bytes(built.path.read_bytes() + b"\0")
     with pytest.raises(StageError, match="altered"):
-        targets["onnxruntime"].load(built)
+        target.load(built)
 
 
-def test_a_graph_the_runtime_refuses(float_onnx: Path, tmp_path: Path):
+def test_a_graph_the_runtime_refuses(target: Target, float_onnx: Path, tmp_path: Path):
     model = onnx.load(float_onnx)
     model.graph.node[0].domain = "nobody.knows"
     model.opset_import.append(onnx.helper.make_opsetid("nobody.knows", 1))
     path = tmp_path / "model.onnx"
     onnx.save(model, path)
-    with pytest.raises(StageError, match=r"ONNX Runtime refuses the model: .*nobody\.knows"):
-        targets["onnxruntime"].build(path, tmp_path / "engine")
+    with pytest.raises(StageError, match=rf"{RUNTIMES[target.name]} refuses the model: .*nobody\.knows"):
+        target.build(path, tmp_path / "engine")
+
+
+def test_floats_are_computed_in_float32(target: Target, float_onnx: Path, digits: Dataset):
+    """OpenVINO would take bfloat16 where the processor has it."""
+    model = onnx.load(float_onnx)
+    reference = ReferenceEvaluator(model).run(None, {model.graph.input[0].name: digits.test.images[:16]})[0]
+    found = target.load(EngineFile.of(target.name, float_onnx))(digits.test.images[:16])
+    np.testing.assert_allclose(found, reference, atol=1e-4)
+
+
+def test_quantized_answers_are_those_of_the_graph(target: Target, int8_onnx: Path, digits: Dataset):
+    images = digits.test.images[:200]
+    twin = load_twin(int8_onnx)
+    expected = twin(torch.from_numpy(images)).detach().numpy()
+    found = target.load(EngineFile.of(target.name, int8_onnx))(images)
+    assert np.abs(found - expected).max() < 0.05 * np.ptp(expected)
+    assert (found.argmax(1) == expected.argmax(1)).mean() > 0.98
+
+
+def test_the_largest_sums_are_exact(tmp_path: Path):
+    """Pairs of products of 255 and 127 do not fit 16 bits: the session must not take kernels that would lose them."""
+    path = tmp_path / "sums.onnx"
+    depth = 64
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "x_scale", "x_zero"], ["xq"]),
+        helper.make_node("DequantizeLinear", ["xq", "x_scale", "x_zero"], ["xd"]),
+        helper.make_node("DequantizeLinear", ["w", "w_scale", "w_zero"], ["wd"]),
+        helper.make_node("MatMul", ["xd", "wd"], ["m"]),
+        helper.make_node("QuantizeLinear", ["m", "y_scale", "x_zero"], ["yq"]),
+        helper.make_node("DequantizeLinear", ["yq", "y_scale", "x_zero"], ["y"]),
+    ]
+    constants = {
+        "x_scale": np.float32(1 / 255),
+        "x_zero": np.uint8(0),
+        "w": np.full((depth, 8), 127, np.int8),
+        "w_scale": np.float32(1 / 127),
+        "w_zero": np.int8(0),
+        "y_scale": np.float32(depth / 255),
+    }
+    graph = helper.make_graph(
+        nodes,
+        "sums",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["N", depth])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["N", 8])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    (found,) = open_session(path, threads=1).run(None, {"x": np.ones((1, depth), np.float32)})
+    np.testing.assert_allclose(found, np.full((1, 8), depth), rtol=1e-5)
 
 
 def test_an_unknown_target_offers_the_nearest():
