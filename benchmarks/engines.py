@@ -1,0 +1,106 @@
+"""What an int8 engine weighs and how fast it answers, beside the float engine and torch eager.
+
+    python benchmarks/engines.py                         # 32x32 ResNet-18 and MobileNetV2, batch 1
+    python benchmarks/engines.py --model resnet18 --threads 1 --batch 8
+
+Every subject answers in turn, one call each a round, so that the machine's moods hit all alike. The weights are random:
+neither size nor time depends on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from edgeproof.stages.bench import BenchConfig, measure
+from edgeproof.stages.data import Dataset, Split
+from edgeproof.stages.export import export_onnx
+from edgeproof.stages.models import build_model
+from edgeproof.stages.quantize import MODEL, QuantizeConfig, quantize_student
+from edgeproof.stages.threat import ThreatModel
+from edgeproof.targets.base import EngineFile, Images, targets
+from rich.console import Console
+from rich.table import Table
+
+SHAPE, CLASSES = (3, 32, 32), 10
+FLOAT, EAGER = "onnxruntime fp32", "torch eager"
+PRECISIONS = {"fp32": {"precision": "fp32"}, "int8": {}, "w4a8": {"weight_bits": 4}}
+
+
+def random_data(count: int = 64) -> Dataset:
+    """Images of the right shape."""
+    rng = np.random.default_rng(0)
+    images = rng.random((count, *SHAPE), dtype=np.float32)
+    split = Split(images, np.arange(count, dtype=np.int64) % CLASSES, np.arange(count, dtype=np.int64))
+    return Dataset("random", tuple(map(str, range(CLASSES))), split, split, split)
+
+
+def eager(model: torch.nn.Module) -> Callable[[Images], object]:
+    """The torch model as it is."""
+
+    @torch.inference_mode()
+    def run(images: Images) -> object:
+        return model(torch.from_numpy(images)).numpy()
+
+    return run
+
+
+def compare(name: str, threads: int, batch: int, repeats: int, folder: Path, console: Console) -> None:
+    """Build every engine of a model, time them, and print the table."""
+    data, threat = random_data(), ThreatModel.model_validate({"norm": "Linf", "eps": "8/255"})
+    model = build_model(name, SHAPE, CLASSES, seed=0).eval()
+    floating = folder / "float.onnx"
+    export_onnx(model, SHAPE, floating, opset=18)
+    sizes: dict[str, int] = {}
+    runners: dict[str, Callable[[Images], object]] = {EAGER: eager(model)}
+    for target in targets.names():
+        if not targets[target].available().available:
+            console.print(f"{target}: {targets[target].available().reason}", highlight=False)
+            continue
+        for precision, settings in PRECISIONS.items():
+            label = f"{target} {precision}"
+            out = folder / label
+            out.mkdir()
+            config = QuantizeConfig.model_validate({**settings, "calibration": {"samples": 32}})
+            quantize_student(floating, config, targets[target].scheme, data, threat, out)
+            sizes[label] = (out / MODEL).stat().st_size
+            runners[label] = targets[target].load(EngineFile.of(target, out / MODEL), threads=threads)
+    torch.set_num_threads(threads)
+    images = np.ascontiguousarray(np.resize(data.test.images, (batch, *SHAPE)))
+    times = measure(runners, images, BenchConfig(repeats=repeats, warmup=10))
+    table = Table(title=f"{name}, 32×32, batch {batch}, {threads} threads, {repeats} rounds")
+    for column in ("", "p50 ms", "p90 ms", f"{FLOAT} takes", f"{EAGER} takes", "size KiB", "size of float"):
+        table.add_column(column, justify="right" if column else "left")
+    for label, time in sorted(times.items(), key=lambda entry: -entry[1]["p50"]):
+        size = sizes.get(label)
+        table.add_row(
+            label,
+            f"{time['p50']:.2f}",
+            f"{time['p90']:.2f}",
+            f"{times[FLOAT]['p50'] / time['p50']:.2f} x",
+            f"{times[EAGER]['p50'] / time['p50']:.2f} x",
+            "" if size is None else f"{size / 1024:.0f}",
+            "" if size is None else f"{100 * size / sizes[FLOAT]:.1f} %",
+        )
+    console.print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", action="append", help="a registered model (default: resnet18 and mobilenet_v2)")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=200)
+    arguments = parser.parse_args()
+    console = Console(width=130)
+    for name in arguments.model or ("resnet18", "mobilenet_v2"):
+        with tempfile.TemporaryDirectory() as folder:
+            compare(name, arguments.threads, arguments.batch, arguments.repeats, Path(folder), console)
+
+
+if __name__ == "__main__":
+    main()
