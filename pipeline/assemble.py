@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from ..stages.bench import BENCH
 from ..stages.checkpoint import WEIGHTS
 from ..stages.properties import properties_of
-from ..stages.quantize import MODEL, precision_name
+from ..stages.quantize import CALIBRATION, MODEL, precision_name
 from ..stages.verify.settle import FIGURES
 from .report import Report, doubts_of, draw_up, engine_subject, torch_subject
 from .stages import Stages
+from .store import Artifact
 
 
 def assemble(stages: Stages) -> Report:
     """Draw up the report: teacher, student, every engine, and the recipe's gates on the engines."""
     recipe = stages.shop.recipe
     figures = json.loads(stages.attacks.settled().path(FIGURES).read_text())
+    times = json.loads(stages.benches.ledger().path(BENCH).read_text())
     subjects = [
         torch_subject(
             name,
             artifact.sha256(WEIGHTS),
             figures[name],
             stages.shop.classifier(artifact).parameters(),
+            times[name],
         )
         for name, artifact in stages.attacks.networks().items()
     ]
@@ -36,8 +40,9 @@ def assemble(stages: Stages) -> Report:
                 sha256=engine.sha256,
                 precision=properties_of(graph.path(MODEL)).get("edgeproof.precision", precision_name(recipe.quantize)),
                 figures=figures[name],
-                bench=json.loads(stages.engines.benched(name).path(BENCH).read_text()) if ships else None,
-                size_bytes=engine.path.stat().st_size,
+                times=times[name],
+                bench=json.loads(stages.benches.engine(name).path(BENCH).read_text()) if ships else None,
+                calibration=_calibration(stages.engines.quantized(name)) if ships else None,
                 kind="engine" if ships else "step",
             )
         )
@@ -52,3 +57,11 @@ def assemble(stages: Stages) -> Report:
         doubts=doubts,
         missing=stages.engines.missing,
     )
+
+
+def _calibration(quantized: Artifact) -> dict[str, Any] | None:
+    """What the images were that activation ranges come from; their rows stay in the artifact."""
+    if CALIBRATION not in quantized.files:
+        return None
+    record = json.loads(quantized.path(CALIBRATION).read_text())
+    return {key: value for key, value in record.items() if key != "index"}

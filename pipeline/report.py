@@ -121,13 +121,16 @@ def environment() -> dict[str, Any]:
     return {**found, "attacks": f"pyautoattack {version('pyautoattack')}", "machine": machine()}
 
 
-def torch_subject(name: str, sha256: str, figures: Mapping[str, Any], parameters: int) -> dict[str, Any]:
-    """The report's entry of the teacher or the student."""
+def torch_subject(
+    name: str, sha256: str, figures: Mapping[str, Any], parameters: int, times: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The report's entry of the teacher, the student or what pruning left of it; `times` as of `bench_ledger`."""
     return {
         "name": name,
         "kind": "torch",
         "sha256": sha256,
         "parameters": parameters,
+        **times,
         **_accuracies(figures),
         "attacks": figures["routes"],
         "warnings": _sentences(figures),
@@ -141,25 +144,39 @@ def engine_subject(
     sha256: str,
     precision: str,
     figures: Mapping[str, Any],
+    times: Mapping[str, Any],
     bench: Mapping[str, Any] | None = None,
-    size_bytes: int,
+    calibration: Mapping[str, Any] | None = None,
     kind: Literal["engine", "step"] = "engine",
 ) -> dict[str, Any]:
-    """The report's entry of an engine; a `step` is one on the way to it, which no gate looks at."""
+    """The report's entry of an engine; a `step` is one on the way to it, which no gate looks at.
+
+    Args:
+        name: the target's, or the step's.
+        path: of the engine file, from the run's folder.
+        sha256: of the engine file.
+        precision: for people.
+        figures: what the attacks came to.
+        times: `size_bytes`, and `latency_ms` if it was timed; see `bench_ledger`.
+        bench: what `bench` wrote.
+        calibration: what the calibration sample was.
+        kind: whether it ships.
+    """
     entry: dict[str, Any] = {
         "name": name,
         "kind": kind,
         "path": path,
         "sha256": sha256,
         "precision": precision,
-        "size_bytes": size_bytes,
+        **times,
     }
     warnings = _sentences(figures)
     if bench is not None:
-        rows = [row for row in bench["latency_ms"] if row["subject"] == "engine"]
-        entry["latency_ms"] = {key: value for key, value in rows[0].items() if key != "subject"}
         entry["bench"] = {key: value for key, value in bench.items() if key != "warnings"}
         warnings = [*warnings, *bench["warnings"]]
+    if calibration is not None:
+        entry["calibration"] = {key: value for key, value in calibration.items() if key != "warnings"}
+        warnings = [*warnings, *calibration["warnings"]]
     entry |= _accuracies(figures)
     for key in ("retention", "retention_ci"):
         if key in figures:

@@ -159,8 +159,8 @@ def show_teachers(result: Mapping[str, Any], console: Console) -> None:
         highlight=False,
     )
     for line in result["warnings"]:
-        console.print(f"warning: {line}", style="yellow", highlight=False, markup=False, soft_wrap=True)
-    console.print(result["reason"], highlight=False, markup=False, soft_wrap=True)
+        console.print(f"warning: {line}", style="yellow", highlight=False, markup=False)
+    console.print(result["reason"], highlight=False, markup=False)
 
 
 def _ranking(about: Sequence[dict[str, Any]], found: Sequence[Answers], sample: Sample) -> dict[str, Any]:

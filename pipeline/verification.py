@@ -239,7 +239,7 @@ def _report(request: Request, conditions: Sequence[Condition], figures: dict[str
         sha256=request.subjects[request.target].engine.sha256,
         precision=precision_of(request.path),
         figures=found,
-        size_bytes=request.path.stat().st_size,
+        times={"size_bytes": request.path.stat().st_size},
     )
     return draw_up(
         name=f"verify-{request.path.stem}",

@@ -87,6 +87,39 @@ def bench(
     (folder / BENCH).write_text(json.dumps(result, indent=1))
 
 
+def bench_ledger(
+    networks: Mapping[str, Classifier],
+    engines: Mapping[str, EngineFile],
+    images: Images,
+    config: BenchConfig,
+    folder: Path,
+) -> None:
+    """Write `bench.json`: what every subject of the ledger weighs, and its latency beside all others.
+
+    Args:
+        networks: torch networks, timed in eager mode.
+        engines: engines, those that do not ship included.
+        images: images to answer.
+        config: the first of its batch sizes is timed.
+        folder: where the file goes.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(config.threads)
+    batch = config.batches[0]
+    runners: dict[str, Callable[[Images], object]] = {name: _eager(network) for name, network in networks.items()}
+    sizes = {name: network.weights.stat().st_size for name, network in networks.items()}
+    for name, engine in engines.items():
+        runners[name] = targets[engine.target].load(engine, threads=config.threads)
+        sizes[name] = engine.path.stat().st_size
+    latency = measure(runners, _batch(images, batch), config)
+    torch.set_num_threads(before)
+    found = {
+        name: {"size_bytes": sizes[name], "latency_ms": {"batch": batch, **figures}}
+        for name, figures in latency.items()
+    }
+    (folder / BENCH).write_text(json.dumps(found, indent=1))
+
+
 def measure(
     runners: Mapping[str, Callable[[Images], object]], images: Images, config: BenchConfig
 ) -> dict[str, dict[str, float]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..report import Report
@@ -11,8 +11,10 @@ LEDGER_COLUMNS = (
     "subject",
     "clean",
     "robust [95 %]",
+    "change",
     "retention",
-    "size",
+    "KiB",
+    "ms",
 )
 ROUTE_COLUMNS = ("subject", "robust accuracy left after each attack, in order")
 BENCH_COLUMNS = ("engine", "batch", "p50 / p90 / p99 ms", "float ONNX takes", "torch eager takes")
@@ -32,13 +34,24 @@ def attack_note(report: Report) -> str:
     return (
         f"Robust accuracy is the worst case over all routes on {samples} test images, "
         f"{threat['norm']} eps {threat['eps']:g}, "
-        f"attacked with {report.data['environment']['attacks']}; intervals are Clopper-Pearson."
+        f"attacked with {report.data['environment']['attacks']}; intervals are Clopper-Pearson." + _ledger_note(report)
+    )
+
+
+def _ledger_note(report: Report) -> str:
+    """What the ledger's last columns mean, where they are there."""
+    batches = {subject["latency_ms"]["batch"] for subject in report.subjects if "latency_ms" in subject}
+    if not batches:
+        return ""
+    return (
+        " Change: of the robust accuracy, from the step before. "
+        f"ms: median latency of a batch of {batches.pop()}, all subjects timed in turn."
     )
 
 
 def ledger(report: Report) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Columns and one row a subject, in ledger order; columns that nobody fills are left out."""
-    rows = [_ledger_row(subject) for subject in report.subjects]
+    rows = [_ledger_row(subject, _before(subject, report.subjects)) for subject in report.subjects]
     filled = [column for column in range(len(LEDGER_COLUMNS)) if any(row[column] for row in rows)]
     return tuple(LEDGER_COLUMNS[column] for column in filled), [tuple(row[c] for c in filled) for row in rows]
 
@@ -93,15 +106,25 @@ def _bench_row(name: str, row: Mapping[str, Any], ratios: Mapping[str, Mapping[s
     )
 
 
-def _ledger_row(subject: Mapping[str, Any]) -> tuple[str, ...]:
-    size = subject.get("size_bytes")
+def _before(subject: Mapping[str, Any], subjects: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """What a subject was made from: the network before it, or for an engine its step before, if there is one."""
+    earlier = subjects[: subjects.index(subject)]
+    if subject["kind"] == "engine" and earlier and earlier[-1]["kind"] == "step":
+        return earlier[-1]
+    return next((each for each in reversed(earlier) if each["kind"] == "torch"), None)
+
+
+def _ledger_row(subject: Mapping[str, Any], before: Mapping[str, Any] | None) -> tuple[str, ...]:
+    size, latency = subject.get("size_bytes"), subject.get("latency_ms")
     precision = f" {subject['precision']}" if "precision" in subject else ""
     return (
         subject["name"] + precision,
         f"{subject['clean_accuracy']:.3f}",
         f"{subject['robust_accuracy']:.3f} {_interval(subject['robust_accuracy_ci'])}",
+        "" if before is None else f"{subject['robust_accuracy'] - before['robust_accuracy']:+.3f}",
         f"{subject['retention']:.3f}" if subject.get("retention") is not None else "",
-        f"{size / 1024:.1f} KiB" if size is not None else "",
+        f"{size / 1024:.1f}" if size is not None else "",
+        f"{latency['p50']:.2g}" if latency is not None else "",
     )
 
 

@@ -5,6 +5,7 @@ from ..progress import Reporter
 from ..recipe import Recipe
 from ..store import Store
 from .attacks import Attacks
+from .benches import Benches
 from .engines import Engines
 from .networks import Networks
 from .workshop import Workshop
@@ -33,6 +34,7 @@ class Stages:
         self.networks = Networks(self.shop)
         self.engines = Engines(self.shop, self.networks)
         self.attacks = Attacks(self.shop, self.networks, self.engines, workers)
+        self.benches = Benches(self.shop, self.networks, self.engines, self.attacks)
 
     def check(self) -> None:
         """See, before anything is made, that the recipe suits its data; a mistake then costs no training.

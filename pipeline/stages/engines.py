@@ -1,11 +1,10 @@
-"""What is built from the student, as artifacts: ONNX files, engines, their latencies."""
+"""What is built from the student, as artifacts: ONNX files and engines."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from ...stages.bench import bench
 from ...stages.export import MODEL, export_student
 from ...stages.mixed import assign
 from ...stages.quantize import quantize_student
@@ -157,26 +156,6 @@ class Engines:
     def float_engine(self) -> Artifact:
         """The float ONNX file on ONNX Runtime, beside which engines are timed."""
         return self._engine("float-engine", OnnxRuntime.name, self.exported())
-
-    def benched(self, target: str) -> Artifact:
-        """A target's latencies beside the float engine and torch eager."""
-        engine, floating, student = self.engine(target), self.float_engine(), self._networks.final()
-        return self._shop.make(
-            f"bench/{target}",
-            lambda folder, _: bench(
-                self._shop.engine_file(engine),
-                self._shop.dataset.test.images,
-                self._shop.recipe.bench,
-                folder,
-                float_engine=self._shop.engine_file(floating),
-                eager=self._shop.classifier(student),
-            ),
-            config={"bench": self._shop.recipe.bench},
-            inputs={"engine": engine.key, "float": floating.key, **network_inputs("student", student)},
-            code=[f"{STAGES}.bench"],
-            packages=("torch", "onnxruntime"),
-            parents=[engine, floating, student],
-        )
 
     def _engine(self, stage: str, target: str, source: Artifact) -> Artifact:
         def work(folder: Path, _: Bar) -> None:

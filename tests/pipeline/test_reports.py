@@ -51,7 +51,9 @@ def report() -> Report:
         recipe_digest="sha256:0",
         threat={"norm": "Linf", "eps": 0.1},
         subjects=[
-            torch_subject("student", "abc", student, 5746),
+            torch_subject(
+                "student", "abc", student, 5746, {"size_bytes": 23000, "latency_ms": {"batch": 1, "p50": 0.1}}
+            ),
             engine_subject(
                 "onnxruntime",
                 path="engines/onnxruntime/model.onnx",
@@ -59,7 +61,8 @@ def report() -> Report:
                 precision="int8",
                 figures=engine,
                 bench=bench,
-                size_bytes=13741,
+                times={"size_bytes": 13741, "latency_ms": {"batch": 1, **latency}},
+                calibration={"samples": 32, "sha256": "a", "warnings": ["calibration: only 32 images"]},
             ),
         ],
         conditions=[Condition.parse("robust_accuracy", ">= 0.75"), Condition.parse("retention", ">= 0.99")],
@@ -78,7 +81,7 @@ def test_markdown_holds_gates_ledger_routes_latency_and_warnings(report: Report)
     text = render(report)["summary.md"]
     for part in (
         "| retention | >= 0.99 | 0.9885 | [0.960, 1.010] | fail |",
-        "| onnxruntime int8 | 0.990 | 0.860 [0.820, 0.900] | 0.989 | 13.4 KiB |",
+        "| onnxruntime int8 | 0.990 | 0.860 [0.820, 0.900] | -0.010 | 0.989 | 13.4 | 0.2 |",
         "replay 0.880 whitebox 0.860 square 0.860",
         "0.200 / 0.300 / 0.400",
         "0.45 ×",
@@ -86,6 +89,7 @@ def test_markdown_holds_gates_ledger_routes_latency_and_warnings(report: Report)
         "pyautoattack",
         "- onnxruntime: zero-gradient: some samples have no gradient",
         "- onnxruntime: the engine is slower than the float engine",
+        "- onnxruntime: calibration: only 32 images",
     ):
         assert part in text, part
 
