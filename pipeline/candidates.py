@@ -11,9 +11,9 @@ from ..stages.models import models
 from ..stages.teacher.pretrained import Pretrained, load_pretrained
 from ..stages.teacher.zoo import fetch_weights, is_of_the_zoo, model_name
 from ..stages.threat import ThreatModel
-from ..targets.base import sha256_of
 from ..targets.errors import UsageError
 from ..targets.function import is_function
+from ..targets.model_file import sha256_of
 from .options import option
 from .progress import Reporter
 

@@ -16,9 +16,9 @@ from rich.text import Text
 
 from ..stages.lint import lint
 from ..stages.lint.rules.files import leaves_folder
-from ..stages.lint.walk import nodes, tensors
 from ..targets.base import Scheme, targets
 from ..targets.errors import ModelError, UsageError, reason_of
+from ..targets.onnx_walk import nodes, tensors
 from ..targets.registry import nearest
 from ..targets.schemes import SCHEMES
 

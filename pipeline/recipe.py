@@ -24,8 +24,9 @@ from ..stages.student import StudentConfig
 from ..stages.teacher import NaturalTeacherConfig, TeacherConfig
 from ..stages.threat import ThreatModel
 from ..stages.verify import VerifyConfig
-from ..targets.base import sha256_of, targets
+from ..targets.base import targets
 from ..targets.errors import UsageError
+from ..targets.model_file import sha256_of
 from .gate import Condition
 from .problems import one_line
 from .read import FILES

@@ -21,8 +21,9 @@ from ..stages.recover import RecoverConfig, recover_onnx
 from ..stages.teacher.pretrained import weights_digest
 from ..stages.threat import ThreatModel
 from ..stages.twin import load_twin
-from ..targets.base import sha256_of, targets
+from ..targets.base import targets
 from ..targets.errors import UsageError
+from ..targets.model_file import digest_of
 from ..targets.signature import read_signature
 from .candidates import find_candidate, load_candidate
 from .code import code_digest
@@ -89,7 +90,7 @@ def recover_file(
     network, weights = _teacher(teacher, data, threat, reporter)
     key = key_of(
         {
-            "files": {"model": sha256_of(model), "teacher": weights},
+            "files": {"model": digest_of(model), "teacher": weights},
             "data": data.digest,
             "threat": threat.model_dump(),
             "scheme": vars(chosen.scheme),
@@ -120,7 +121,7 @@ def recover_file(
     partial.rmdir()
     return {
         "model": str(out / MODEL),
-        "sha256": sha256_of(out / MODEL),
+        "sha256": digest_of(out / MODEL),
         "from": str(model),
         "teacher": teacher,
         "method": recover.method,
@@ -167,7 +168,7 @@ def _teacher(teacher: str, data: Dataset, threat: ThreatModel, reporter: Reporte
         network = found.classifier(data.image_shape[0], candidate.name)
         return network, weights_digest(network)
     _check_suits(Path(teacher), f"--teacher: {teacher}", data)
-    return load_twin(teacher).eval().requires_grad_(False), sha256_of(Path(teacher))
+    return load_twin(teacher).eval().requires_grad_(False), digest_of(Path(teacher))
 
 
 def _check_suits(model: Path, what: str, data: Dataset) -> None:

@@ -23,8 +23,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ..targets.base import sha256_of
 from ..targets.errors import StageError, UsageError
+from ..targets.model_file import sha256_of
 from .code import code_digest
 
 MANIFEST = "manifest.json"

@@ -27,8 +27,8 @@ from ..stages.teacher.screening import (
     suggested_order,
 )
 from ..stages.verify.statistics import clopper_pearson
-from ..targets.base import sha256_of
 from ..targets.errors import UsageError
+from ..targets.model_file import sha256_of
 from .candidates import find_candidate, load_candidate
 from .options import data_config, option, threat_model
 from .progress import Reporter

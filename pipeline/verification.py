@@ -25,6 +25,7 @@ from ..stages.verify.route import routes
 from ..stages.verify.settle import FIGURES
 from ..targets.base import EngineFile, targets
 from ..targets.errors import BackendMissing, UsageError
+from ..targets.model_file import files_of, sha256_of
 from ..targets.signature import ModelSignature, read_signature
 from .gate import Condition
 from .options import data_config, option, threat_model
@@ -136,7 +137,9 @@ def verify(
             {name: (settled, name) for name in settled.files},
             render(report),
             request=request.digest(),
-            external={str(subject.graph): subject.engine.sha256 for subject in request.subjects.values()},
+            external={
+                str(file): sha256_of(file) for subject in request.subjects.values() for file in files_of(subject.graph)
+            },
         )
     return report
 

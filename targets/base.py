@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import EdgeproofError, StageError
+from .errors import EdgeproofError, ModelError, StageError
+from .model_file import digest_of
 from .registry import Registry
 from .signature import ModelSignature
 
@@ -77,14 +77,18 @@ class EngineFile:
 
     @classmethod
     def of(cls, target: str, path: Path) -> EngineFile:
-        """Describe a file as it is now."""
-        return cls(target, path, sha256_of(path))
+        """Describe a file as it is now, the external data of an ONNX file included."""
+        return cls(target, path, digest_of(path))
 
     def check(self) -> None:
         """Raise StageError when the file is not the one that was built."""
         if not self.path.is_file():
             raise StageError(f"{self.path}: the engine file is gone; build it again")
-        if sha256_of(self.path) != self.sha256:
+        try:
+            intact = digest_of(self.path) == self.sha256
+        except (ModelError, OSError):
+            intact = False
+        if not intact:
             raise StageError(f"{self.path}: the engine was altered after it was built; build it again")
 
 
@@ -170,9 +174,3 @@ class Target(ABC):
 
 
 targets: Registry[Target] = Registry("target", "edgeproof.targets", "edgeproof.targets")
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's content, as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from .base import Availability, Engine, EngineFile, Images, Logits, Target, targets
 from .errors import BackendMissing, StageError
+from .model_file import copy_model
 from .saturation import sums_saturate
 from .schemes import SCHEMES
 from .signature import ModelSignature, read_signature
@@ -63,10 +63,7 @@ class OnnxRuntime(Target):
     def build(self, onnx_path: Path, out_dir: Path, *, threads: int = 1) -> EngineFile:
         """Copy the ONNX file as `model.onnx` and prove that the runtime loads it."""
         read_signature(onnx_path)
-        out_dir.mkdir(parents=True, exist_ok=True)
-        path = out_dir / "model.onnx"
-        shutil.copyfile(onnx_path, path)
-        engine = EngineFile.of(self.name, path)
+        engine = EngineFile.of(self.name, copy_model(onnx_path, out_dir, "model.onnx"))
         self.load(engine, threads=threads).close()
         return engine
 

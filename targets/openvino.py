@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from .base import Availability, Engine, EngineFile, Images, Logits, Target, targets
 from .errors import BackendMissing, StageError
+from .model_file import copy_model
 from .schemes import SCHEMES
 from .signature import ModelSignature, read_signature
 
@@ -57,10 +57,7 @@ class OpenVino(Target):
     def build(self, onnx_path: Path, out_dir: Path, *, threads: int = 1) -> EngineFile:
         """Copy the ONNX file as `model.onnx` and prove that the runtime compiles it."""
         read_signature(onnx_path)
-        out_dir.mkdir(parents=True, exist_ok=True)
-        path = out_dir / "model.onnx"
-        shutil.copyfile(onnx_path, path)
-        engine = EngineFile.of(self.name, path)
+        engine = EngineFile.of(self.name, copy_model(onnx_path, out_dir, "model.onnx"))
         self.load(engine, threads=threads).close()
         return engine
 

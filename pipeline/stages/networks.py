@@ -12,7 +12,7 @@ from ...stages.prune import prune_student
 from ...stages.student import distil_student
 from ...stages.teacher import TeacherConfig, make_teacher, teacher_model, weight_file
 from ...stages.teacher.pretrained import weights_digest
-from ...targets.base import sha256_of
+from ...targets.model_file import sha256_of
 from ..store import Artifact
 from .workshop import STAGES, Workshop, module_of
 

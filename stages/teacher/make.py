@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ...targets.base import sha256_of
 from ...targets.errors import UsageError
+from ...targets.model_file import sha256_of
 from ..checkpoint import WEIGHTS, named_model, save_weights
 from ..data import Dataset
 from ..distill import Running, train

@@ -13,7 +13,7 @@ from edgeproof.pipeline.recipe import parse_recipe
 from edgeproof.pipeline.stages import Stages
 from edgeproof.pipeline.store import Artifact, Store
 from edgeproof.stages.checkpoint import read_weights
-from edgeproof.targets.base import sha256_of
+from edgeproof.targets.model_file import sha256_of
 
 ROOT = Path(__file__).parents[2]
 STUDENT = ROOT / "tests" / "data" / "student.safetensors"

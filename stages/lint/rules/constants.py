@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from ....targets.base import Scheme
+from ....targets.onnx_walk import tensors
 from ..graph import read_tensor
 from ..reading import Reading
 from ..rule import rule
-from ..walk import tensors
 
 
 @rule("unreadable-constant", "tensors whose data do not fit their shape", "error", quantized_only=False)

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 
 from ....targets.base import Scheme
+from ....targets.onnx_walk import tensors
 from ..reading import Reading
 from ..rule import rule
-from ..walk import tensors
 
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:")
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ....targets.base import Scheme
+from ....targets.onnx_walk import nodes
 from ..graph import ONNX_DOMAIN, label, type_name
 from ..reading import Reading
 from ..rule import rule
-from ..walk import nodes
 
 if TYPE_CHECKING:
     import onnx

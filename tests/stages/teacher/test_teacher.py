@@ -18,8 +18,8 @@ from edgeproof.stages.models import models, robustbench
 from edgeproof.stages.normalization import Normalization, Normalized
 from edgeproof.stages.teacher import TeacherConfig, make_teacher, weight_file
 from edgeproof.stages.threat import ThreatModel
-from edgeproof.targets.base import sha256_of
 from edgeproof.targets.errors import StageError, UsageError
+from edgeproof.targets.model_file import sha256_of
 from pydantic import ValidationError
 from torch import nn
 

@@ -1,0 +1,67 @@
+"""An ONNX model on disk: one file, or a file and the external data that it names."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import ModelError
+from .onnx_walk import tensors
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def files_of(model: Path) -> tuple[Path, ...]:
+    """Return a model's files: itself, then those that hold its external data, by name.
+
+    Raises:
+        ModelError: it is no ONNX file, or names data outside its own folder.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        proto = onnx.load(model, load_external_data=False)
+    except (DecodeError, OSError) as error:
+        raise ModelError(f"{model}: not a valid ONNX model, or truncated ({error})") from None
+    names = {_location(tensor) for _, tensor in tensors(proto) if tensor.external_data}
+    folder = model.parent.resolve()
+    for name in names:
+        if not (folder / name).resolve().is_relative_to(folder):
+            raise ModelError(f"{model}: reads {name!r}, not a file of the model's folder")
+    return (model, *(model.parent / name for name in sorted(names)))
+
+
+def digest_of(model: Path) -> str:
+    """SHA-256 of what a model is: of its file, or where there is external data, of the list of all files' digests.
+
+    That list is what `sha256sum MODEL DATA...` prints in the model's folder, data files by name.
+    """
+    files = files_of(model) if model.suffix == ".onnx" else (model,)
+    if len(files) == 1:
+        return sha256_of(model)
+    lines = "".join(f"{sha256_of(file)}  {file.relative_to(model.parent)}\n" for file in files)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def copy_model(model: Path, folder: Path, name: str) -> Path:
+    """Copy a model with its external data into a folder, under a name of its own; return the copy."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in files_of(model)[1:]:
+        target = folder / file.relative_to(model.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+    return Path(shutil.copyfile(model, folder / name))
+
+
+def _location(tensor: onnx.TensorProto) -> str:
+    return next((entry.value for entry in tensor.external_data if entry.key == "location"), "")

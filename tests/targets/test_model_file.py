@@ -1,0 +1,61 @@
+"""External data are part of what a model is."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from edgeproof.stages.data import Dataset
+from edgeproof.targets.base import EngineFile, targets
+from edgeproof.targets.errors import ModelError, StageError
+from edgeproof.targets.model_file import digest_of, files_of
+
+
+@pytest.fixture
+def apart(float_onnx: Path, tmp_path: Path) -> Path:
+    """The float model with its weights in a file of their own."""
+    path = tmp_path / "apart" / "given.onnx"
+    path.parent.mkdir()
+    onnx.save(onnx.load(float_onnx), path, save_as_external_data=True, location="weights.bin", size_threshold=64)
+    return path
+
+
+def test_a_single_file_has_its_plain_digest(float_onnx: Path):
+    assert files_of(float_onnx) == (float_onnx,)
+    assert digest_of(float_onnx) == hashlib.sha256(float_onnx.read_bytes()).hexdigest()
+
+
+def test_the_digest_covers_the_data_as_documented(apart: Path):
+    assert [file.name for file in files_of(apart)] == ["given.onnx", "weights.bin"]
+    listed = subprocess.run(
+        ["sha256sum", "given.onnx", "weights.bin"], capture_output=True, check=True, cwd=apart.parent
+    ).stdout
+    assert digest_of(apart) == hashlib.sha256(listed).hexdigest()
+
+
+@pytest.mark.parametrize("target", ["onnxruntime", "openvino"])
+def test_altered_weights_are_an_altered_engine(target: str, apart: Path, float_onnx: Path, digits: Dataset):
+    if not targets[target].available().available:
+        pytest.skip(targets[target].available().reason)
+    images = digits.test.images[:5]
+    whole = targets[target].load(EngineFile.of(target, float_onnx))(images)
+    engine = targets[target].build(apart, apart.parent / "engine")
+    np.testing.assert_array_equal(targets[target].load(engine)(images), whole)
+    weights = engine.path.parent / "weights.bin"
+    weights.write_bytes(weights.read_bytes()[::-1])
+    with pytest.raises(StageError, match="altered"):
+        targets[target].load(engine)
+
+
+def test_data_outside_the_folder_are_not_opened(apart: Path):
+    (apart.parent.parent / "secret").write_text("x")
+    model = onnx.load(apart, load_external_data=False)
+    for tensor in model.graph.initializer:
+        next(entry for entry in tensor.external_data if entry.key == "location").value = "../secret"
+    onnx.save(model, apart)
+    with pytest.raises(ModelError, match=r"reads '\.\./secret'"):
+        files_of(apart)
