@@ -55,7 +55,9 @@ def test_data_outside_the_folder_are_not_opened(apart: Path):
     (apart.parent.parent / "secret").write_text("x")
     model = onnx.load(apart, load_external_data=False)
     for tensor in model.graph.initializer:
-        next(entry for entry in tensor.external_data if entry.key == "location").value = "../secret"
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = "../secret"
     onnx.save(model, apart)
     with pytest.raises(ModelError, match=r"reads '\.\./secret'"):
         files_of(apart)
