@@ -60,6 +60,7 @@ PRESETS = {
         natural_training={"method": "standard", "epochs": 12, "augment": [{"shift": 2}, "flip"]},
         common={"epochs": 8, "batch_size": 128, "learning_rate": 0.1, "precision": "bf16-mixed", "augment": ["flip"]},
         samples=500,
+        recommended={"method": "adaad", "batch_size": 64},
     ),
     "gpu": Preset(
         data={"dataset": "cifar10", "validation": 1_000},

@@ -52,16 +52,17 @@ class QuantizeConfig(Section):
     """How the student is quantized.
 
     Attributes:
-        precision: `int8`; `fp16` (weights and activations, images and logits stay float32); `fp32` to ship the float
-            graph as it is; `mixed`: int8, but for the layers that robustness needs in float; `auto`: whichever of
-            these is fastest here and good enough on the validation split.
+        precision: `int8`; `fp16` or `bf16` (weights and activations; images and logits stay float32; ONNX Runtime has
+            no bf16 on CPUs); `fp32` to ship the float graph as it is; `mixed`: int8, but for the layers that robustness
+            needs in float; `auto`: whichever of int8, mixed, fp16 and fp32 is fastest here and good enough on the
+            validation split.
         weight_bits: 8, or 4: a model file of an eighth of the float one's size; activations keep 8 bits.
         per_channel: one weight scale per output channel; null leaves it to the target's scheme.
         calibration: how activation ranges are found.
         search: how `mixed` and `auto` choose.
     """
 
-    precision: Literal["int8", "fp16", "fp32", "mixed", "auto"] = "int8"
+    precision: Literal["int8", "fp16", "bf16", "fp32", "mixed", "auto"] = "int8"
     weight_bits: Literal[4, 8] = 8
     per_channel: bool | None = None
     calibration: CalibrationConfig = CalibrationConfig()

@@ -12,6 +12,7 @@ from ..data import Dataset
 from ..properties import describe, properties_of
 from ..threat import ThreatModel
 from ..twin import load_twin
+from .bfloat import to_bfloat16
 from .config import QuantizeConfig
 from .half import to_half
 from .qdq import quantize_onnx
@@ -53,6 +54,8 @@ def quantize_student(
     properties = {"edgeproof.precision": precision_name(config), "edgeproof.scheme": scheme.name}
     if config.precision == "fp16":
         to_half(float_model, path)
+    elif config.precision == "bf16":
+        to_bfloat16(float_model, path)
     else:
         scheme = scheme_of(config, scheme)
         images = calibrate(float_model, config, dataset, threat, folder, scheme=scheme, notice=notice)
