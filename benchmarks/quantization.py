@@ -108,6 +108,7 @@ class Row:
 
 ADVERSARIAL = {"calibration": {"images": "adversarial"}}
 W4 = {"weight_bits": 4}
+W4A4 = {"weight_bits": 4, "activation_bits": 4}
 PER_TENSOR = {"per_channel": False}
 ROWS = {
     FLOAT: Row("float", {"precision": "fp32"}),
@@ -122,6 +123,9 @@ ROWS = {
     "w4-clean": Row("4-bit weights, fine-tuned on clean images", W4, CLEAN),
     "w4-recover": Row("4-bit weights, recover", W4, {}),
     "w4-recover-fixed": Row("4-bit weights, recover, scales fixed", W4, {"learn_scales": False}),
+    "w4a4": Row("4-bit weights and activations, PTQ", W4A4),
+    "w4a4-clean": Row("4-bit weights and activations, fine-tuned on clean images", W4A4, CLEAN),
+    "w4a4-recover": Row("4-bit weights and activations, recover", W4A4, {}),
     "w4-tensor": Row("4-bit weights, one scale a tensor, PTQ", W4 | PER_TENSOR),
     "w4-tensor-clean": Row("4-bit weights, one scale a tensor, fine-tuned on clean images", W4 | PER_TENSOR, CLEAN),
     "w4-tensor-recover": Row("4-bit weights, one scale a tensor, recover", W4 | PER_TENSOR, {}),

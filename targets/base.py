@@ -43,7 +43,7 @@ class Scheme:
     """
 
     name: str
-    activation: Literal["uint8", "int8"]
+    activation: Literal["uint8", "int8", "uint4", "int4"]
     weight: Literal["int8", "int4"] = "int8"
     activation_symmetric: bool = False
     per_channel: bool = True
@@ -56,6 +56,11 @@ class Scheme:
     accepts: tuple[str, ...] = ()
     refused_operators: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
+
+    @property
+    def activation_bits(self) -> int:
+        """Bits of an activation."""
+        return 4 if self.activation.endswith("4") else 8
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,9 @@ def assign(
         scratch = Path(name)
         prepared = scratch / "prepared.onnx"
         prepare(float_model, prepared)
-        ranges = activation_ranges(prepared, read_signature(float_model).input_name, images, config.calibration, scheme)
+        ends = read_signature(float_model)
+        wide = (ends.input_name, ends.output_name)
+        ranges = activation_ranges(prepared, ends.input_name, images, config.calibration, scheme, wide=wide)
         sensitivities = measure_sensitivity(prepared, ranges, scheme, points, progress=progress)
         built: list[Built] = []
         files = _files(

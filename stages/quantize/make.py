@@ -92,9 +92,12 @@ def scheme_of(config: QuantizeConfig, scheme: Scheme) -> Scheme:
     """Return a target's scheme with what the recipe changes of it."""
     if config.weight_bits == 4:
         scheme = replace(scheme, weight="int4")
+    if config.activation_bits == 4:
+        scheme = replace(scheme, activation="uint4" if scheme.activation == "uint8" else "int4")
     return scheme if config.per_channel is None else replace(scheme, per_channel=config.per_channel)
 
 
 def precision_name(config: QuantizeConfig) -> str:
     """Return the precision as reports call it."""
-    return "w4a8" if config.precision == "int8" and config.weight_bits == 4 else config.precision
+    narrow = config.precision == "int8" and config.weight_bits == 4
+    return f"w4a{config.activation_bits}" if narrow else config.precision

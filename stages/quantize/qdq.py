@@ -22,7 +22,7 @@ from ..twin import load_graph
 from .config import CalibrationConfig
 from .ranges import Range, activation_ranges
 
-_TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8, "int4": QuantType.QInt4}
+_TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8, "uint4": QuantType.QUInt4, "int4": QuantType.QInt4}
 
 
 def is_quantized(model: Path) -> bool:
@@ -69,7 +69,12 @@ def quantize_onnx(
         prepare(float_model, prepared)
         with _quietly("ONNX Runtime cannot calibrate the model"):
             ranges = activation_ranges(
-                prepared, signature.input_name, images, calibration or CalibrationConfig(), scheme
+                prepared,
+                signature.input_name,
+                images,
+                calibration or CalibrationConfig(),
+                scheme,
+                wide=(signature.input_name, signature.output_name),
             )
         insert(prepared, path, scheme, ranges)
 
@@ -108,6 +113,7 @@ def insert(
             calibration_cache_path=cache,
             extra_options={
                 **_epilogue(scheme),
+                **_wide_ends(prepared, scheme),
                 "ActivationSymmetric": scheme.activation_symmetric,
                 "WeightSymmetric": True,
                 "QuantizeBias": scheme.quantize_bias,
@@ -123,6 +129,17 @@ def _epilogue(scheme: Scheme) -> dict[str, Any]:
     if scheme.epilogue != "fused" or scheme.quantized_outputs:
         return {}
     return {"OpTypesToExcludeOutputQuantization": sorted(QDQRegistry)}
+
+
+def _wide_ends(prepared: Path, scheme: Scheme) -> dict[str, Any]:
+    """Where activations have 4 bits, give images and logits 8."""
+    if scheme.activation_bits == 8:
+        return {}
+    signature = read_signature(prepared)
+    kind = _TYPES[scheme.activation.replace("4", "8")]
+    return {
+        "TensorQuantOverrides": {name: [{"quant_type": kind}] for name in (signature.input_name, signature.output_name)}
+    }
 
 
 @contextmanager

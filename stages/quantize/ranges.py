@@ -30,7 +30,13 @@ Range = tuple[float, float]
 
 
 def activation_ranges(
-    model: Path, input_name: str, images: Images, config: CalibrationConfig, scheme: Scheme
+    model: Path,
+    input_name: str,
+    images: Images,
+    config: CalibrationConfig,
+    scheme: Scheme,
+    *,
+    wide: tuple[str, ...] = (),
 ) -> dict[str, Range]:
     """Return the smallest and the largest value of every float tensor that its quantizer is to represent.
 
@@ -40,6 +46,7 @@ def activation_ranges(
         images: `[N, C, H, W]`.
         config: which method.
         scheme: for `mse`, the grid whose rounding counts.
+        wide: names of tensors that have 8 bits whatever the others have.
     """
     with tempfile.TemporaryDirectory() as scratch, redirect_stdout(io.StringIO()):
         augmented = str(Path(scratch) / "augmented.onnx")
@@ -64,8 +71,9 @@ def activation_ranges(
         for first in range(0, len(images), BATCH):
             calibrator.collect_data(_OneBatch({input_name: images[first : first + BATCH]}))
         if config.method == "mse":
-            steps = 127 if scheme.activation_symmetric else 255
-            return _least_squares(calibrator.collector.get_histogram_dict(), scheme.activation_symmetric, steps)
+            histograms = calibrator.collector.get_histogram_dict()
+            steps = {name: _steps(scheme, 8 if name in wide else scheme.activation_bits) for name in histograms}
+            return _least_squares(histograms, scheme.activation_symmetric, steps)
         found = calibrator.compute_data()
     return {name: _range(found, name) for name in found.keys()}  # noqa: SIM118  (not a dict)
 
@@ -83,13 +91,18 @@ def _range(found: TensorsData, name: str) -> Range:
     return float(np.min(low)), float(np.max(high))
 
 
-def _least_squares(histograms: dict[str, Any], symmetric: bool, steps: int) -> dict[str, Range]:
+def _steps(scheme: Scheme, bits: int) -> int:
+    """Steps between zero and the end of a symmetric range, or between both ends."""
+    return 2 ** (bits - 1) - 1 if scheme.activation_symmetric else 2**bits - 1
+
+
+def _least_squares(histograms: dict[str, Any], symmetric: bool, steps: dict[str, int]) -> dict[str, Range]:
     """Shrink every tensor's range to where rounding and clipping cost least together."""
     found: dict[str, Range] = {}
     for name, (counts, edges, low, high, *_) in histograms.items():
         middles = (edges[:-1] + edges[1:]) / 2
         candidates = list(_candidates(float(low), float(high), symmetric))
-        errors = [_squared_error(counts, middles, candidate, steps, symmetric) for candidate in candidates]
+        errors = [_squared_error(counts, middles, candidate, steps[name], symmetric) for candidate in candidates]
         found[name] = candidates[int(np.argmin(errors))]
     return found
 

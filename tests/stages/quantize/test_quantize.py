@@ -9,19 +9,23 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.quantize import (
     MODEL,
     CalibrationConfig,
     QuantizeConfig,
     calibration_split,
+    precision_name,
     quantize_onnx,
     quantize_student,
 )
 from edgeproof.stages.threat import ThreatModel
+from edgeproof.stages.twin import load_twin
 from edgeproof.targets.base import EngineFile, Scheme, targets
 from edgeproof.targets.errors import EdgeproofError, UsageError
 from onnx import numpy_helper
+from pydantic import ValidationError
 
 U8S8 = targets["onnxruntime"].scheme
 THREAT = ThreatModel(norm="Linf", eps=0.1)
@@ -93,6 +97,35 @@ def test_the_same_input_gives_the_same_bytes_and_keeps_the_metadata(float_onnx: 
     properties = {entry.key: entry.value for entry in onnx.load(tmp_path / "a" / MODEL).metadata_props}
     assert properties["edgeproof.recipe_digest"] == "sha256:0"
     assert properties["edgeproof.scheme"] == "u8s8"
+
+
+@pytest.mark.parametrize("method", ["minmax", "mse"])
+@pytest.mark.parametrize("target", ["onnxruntime", "openvino"])
+def test_four_bits_everywhere_but_images_and_logits(
+    target: str, method: str, float_onnx: Path, digits: Dataset, tmp_path: Path
+):
+    config = QuantizeConfig.model_validate(
+        {"weight_bits": 4, "activation_bits": 4, "calibration": {"samples": 128, "method": method}}
+    )
+    quantize_student(float_onnx, config, targets[target].scheme, digits, THREAT, tmp_path)
+    path = tmp_path / MODEL
+    graph = onnx.load(path).graph
+    kinds = {t.name: t.data_type for t in graph.initializer}
+    types = [kinds[node.input[2]] for node in graph.node if node.op_type == "QuantizeLinear"]
+    assert (types[0], types[-1]) == (onnx.TensorProto.UINT8, onnx.TensorProto.UINT8)
+    assert set(types[1:-1]) == {onnx.TensorProto.UINT4}
+    images = digits.test.images
+    twin = load_twin(path)(torch.from_numpy(images)).numpy(force=True)
+    with targets[target].load(EngineFile.of(target, path)) as engine:
+        found = engine(images)
+    assert (found.argmax(1) == twin.argmax(1)).mean() >= 0.99
+    assert (found.argmax(1) == digits.test.labels).mean() > 0.9
+    assert precision_name(config) == "w4a4"
+
+
+def test_four_bit_activations_need_four_bit_weights():
+    with pytest.raises(ValidationError, match="activation_bits: 4 needs weight_bits: 4"):
+        QuantizeConfig(activation_bits=4)
 
 
 def test_fp32_ships_the_float_graph_as_it_is(float_onnx: Path, digits: Dataset, tmp_path: Path):
