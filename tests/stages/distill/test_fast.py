@@ -74,6 +74,7 @@ SMALL, LARGE = (3, 32, 32), (3, 64, 64)
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int], int]] = {
     "cnn8": (lambda: build_model("cnn8_wide", (1, 8, 8), 10, seed=0), (1, 8, 8), 3),
     "cnn28": (lambda: build_model("cnn28_small", (1, 28, 28), 10, seed=0), (1, 28, 28), 4),
+    "mobile_small": (lambda: build_model("mobile_small", (1, 28, 28), 10, seed=0), (1, 28, 28), 9),
     "tiny": (tiny, SMALL, 2),
     "awkward": (Awkward, SMALL, 1),
     "branching": (Branching, SMALL, 0),

@@ -20,6 +20,7 @@ SLOW = ["resnet18", "resnet50", "preact_resnet18", "preact_resnet18_bn", "mobile
     ("name", "shape"),
     [
         ("cnn28_small", (1, 28, 28)),
+        ("mobile_small", (1, 8, 8)),
         ("wrn_10_1", (3, 32, 32)),
         *(pytest.param(name, (3, 32, 32), marks=pytest.mark.slow) for name in SLOW),
     ],

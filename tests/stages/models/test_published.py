@@ -34,7 +34,9 @@ def test_parameter_counts_are_the_published_ones(name: str, parameters: int):
     assert size(build_model(name, CIFAR, 10, seed=0)) == parameters
 
 
-@pytest.mark.parametrize(("name", "parameters"), [("cnn28_wide", 282_122), ("cnn28_small", 18_394)])
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("cnn28_wide", 282_122), ("cnn28_small", 18_394), ("mobile_small", 12_218)]
+)
 def test_small_networks_have_the_size_their_docstring_says(name: str, parameters: int):
     assert size(build_model(name, (1, 28, 28), 10, seed=0)) == parameters
 
