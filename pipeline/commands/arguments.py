@@ -1,0 +1,25 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RecipeFile = Annotated[Path, typer.Argument(help="The recipe, a YAML file.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder of the run (default: runs/<name>).")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a recipe key: --set distill.epochs=10.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes that attack (default: one a core).")]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-root",
+        help="Folder of local copies of data sets (default: the recipe's data.root, then $EDGEPROOF_DATA, "
+        "then ~/.cache/edgeproof/data).",
+    ),
+]
+Devices = Annotated[int, typer.Option(min=1, help="Processes that train on this machine, one a device.")]
+NumNodes = Annotated[int, typer.Option(min=1, help="Machines that train; each runs the same command.")]
+Accelerator = Annotated[str, typer.Option(help="What they train on: auto, cpu, cuda.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]

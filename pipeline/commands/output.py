@@ -1,0 +1,41 @@
+"""How commands answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ..report import Report
+
+
+def finish(found: Report, as_json: bool, folder: Path | None) -> None:
+    """Print a report and exit with its verdict's code."""
+    if as_json:
+        print(json.dumps(found.data))
+    else:
+        from ..terminal import show
+
+        show(found, console())
+        if folder is not None:
+            print(f"report: {folder / 'report.json'}")
+    raise typer.Exit(found.exit_code)
+
+
+def answer(result: Any, as_json: bool, show: Callable[[Any, Any], None]) -> None:
+    """Print a result as one JSON document, or for people."""
+    if as_json:
+        print(json.dumps(result))
+    else:
+        show(result, console())
+
+
+def console() -> Any:
+    """A terminal of rich's."""
+    from rich.console import Console
+
+    return Console()

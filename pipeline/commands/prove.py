@@ -1,0 +1,129 @@
+"""`verify`, `gate`, `report`, `bench`, `lint`: what is asked of models and reports that are there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...targets.errors import UsageError
+from .app import app
+from .arguments import AsJson, DataRoot, Workers
+from .output import answer, finish
+
+
+@app.command()
+def verify(
+    model: Annotated[Path, typer.Argument(help="The model to attack: an ONNX file, from any exporter.")],
+    dataset: Annotated[
+        str, typer.Option(help="The data set whose test split is attacked: a name, or package.module:function.")
+    ],
+    eps: Annotated[str, typer.Option(help="Radius of the ball: a number, or a fraction such as 8/255.")],
+    norm: Annotated[str, typer.Option(help="Linf or L2.")] = "Linf",
+    samples: Annotated[int | None, typer.Option(min=1, help="How many test images (default: all).")] = None,
+    data_root: DataRoot = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=1, help="Resize the images (gtsrb, eurosat, imagefolder).")
+    ] = None,
+    surrogate: Annotated[
+        Path | None, typer.Option(help="Another ONNX model of the task, whose gradients and examples help.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the proof (default: runs/verify-<model>).")] = None,
+    target: Annotated[str, typer.Option(help="The runtime that runs the model.")] = "onnxruntime",
+    gate: Annotated[
+        list[str] | None, typer.Option(help="A condition such as 'robust_accuracy >= 0.5'; repeatable.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the sample draw and of the attacks.")] = 0,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prove the robustness of a model that somebody else exported, by attacking it."""
+    from ..progress import Reporter
+    from ..verification import verify as run
+
+    folder = out or Path("runs") / f"verify-{model.stem}"
+    report = run(
+        model,
+        dataset=dataset,
+        eps=eps,
+        norm=norm,
+        samples=samples,
+        data_root=data_root,
+        image_size=image_size,
+        surrogate=surrogate,
+        out=folder,
+        target=target,
+        gates=gate or (),
+        seed=seed,
+        workers=workers,
+        reporter=Reporter(quiet=as_json),
+    )
+    finish(report, as_json, folder)
+
+
+@app.command()
+def gate(
+    report: Annotated[Path, typer.Argument(help="A report.json, or the folder that holds one.")],
+    require: Annotated[
+        list[str] | None,
+        typer.Option(help="A condition such as 'retention >= 0.97'; repeatable. Default: the recipe's gates."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge gates on a finished report; exit 1 when one fails."""
+    from ..gate import Condition
+    from ..report import Report, regate
+
+    found = Report.load(_report_file(report))
+    lines = require or [f"{entry['name']} {entry['limit']}" for entry in found.data["gates"]]
+    if not lines:
+        raise UsageError(f"{report}: has no gates; give some with --require")
+    finish(regate(found, [Condition.parse_line(line) for line in lines]), as_json, None)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="A run's folder, or its report.json.")], as_json: AsJson = False
+) -> None:
+    """Print the report of a finished run."""
+    from ..report import Report
+
+    finish(Report.load(_report_file(run)), as_json, None)
+
+
+@app.command()
+def bench(
+    engine: Annotated[Path, typer.Argument(help="The engine or ONNX file to time.")],
+    target: Annotated[str, typer.Option(help="The runtime that runs it.")] = "onnxruntime",
+    against: Annotated[Path | None, typer.Option(help="Another engine, timed in turn; the ratio is printed.")] = None,
+    batch: Annotated[list[int] | None, typer.Option(min=1, help="A batch size; repeatable.")] = None,
+    repeats: Annotated[int, typer.Option(min=10, help="Timed calls.")] = 300,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the runtime.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Measure latency percentiles after warm-up, on seeded random images."""
+    from ..benching import bench_file, show_bench
+
+    result = bench_file(
+        engine, target, against=against, batches=tuple(batch or (1, 32)), repeats=repeats, threads=threads
+    )
+    answer(result, as_json, show_bench)
+
+
+@app.command()
+def lint(
+    model: Annotated[Path, typer.Argument(help="The ONNX file to check, from any exporter or quantizer.")],
+    target: Annotated[str, typer.Option(help="The runtime that is to run it.")] = "onnxruntime",
+    as_json: AsJson = False,
+) -> None:
+    """Check an ONNX file against what a target wants of its Q/DQ pairs; exit 1 when something is refused or misread."""
+    from ..linting import lint_file, show_lint
+
+    result = lint_file(model, target)
+    answer(result, as_json, show_lint)
+    raise typer.Exit(result["exit_code"])
+
+
+def _report_file(path: Path) -> Path:
+    return path / "report.json" if path.is_dir() else path
