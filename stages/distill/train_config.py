@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
@@ -84,6 +84,9 @@ class TrainConfig(Section):
     selection_steps: int = Field(default=20, ge=1)
     patience: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0)
+
+    # Whether the validation's PGD counts every point that it visits; see `pgd_accuracy`.
+    every_point: ClassVar[bool] = False
 
     @field_validator("options")
     @classmethod

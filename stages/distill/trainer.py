@@ -189,6 +189,7 @@ class Trainer:
             device=self._fabric.device,
             part=self._processes.part,
             total=self._processes.total,
+            every_point=self._config.every_point,
         )
 
     def _keep(self, clean: float, robust: float) -> None:

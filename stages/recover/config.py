@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -25,6 +25,10 @@ class RecoverConfig(TrainConfig):
     weight_decay: float = Field(default=0.0, ge=0)
     schedule: Literal["cosine", "onecycle", "multistep", "constant"] = "cosine"
     learn_scales: bool = True
+
+    # A digits graph of 4-bit activations that had lost 12 points to the attacks of `verify` had lost none to PGD's last
+    # points (validation images).
+    every_point: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _what_a_graph_can_do(self) -> RecoverConfig:

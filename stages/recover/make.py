@@ -92,7 +92,8 @@ def recover_onnx(
     start = {name: value.detach().clone() for name, value in student.state_dict().items()}
 
     def validate() -> tuple[float, float]:
-        return pgd_accuracy(student, dataset.validation, threat, steps=config.selection_steps, seed=config.seed)
+        steps, seed = config.selection_steps, config.seed
+        return pgd_accuracy(student, dataset.validation, threat, steps=steps, seed=seed, every_point=config.every_point)
 
     before = validate()
     result = train(
