@@ -70,6 +70,20 @@ def test_bits_are_cumulative_and_false_where_the_clean_image_is_wrong(honest: At
         previous = column
 
 
+@pytest.mark.parametrize(
+    ("counts", "doubted"),
+    [
+        (Counts(clean_agreeing=23, clean_compared=24), False),  # one image may lie on a tie
+        (Counts(clean_agreeing=22, clean_compared=24), True),
+        (Counts(clean_agreeing=990, clean_compared=1000), False),
+        (Counts(clean_agreeing=989, clean_compared=1000), True),
+        (Counts(adversarial_agreeing=979, adversarial_compared=1000), True),
+    ],
+)
+def test_a_twin_may_miss_a_percent_of_clean_and_two_of_adversarial_images(counts: Counts, doubted: bool):
+    assert [finding.name for finding in find(counts, ())] == (["twin-disagrees"] if doubted else [])
+
+
 def test_the_allowance_is_two_samples_or_half_a_percent():
     assert (allowance(100), allowance(400), allowance(10_000)) == (2.0, 2.0, 50.0)
     assert not find(Counts(standing=300, missed_by_strong=2), ())

@@ -1,0 +1,62 @@
+"""One recipe, several runtimes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import onnx
+import pytest
+from edgeproof.targets.base import targets
+
+from .conftest import edgeproof, small_build
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def both(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    state = targets["openvino"].available()
+    if not state.available:
+        pytest.skip(state.reason)
+    out = tmp_path_factory.mktemp("both") / "digits"
+    shutil.copytree(run, out)
+    done = edgeproof(*small_build(out, "--set", "targets=[onnxruntime, openvino]"))
+    assert done.code == 0, done.err
+    return out
+
+
+def test_every_target_is_built_attacked_and_timed(both: Path):
+    report = json.loads((both / "report.json").read_text())
+    assert [each["name"] for each in report["subjects"]] == ["teacher", "student", "onnxruntime", "openvino"]
+    found = report["subjects"][-1]
+    assert list(found["routes"]) == ["replay", "whitebox", "square"]
+    assert found["twin_agreement"]["clean"] >= 0.99
+    assert found["twin_agreement"]["adversarial"] >= 0.98
+    assert {row["subject"] for row in found["bench"]["latency_ms"]} == {"engine", "float", "eager"}
+    assert all(each["latency_ms"]["p50"] > 0 and each["size_bytes"] > 0 for each in report["subjects"])
+    calibration = found["calibration"]
+    assert calibration["samples"] == sum(calibration["images_per_class"].values())
+    assert "index" not in calibration
+
+
+def test_each_gets_the_scheme_it_wants(both: Path):
+    """OpenVINO takes float biases, ONNX Runtime int32 ones."""
+    int32 = {}
+    for name in ("onnxruntime", "openvino"):
+        graph = onnx.load(both / "engines" / name / "model.onnx").graph
+        int32[name] = any(tensor.data_type == onnx.TensorProto.INT32 for tensor in graph.initializer)
+    assert int32 == {"onnxruntime": True, "openvino": False}
+    lint = edgeproof("lint", both / "engines" / "openvino" / "model.onnx", "--target", "openvino")
+    assert lint.code == 0, lint.out
+
+
+def test_verify_and_bench_on_another_runtime(both: Path, tmp_path: Path):
+    engine = both / "engines" / "openvino" / "model.onnx"
+    arguments = ["--dataset", "digits", "--eps", "0.1", "--samples", "12", "--target", "openvino", "--workers", "1"]
+    done = edgeproof("verify", engine, *arguments, "--out", tmp_path / "proof", "--json")
+    assert done.code in (0, 4), done.err
+    assert json.loads(done.out)["subjects"][0]["name"] == "openvino"
+    timed = edgeproof("bench", engine, "--target", "openvino", "--repeats", "20", "--json")
+    assert timed.code == 0, timed.err
