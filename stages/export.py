@@ -22,6 +22,8 @@ from .threat import ThreatModel
 MODEL = "model.onnx"
 PARITY_SAMPLES = 200
 PARITY_STEPS = 10
+# protobuf's limit for a message, less what the graph itself may need.
+LARGEST = 2**31 - 2**24
 
 
 class ExportConfig(Section):
@@ -72,7 +74,17 @@ def export_student(
 
 
 def export_onnx(model: nn.Module, image_shape: tuple[int, int, int], path: Path, *, opset: int) -> None:
-    """Export a classifier with a free batch size; the same model gives the same bytes."""
+    """Export a classifier with a free batch size; the same model gives the same bytes.
+
+    Raises:
+        StageError: the exporter fails, or the weights are more than one ONNX file holds.
+    """
+    size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    if size > LARGEST:
+        raise StageError(
+            f"export: the model's weights take {size / 2**30:.1f} GiB, and an ONNX file holds less than 2; "
+            "distil into a smaller student"
+        )
     # Two images: the exporter would specialise a batch of one.
     example = torch.zeros(2, *image_shape)
     try:

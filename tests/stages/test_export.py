@@ -78,3 +78,11 @@ def test_a_model_that_cannot_be_exported(tmp_path: Path):
 
     with pytest.raises(StageError, match="export: the model cannot be exported"):
         export_onnx(Branching(), (1, 2, 2), tmp_path / "m.onnx", opset=18)
+
+
+def test_a_model_too_large_for_one_file_says_so_at_once(tmp_path: Path):
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+    model[1].weight = torch.nn.Parameter(torch.zeros(1).expand(2**29, 4))  # 8 GiB that take 4 bytes
+    with pytest.raises(StageError, match=r"8\.0 GiB, and an ONNX file holds less than 2"):
+        export_onnx(model, (1, 2, 2), tmp_path / "m.onnx", opset=18)
+    assert not list(tmp_path.iterdir())
