@@ -242,7 +242,7 @@ def _report(request: Request, conditions: Sequence[Condition], figures: dict[str
         sha256=request.subjects[request.target].engine.sha256,
         precision=precision_of(request.path),
         figures=found,
-        times={"size_bytes": request.path.stat().st_size},
+        times={"size_bytes": sum(file.stat().st_size for file in files_of(request.path))},
     )
     return draw_up(
         name=f"verify-{request.path.stem}",

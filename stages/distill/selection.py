@@ -55,6 +55,35 @@ def pgd_attack(
         return maximisation.run(objective, part(x), start=start)
 
 
+def pgd_survivors(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    threat: ThreatModel,
+    *,
+    steps: int,
+    seed: int,
+    every_point: bool = False,
+    part: Callable[[Tensor], Tensor] = lambda rows: rows,
+) -> tuple[Tensor, Tensor]:
+    """Return which rows are classified correctly, clean and under PGD, as booleans `[N]`.
+
+    Arguments as of `pgd_attack`. With `every_point`, an image is lost when any point that PGD visits fools the model,
+    not the last one alone: on the steps of a coarsely quantized network the loss falls as often as it rises.
+    """
+    labels = part(y)
+    fooled = torch.zeros_like(labels, dtype=torch.bool)
+
+    def watch(logits: Tensor) -> None:
+        fooled.logical_or_(logits.argmax(1) != labels)
+
+    x_adv = pgd_attack(model, x, y, threat, steps=steps, seed=seed, part=part, watch=watch)
+    with evaluating(model), torch.no_grad():
+        clean = model(part(x)).argmax(1) == labels
+        robust = clean & (model(x_adv).argmax(1) == labels)
+    return clean, robust & ~fooled if every_point else robust
+
+
 def pgd_accuracy(
     model: nn.Module,
     split: Split,
@@ -68,28 +97,16 @@ def pgd_accuracy(
     total: Callable[[Tensor], Tensor] = lambda value: value,
     every_point: bool = False,
 ) -> tuple[float, float]:
-    """Return the fractions of `split` classified correctly (clean, under PGD).
+    """Return the fractions of `split` classified correctly (clean, under PGD); see `pgd_survivors`.
 
     PGD flatters; it serves to compare epochs, and is never reported as robust accuracy. `part` and `total` share the
-    work among processes. With `every_point`, an image is lost when any point that PGD visits fools the model, not the
-    last one alone: on the steps of a coarsely quantized network the loss falls as often as it rises.
+    work among processes.
     """
     kept = torch.zeros(2, device=device)
     for first in range(0, len(split), batch_size):
         rows = split.take(slice(first, first + batch_size))
         x, y = torch.from_numpy(rows.images).to(device), torch.from_numpy(rows.labels).to(device)
-        labels = part(y)
-        fooled = torch.zeros_like(labels, dtype=torch.bool)
-
-        def watch(logits: Tensor, labels: Tensor = labels, fooled: Tensor = fooled) -> None:
-            fooled.logical_or_(logits.argmax(1) != labels)
-
-        x_adv = pgd_attack(model, x, y, threat, steps=steps, seed=seed, part=part, watch=watch)
-        with evaluating(model), torch.no_grad():
-            clean = model(part(x)).argmax(1) == labels
-            robust = clean & (model(x_adv).argmax(1) == labels)
-            if every_point:
-                robust &= ~fooled
-            kept += torch.stack([clean.sum(), robust.sum()])
+        survivors = pgd_survivors(model, x, y, threat, steps=steps, seed=seed, every_point=every_point, part=part)
+        kept += torch.stack([mask.sum() for mask in survivors])
     clean_count, robust_count = total(kept).tolist()
     return clean_count / len(split), robust_count / len(split)

@@ -14,7 +14,7 @@ from ..quantize.config import SearchConfig
 from ..threat import ThreatModel
 from ..twin import load_twin
 from ..verify.attackable import AttackableEngine
-from .points import Points, attack
+from .points import Points, survivors
 
 _REPEATS = 200
 
@@ -64,13 +64,14 @@ def build_candidate(
     threat: ThreatModel,
     config: SearchConfig,
 ) -> Built:
-    """Build a file's engine and attack it: by PGD through its twin, and with the float model's examples."""
+    """Build a file's engine and attack it: by PGD through its twin, and with the float model's examples.
+
+    An image is lost if any point that PGD visits fools the engine.
+    """
     engine = target.load(target.build(path, path.parent / f"{path.stem}-engine"))
-    attacked = attack(AttackableEngine(engine, load_twin(path)), points.split, threat, config)
-    clean, *adversarial = (
-        engine(images).argmax(1) == points.labels for images in (points.split.images, attacked, points.adversarial)
-    )
-    return Built(name, in_float, path, engine, float(clean.mean()), clean & np.logical_and.reduce(adversarial))
+    clean, robust = survivors(AttackableEngine(engine, load_twin(path)), points.split, threat, config)
+    replayed = engine(points.adversarial).argmax(1) == points.labels
+    return Built(name, in_float, path, engine, float(clean.mean()), robust & replayed)
 
 
 def compare(built: list[Built], points: Points, floating: np.ndarray, config: SearchConfig) -> list[Candidate]:

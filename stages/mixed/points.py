@@ -11,7 +11,7 @@ from torch import nn
 
 from ...targets.base import Logits
 from ..data import Split
-from ..distill.selection import pgd_attack
+from ..distill.selection import pgd_attack, pgd_survivors
 from ..quantize.config import SearchConfig
 from ..threat import ThreatModel
 
@@ -52,6 +52,20 @@ def attack(model: nn.Module, split: Split, threat: ThreatModel, config: SearchCo
         x, y = torch.from_numpy(part.images), torch.from_numpy(part.labels)
         parts.append(pgd_attack(model, x, y, threat, steps=config.steps, seed=config.seed + first).numpy())
     return np.concatenate(parts)
+
+
+def survivors(
+    model: nn.Module, split: Split, threat: ThreatModel, config: SearchConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which images a model classifies correctly, clean and wherever PGD goes, as booleans `[N]`."""
+    found = []
+    for first in range(0, len(split), _BATCH):
+        part = split.take(slice(first, first + _BATCH))
+        x, y = torch.from_numpy(part.images), torch.from_numpy(part.labels)
+        masks = pgd_survivors(model, x, y, threat, steps=config.steps, seed=config.seed + first, every_point=True)
+        found.append(torch.stack(masks).numpy())
+    clean, robust = np.concatenate(found, axis=1)
+    return clean, robust
 
 
 def margins(logits: Logits, labels: np.ndarray) -> np.ndarray:
