@@ -52,12 +52,12 @@ class Row:
 
 def summarise(preset: Preset, out: Path) -> list[Row]:
     """Summarise the finished cells, weakest first."""
-    found = {contender: _results(contender, out) for contender in contenders(preset)}
+    found = [(contender, _results(contender, out)) for contender in contenders(preset)]
     speeds = json.loads((out / SPEED).read_text()) if (out / SPEED).is_file() else {}
-    survival = {contender.name: _survival(results) for contender, results in found.items() if results}
+    survival = {contender.name: _survival(results) for contender, results in found if results}
     table = [
         _row(contender, results, survival, speeds.get(contender.name))
-        for contender, results in found.items()
+        for contender, results in found
         if results
     ]
     return sorted(table, key=lambda row: row.autoattack)
@@ -121,9 +121,11 @@ def draw(summary: list[Row], path: Path) -> None:
     axes.scatter([], [], color="#d98c3a", marker="D", s=22, label="clean")
     axes.set_xlabel("accuracy on the same test images")
     axes.grid(axis="x", color="#e3e7ec")
+    axes.set_axisbelow(True)
+    axes.margins(y=0.02)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.08), ncols=2)
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.06), ncols=2)
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
