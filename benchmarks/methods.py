@@ -296,6 +296,7 @@ def main() -> None:
     parser.add_argument("--only", help="comma-separated names of contenders")
     parser.add_argument("--samples", type=int, help="test images (default: the preset's)")
     parser.add_argument("--jobs", type=int, help="cells at a time (default: 2 on a CPU, 1 on a GPU)")
+    parser.add_argument("--against", default="adaad", help="whom the table's differences are from (default: adaad)")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--search", action="store_true", help="rank the candidates for the recommended recipe")
     what.add_argument("--speed", action="store_true", help="measure images/s and cost")
@@ -305,9 +306,8 @@ def main() -> None:
     if arguments.samples:
         preset = replace(preset, samples=arguments.samples)
     only = set(arguments.only.split(",")) if arguments.only else set()
-    unknown = only - {contender.name for contender in contenders(preset)}
-    if unknown:
-        parser.error(f"--only: unknown {', '.join(sorted(unknown))}")
+    if unknown := (only | {arguments.against}) - {contender.name for contender in contenders(preset)}:
+        parser.error(f"--only, --against: unknown {', '.join(sorted(unknown))}")
     jobs = arguments.jobs or (1 if torch.cuda.is_available() else 2)
     out = arguments.out or Path("runs") / f"methods-{arguments.preset}"
     bench = Bench(preset, out, arguments.data_root, jobs, Console(width=140))
@@ -319,7 +319,7 @@ def main() -> None:
     elif not arguments.show:
         failed = run(bench, only)
     if not arguments.search:
-        show(preset, out, bench.console)
+        show(preset, out, bench.console, arguments.against)
     sys.exit(3 if failed else 0)
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 RESULT, SPEED = "result.json", "speed.json"
-REFERENCE, FASTEST = "adaad", "pgd_at"
+FASTEST = "pgd_at"
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Row:
         autoattack: accuracy under AutoAttack standard.
         spread: sample standard deviation of `autoattack` over the seeds; None for one.
         interval: 95 %, of the mean `autoattack`, over the draw of the images (Clopper-Pearson).
-        difference: of `autoattack` from AdaAD's on the same images, and half the width of its 95 % interval over the
-            draw of the images (normal); None for AdaAD itself.
+        difference: of `autoattack` from another contender's on the same images, and half the width of its 95 % interval
+            over the draw of the images (normal); None for that one itself.
         images_per_second: of training; None where not measured.
         cost: time of a step, in steps of PGD-AT.
     """
@@ -50,28 +50,39 @@ class Row:
     cost: float | None
 
 
-def summarise(preset: Preset, out: Path) -> list[Row]:
-    """Summarise the finished cells, weakest first."""
+def summarise(preset: Preset, out: Path, against: str) -> list[Row]:
+    """Summarise the finished cells, weakest first; differences are from the contender `against`."""
     found = [(contender, _results(contender, out)) for contender in contenders(preset)]
     speeds = json.loads((out / SPEED).read_text()) if (out / SPEED).is_file() else {}
     survival = {contender.name: _survival(results) for contender, results in found if results}
     table = [
-        _row(contender, results, survival, speeds.get(contender.name))
+        _row(contender, results, survival, speeds.get(contender.name), against)
         for contender, results in found
         if results
     ]
     return sorted(table, key=lambda row: row.autoattack)
 
 
-def show(preset: Preset, out: Path, console: Console) -> None:
+def show(preset: Preset, out: Path, console: Console, against: str) -> None:
     """Print the table, as text and as Markdown, and draw the plot."""
-    columns = ("method", "seeds", "clean", "PGD-20", "AutoAttack", "95 % interval", "minus AdaAD", "images/s", "cost")
+    other = next(contender.label for contender in contenders(preset) if contender.name == against)
+    columns = (
+        "method",
+        "seeds",
+        "clean",
+        "PGD-20",
+        "AutoAttack",
+        "95 % interval",
+        f"minus {other}",
+        "images/s",
+        "cost",
+    )
     title = f"same teacher ({preset.teacher}), same student ({preset.student}), {preset.samples} test images"
     table = Table(title=title)
     for column in columns:
         table.add_column(column, justify="left" if column == "method" else "right")
     lines = [f"| {' | '.join(columns)} |", f"|---{'|---:' * (len(columns) - 1)}|"]
-    summary = summarise(preset, out)
+    summary = summarise(preset, out, against)
     for row in reversed(summary):
         spread = "" if row.spread is None else f" ± {row.spread:.3f}"
         values = (
@@ -145,6 +156,7 @@ def _row(
     results: list[dict[str, Any]],
     survival: dict[str, np.ndarray],
     speed: dict[str, float] | None,
+    against: str,
 ) -> Row:
     def mean(key: str) -> float:
         return statistics.fmean(result[key] for result in results)
@@ -152,8 +164,8 @@ def _row(
     robust = [result["autoattack"] for result in results]
     ours = survival[contender.name]
     difference = None
-    if contender.name != REFERENCE and REFERENCE in survival:
-        apart = ours - survival[REFERENCE]
+    if contender.name != against and against in survival:
+        apart = ours - survival[against]
         difference = float(apart.mean()), 1.96 * float(apart.std(ddof=1)) / len(apart) ** 0.5
     return Row(
         contender.name,
