@@ -29,7 +29,8 @@ class Row:
         clean: accuracy on the test images.
         pgd20: accuracy under 20 steps of PGD.
         autoattack: accuracy under AutoAttack standard.
-        spread: sample standard deviation of `autoattack` over the seeds; None for one.
+        by_seed: accuracy under AutoAttack of every seed's student.
+        spread: sample standard deviation of these; None for one.
         interval: 95 %, of the mean `autoattack`, over the draw of the images (Clopper-Pearson).
         difference: of `autoattack` from another contender's on the same images, and half the width of its 95 % interval
             over the draw of the images (normal); None for that one itself.
@@ -43,6 +44,7 @@ class Row:
     clean: float
     pgd20: float
     autoattack: float
+    by_seed: tuple[float, ...]
     spread: float | None
     interval: tuple[float, float]
     difference: tuple[float, float] | None
@@ -99,6 +101,10 @@ def show(preset: Preset, out: Path, console: Console, against: str) -> None:
         table.add_row(*values)
         lines.append(f"| {' | '.join(values)} |")
     console.print(table)
+    several = (row for row in reversed(summary) if len(row.by_seed) > 1)
+    found = "; ".join(f"{row.label} {', '.join(f'{value:.3f}' for value in row.by_seed)}" for row in several)
+    console.print(line := f"AutoAttack by seed: {found}", highlight=False)
+    lines.append(f"\n{line}")
     for name in ("teacher", "natural_teacher"):
         if (out / name / RESULT).is_file():
             result = json.loads((out / name / RESULT).read_text())
@@ -174,6 +180,7 @@ def _row(
         mean("clean"),
         mean("pgd20"),
         mean("autoattack"),
+        tuple(robust),
         statistics.stdev(robust) if len(robust) > 1 else None,
         clopper_pearson(round(ours.sum()), len(ours)),
         difference,
