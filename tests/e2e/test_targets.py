@@ -32,7 +32,7 @@ def test_every_target_is_built_attacked_and_timed(both: Path):
     assert [each["name"] for each in report["subjects"]] == ["teacher", "student", "onnxruntime", "openvino"]
     found = report["subjects"][-1]
     assert list(found["routes"]) == ["replay", "whitebox", "square"]
-    assert found["twin_agreement"]["clean"] >= 0.99
+    assert round((1 - found["twin_agreement"]["clean"]) * found["samples"]) <= 1  # one of a few may lie on a tie
     assert found["twin_agreement"]["adversarial"] >= 0.98
     assert {row["subject"] for row in found["bench"]["latency_ms"]} == {"engine", "float", "eager"}
     assert all(each["latency_ms"]["p50"] > 0 and each["size_bytes"] > 0 for each in report["subjects"])
