@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from edgeproof.stages.bench import BenchConfig, measure
+from edgeproof.stages.bench import BenchConfig, eager_runner, measure
 from edgeproof.stages.data import Dataset, Split
 from edgeproof.stages.export import export_onnx
 from edgeproof.stages.models import build_model
@@ -39,16 +39,6 @@ def random_data(count: int = 64) -> Dataset:
     return Dataset("random", tuple(map(str, range(CLASSES))), split, split, split)
 
 
-def eager(model: torch.nn.Module) -> Callable[[Images], object]:
-    """The torch model as it is."""
-
-    @torch.inference_mode()
-    def run(images: Images) -> object:
-        return model(torch.from_numpy(images)).numpy()
-
-    return run
-
-
 def compare(name: str, threads: int, batch: int, repeats: int, folder: Path, console: Console) -> None:
     """Build every engine of a model, time them, and print the table."""
     data, threat = random_data(), ThreatModel.model_validate({"norm": "Linf", "eps": "8/255"})
@@ -56,7 +46,7 @@ def compare(name: str, threads: int, batch: int, repeats: int, folder: Path, con
     floating = folder / "float.onnx"
     export_onnx(model, SHAPE, floating, opset=18)
     sizes: dict[str, int] = {}
-    runners: dict[str, Callable[[Images], object]] = {EAGER: eager(model)}
+    runners: dict[str, Callable[[Images], object]] = {EAGER: eager_runner(model)}
     for target in targets.names():
         if not targets[target].available().available:
             console.print(f"{target}: {targets[target].available().reason}", highlight=False)

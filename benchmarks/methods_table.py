@@ -25,7 +25,6 @@ class Row:
     Attributes:
         name: the contender's.
         label: in the table.
-        seeds: how many of its students are attacked.
         clean: accuracy on the test images.
         pgd20: accuracy under 20 steps of PGD.
         autoattack: accuracy under AutoAttack standard.
@@ -40,7 +39,6 @@ class Row:
 
     name: str
     label: str
-    seeds: int
     clean: float
     pgd20: float
     autoattack: float
@@ -89,7 +87,7 @@ def show(preset: Preset, out: Path, console: Console, against: str) -> None:
         spread = "" if row.spread is None else f" ± {row.spread:.3f}"
         values = (
             row.label,
-            str(row.seeds),
+            str(len(row.by_seed)),
             f"{row.clean:.3f}",
             f"{row.pgd20:.3f}",
             f"{row.autoattack:.3f}{spread}",
@@ -176,7 +174,6 @@ def _row(
     return Row(
         contender.name,
         contender.label,
-        len(results),
         mean("clean"),
         mean("pgd20"),
         mean("autoattack"),

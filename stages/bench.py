@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from pydantic import Field
+from torch import nn
 
 from ..targets.base import EngineFile, Images, targets
 from .classifier import Classifier
@@ -64,7 +65,7 @@ def bench(
         runners["float"] = targets[float_engine.target].load(float_engine, threads=config.threads)
         sizes["float"] = float_engine.path.stat().st_size
     if eager is not None:
-        runners["eager"] = _eager(eager)
+        runners["eager"] = eager_runner(eager.load())
         sizes["eager"] = eager.weights.stat().st_size
     latency = {batch: measure(runners, _batch(images, batch), config) for batch in config.batches}
     torch.set_num_threads(before)
@@ -106,7 +107,9 @@ def bench_ledger(
     before = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     batch = config.batches[0]
-    runners: dict[str, Callable[[Images], object]] = {name: _eager(network) for name, network in networks.items()}
+    runners: dict[str, Callable[[Images], object]] = {
+        name: eager_runner(network.load()) for name, network in networks.items()
+    }
     sizes = {name: network.weights.stat().st_size for name, network in networks.items()}
     for name, engine in engines.items():
         runners[name] = targets[engine.target].load(engine, threads=config.threads)
@@ -143,8 +146,8 @@ def _batch(images: Images, size: int) -> Images:
     return np.ascontiguousarray(np.resize(images, (size, *images.shape[1:])))
 
 
-def _eager(classifier: Classifier) -> Callable[[Images], object]:
-    model = classifier.load()
+def eager_runner(model: nn.Module) -> Callable[[Images], object]:
+    """Wrap a torch model as numpy in, numpy out, as `measure` times it."""
 
     @torch.inference_mode()
     def run(images: Images) -> object:
