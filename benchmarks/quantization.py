@@ -4,7 +4,7 @@
     python benchmarks/quantization.py --preset fashion --data-root DATA     # an hour or two on two cores
     python benchmarks/quantization.py --preset fashion --show               # the table of what there is
 
-Every row is an ONNX Runtime engine made of the same float student (the last but one: of that student after as many more
+Every row is an ONNX Runtime engine made of the same float student (two of them: of that student after as many more
 epochs as `recover` has, so that nobody takes mere training for recovery). Accuracies are the worst case over replay,
 white box and Square on the same test images, every engine's adversarial examples shown to all others. A finished row is
 never made again; a killed one goes on. Latencies are measured in turn, beside the float engine.
@@ -55,6 +55,7 @@ class Preset:
         teacher: the teacher's model, and how it is trained.
         student: the student's model, and how it is distilled.
         recover: keys of RecoverConfig.
+        coarse: those that differ where activations have 4 bits.
         samples: test images that are attacked.
     """
 
@@ -63,6 +64,7 @@ class Preset:
     teacher: tuple[str, dict[str, Any]]
     student: tuple[str, dict[str, Any]]
     recover: dict[str, Any]
+    coarse: dict[str, Any]
     samples: int
 
 
@@ -73,6 +75,7 @@ PRESETS = {
         ("cnn8_wide", {"method": "trades", "epochs": 30}),
         ("cnn8_small", {"method": "adaad", "epochs": 30, "learning_rate": 0.2}),
         {"epochs": 15, "learning_rate": 0.02},
+        {"epochs": 60, "learning_rate": 0.1, "schedule": "onecycle"},
         300,
     ),
     "digits-mobile": Preset(
@@ -81,6 +84,7 @@ PRESETS = {
         ("cnn8_wide", {"method": "trades", "epochs": 30}),
         ("mobile_small", {"method": "adaad", "epochs": 60, "learning_rate": 0.2}),
         {"epochs": 15, "learning_rate": 0.02},
+        {"epochs": 60, "learning_rate": 0.1, "schedule": "onecycle"},
         300,
     ),
     "fashion": Preset(
@@ -89,6 +93,7 @@ PRESETS = {
         ("cnn28_wide", {"method": "pgd_at", "epochs": 16, "precision": "bf16-mixed", "augment": ["flip"]}),
         ("cnn28_small", {"method": "adaad", "epochs": 8, "precision": "bf16-mixed", "augment": ["flip"]}),
         {"epochs": 4, "learning_rate": 0.02, "augment": ["flip"]},
+        {"epochs": 8, "learning_rate": 0.1, "schedule": "onecycle", "augment": ["flip"]},
         300,
     ),
 }
@@ -105,13 +110,13 @@ class Row:
         label: in the table.
         quantize: keys of QuantizeConfig.
         recover: keys of RecoverConfig beside the preset's; None where nothing is trained.
-        longer: of the student that was trained on instead.
+        longer: made of the student that was trained on, by this name; else of the student.
     """
 
     label: str
     quantize: dict[str, Any]
     recover: dict[str, Any] | None = None
-    longer: bool = False
+    longer: str | None = None
 
 
 ADVERSARIAL = {"calibration": {"images": "adversarial"}}
@@ -120,7 +125,8 @@ W4A4 = {"weight_bits": 4, "activation_bits": 4}
 PER_TENSOR = {"per_channel": False}
 ROWS = {
     FLOAT: Row("float", {"precision": "fp32"}),
-    "float-longer": Row("float, as many more epochs", {"precision": "fp32"}, longer=True),
+    "float-longer": Row("float, as many more epochs", {"precision": "fp32"}, longer="longer"),
+    "float-longest": Row("float, as many as for 4-bit activations", {"precision": "fp32"}, longer="longest"),
     "int8": Row("int8, PTQ", {}),
     "int8-adversarial": Row("int8, PTQ, adversarial calibration", ADVERSARIAL),
     "int8-mse": Row("int8, PTQ, MSE calibration", {"calibration": {"method": "mse"}}),
@@ -161,25 +167,20 @@ class Bench:
         return ThreatModel.model_validate(self.preset.threat)
 
     def classifier(self, name: str, dataset: Dataset) -> Classifier:
-        """The teacher, the student, or the student that was trained on."""
+        """The teacher, the student, or a student that was trained on."""
         model = self.preset.teacher[0] if name == "teacher" else self.preset.student[0]
         return Classifier(model, self.out / name / WEIGHTS, dataset.image_shape, len(dataset.class_names))
 
 
 def make_networks(bench: Bench) -> None:
-    """Train teacher and student, and the student once more."""
+    """Train teacher and student, and the student on, as long as its graphs are."""
     dataset = bench.dataset()
     shape, classes = dataset.image_shape, len(dataset.class_names)
-    longer = {
-        **bench.preset.student[1],
-        "epochs": bench.preset.recover["epochs"],
-        "learning_rate": bench.preset.recover["learning_rate"],
-        "schedule": "cosine",
-        "weight_decay": 0.0,
-        "warm_start": bench.out / STUDENT / WEIGHTS,
-    }
+    model, settings = bench.preset.student
+    graphs = {"schedule": "cosine", "weight_decay": 0.0, "warm_start": bench.out / STUDENT / WEIGHTS}
     trainings = {"teacher": bench.preset.teacher, STUDENT: bench.preset.student}
-    trainings["longer"] = (bench.preset.student[0], longer)
+    for name, like in (("longer", bench.preset.recover), ("longest", bench.preset.coarse)):
+        trainings[name] = (model, {**settings, **graphs, **like})
     for name, (model, settings) in trainings.items():
         folder = bench.out / name
         if (folder / WEIGHTS).is_file():
@@ -201,7 +202,7 @@ def make_row(bench: Bench, name: str) -> None:
     partial = bench.out / f".{name}"
     (partial / "quantized").mkdir(parents=True, exist_ok=True)
     floating = partial / "float.onnx"
-    student = bench.classifier("longer" if row.longer else STUDENT, dataset)
+    student = bench.classifier(row.longer or STUDENT, dataset)
     export_onnx(student.load(), dataset.image_shape, floating, opset=18)
     config = QuantizeConfig.model_validate(row.quantize)
     source = partial / "quantized"
@@ -210,7 +211,8 @@ def make_row(bench: Bench, name: str) -> None:
     else:
         quantize_student(floating, config, targets[TARGET].scheme, dataset, bench.threat, source)
     if row.recover is not None:
-        recover = RecoverConfig.model_validate({**bench.preset.recover, **row.recover})
+        settings = bench.preset.coarse if config.activation_bits == 4 else bench.preset.recover
+        recover = RecoverConfig.model_validate({**settings, **row.recover})
         teacher = bench.classifier("teacher", dataset).load()
         running = Running(folder=partial)
         recover_onnx(source / MODEL, recover, teacher, dataset, bench.threat, partial, running=running)

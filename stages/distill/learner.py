@@ -20,6 +20,7 @@ from .inner import InnerMaximisation
 from .method import Companion, Method
 from .processes import Processes
 from .schedule import make_schedule
+from .stepped import Stepped
 from .train_config import TrainConfig
 
 
@@ -79,8 +80,10 @@ class Learner:
             config.method_config, self.student, peer=self._learning.get("peer"), plugins=config.make_plugins(), **frozen
         )
         self.method.gather = processes.gather
-        # A twin of a quantized graph is folded already.
-        self._view = self._fast(self.student) if config.fold and not getattr(student, "folded", False) else None
+        if isinstance(self.student, Stepped):
+            self._view = self.student.smooth()
+        else:
+            self._view = self._fast(self.student) if config.fold else None
         self._wrapped = {name: fabric.setup_module(model) for name, model in self._learning.items()}
         self.method.student = self._wrapped["student"]
         if "peer" in self._wrapped:

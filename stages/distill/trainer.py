@@ -26,6 +26,7 @@ from .processes import Processes, make_fabric
 from .running import Progress, Running
 from .selection import pgd_accuracy
 from .snapshot import SNAPSHOT, drop_snapshot, read_snapshot, write_snapshot
+from .stepped import searched
 from .tracking import Tracker, trackers
 from .train_config import TrainConfig
 
@@ -181,7 +182,7 @@ class Trainer:
         if self._learner.averages is not None:
             self._learner.averages.recompute_statistics(self._batches.clean())
         return pgd_accuracy(
-            self._learner.current,
+            searched(self._learner.current),
             self._dataset.validation,
             self._threat,
             steps=self._config.selection_steps,

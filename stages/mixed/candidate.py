@@ -69,7 +69,10 @@ def build_candidate(
     An image is lost if any point that PGD visits fools the engine.
     """
     engine = target.load(target.build(path, path.parent / f"{path.stem}-engine"))
-    clean, robust = survivors(AttackableEngine(engine, load_twin(path)), points.split, threat, config)
+    twin = load_twin(path)
+    if twin.coarse:
+        twin.backward = "smooth"
+    clean, robust = survivors(AttackableEngine(engine, twin), points.split, threat, config)
     replayed = engine(points.adversarial).argmax(1) == points.labels
     return Built(name, in_float, path, engine, float(clean.mean()), robust & replayed)
 

@@ -125,8 +125,13 @@ def insert(
 
 
 def _epilogue(scheme: Scheme) -> dict[str, Any]:
-    """Where a target fuses a Relu into the operator before it, quantize inputs alone: no pair then splits the two."""
-    if scheme.epilogue != "fused" or scheme.quantized_outputs:
+    """Where a target fuses a Relu into the operator before it, quantize inputs alone: no pair then splits the two.
+
+    So too with 4-bit activations, for which nobody has integer kernels: half the steps of a pair before a Relu would
+    go to what the Relu cuts off.
+    """
+    fused = scheme.epilogue == "fused" and not scheme.quantized_outputs
+    if not fused and scheme.activation_bits == 8:
         return {}
     return {"OpTypesToExcludeOutputQuantization": sorted(QDQRegistry)}
 

@@ -16,7 +16,7 @@ class RecoverConfig(TrainConfig):
     Keys as of `distill`, with the defaults of a short fine-tuning, and:
 
     Attributes:
-        learn_scales: whether the quantizers' scales are learnt beside the weights (LSQ).
+        learn_scales: whether the quantizers' scales are learnt beside the weights (LSQ); that of the images stays.
     """
 
     method: Annotated[str, AfterValidator(methods.check)] = "adaad"

@@ -16,6 +16,7 @@ from ...targets.errors import StageError
 from ..data import Dataset
 from ..distill import Running, train
 from ..distill.selection import pgd_accuracy, pgd_attack
+from ..distill.stepped import searched
 from ..threat import ThreatModel
 from ..twin import Twin, load_graph
 from .config import RecoverConfig
@@ -93,7 +94,8 @@ def recover_onnx(
 
     def validate() -> tuple[float, float]:
         steps, seed = config.selection_steps, config.seed
-        return pgd_accuracy(student, dataset.validation, threat, steps=steps, seed=seed, every_point=config.every_point)
+        model = searched(student)
+        return pgd_accuracy(model, dataset.validation, threat, steps=steps, seed=seed, every_point=config.every_point)
 
     before = validate()
     result = train(

@@ -6,12 +6,8 @@ import numpy as np
 import onnx
 import torch
 from onnx import NodeProto, TensorProto, helper, numpy_helper
-from torch import Tensor
 
-from ..twin.backward import quantize
-from ..twin.quantize import granularity
-from ..twin.types import RANGES
-from .masters import Grid
+from .rounding import integers
 from .trainable import TrainableTwin
 
 
@@ -32,7 +28,9 @@ def write_back(model: onnx.ModelProto, trained: TrainableTwin) -> onnx.ModelProt
     for weight, value in zip(masters.weights, trained.weights, strict=True):
         stored = weight.grid is not None and weight.stored
         learnt[weight.name] = (
-            _integers(value, scales[weight.grid.scale], weight.grid) if stored and weight.grid else value.cpu().numpy()
+            integers(value, scales[weight.grid.scale], weight.grid).cpu().numpy()
+            if stored and weight.grid
+            else value.cpu().numpy()
         )
     for bias, value, scale in zip(masters.biases, trained.biases, trained.bias_scales(), strict=True):
         learnt[bias.name] = torch.round(value / scale).cpu().numpy()
@@ -46,14 +44,6 @@ def write_back(model: onnx.ModelProto, trained: TrainableTwin) -> onnx.ModelProt
         if node.op_type == "Constant" and node.output[0] in learnt:
             _replace_constant(node, learnt[node.output[0]])
     return written
-
-
-def _integers(value: Tensor, scale: Tensor, grid: Grid) -> np.ndarray:
-    """Whole numbers by the very rule that the twin quantizes by."""
-    fit = granularity(grid.axis, grid.block)
-    zero_point = torch.from_numpy(grid.zero_point.astype(np.float32)).to(value.device)
-    limits = RANGES[grid.elem_type]
-    return quantize(value, fit(scale, value), fit(zero_point, value), limits=limits).cpu().numpy()
 
 
 def _like(tensor: TensorProto, value: np.ndarray) -> TensorProto:

@@ -11,6 +11,9 @@ scale``, the gradient through quantize → dequantize is 1, except that it is 0
 ``"clipped"``           where ``x <= lower`` or ``x >= upper``: a fake quantizer written with ``torch.clamp``, whose
                         gradient at the bounds is 0. It hides the direction out of a clip, and every black pixel,
                         from the attacker and so flatters the engine; kept to show by how much.
+``"smooth"``            as ``"relu"``, but of another forward: activations are clipped and *not rounded*. Each step of
+                        4-bit activations is a jump that the next layers' derivatives are taken behind; without the
+                        jumps the slopes are those that a small change of the image follows on average.
 ======================  =============================================================================================
 
 But for that mode comparisons are strict: at a tie the gradient is 1. Black pixels are ties, and a gradient halved or
@@ -29,7 +32,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-BackwardMode = Literal["relu", "relu-ceiling", "identity", "clipped"]
+BackwardMode = Literal["relu", "relu-ceiling", "identity", "clipped", "smooth"]
 BACKWARD_MODES: tuple[BackwardMode, ...] = get_args(BackwardMode)
 
 #: A zero point: an int where it is one known number, else a tensor that broadcasts against the quantizer's input.
@@ -105,9 +108,11 @@ def blocked(
     return dead
 
 
-def _to_grid(x: Tensor, scale: Tensor, low: float | Tensor, high: float | Tensor) -> Tensor:
+def _to_grid(x: Tensor, scale: Tensor, low: float | Tensor, high: float | Tensor, mode: BackwardMode) -> Tensor:
     """``round(x / scale)`` in [low, high]: a division, and halves to even, as ONNX Runtime computes it."""
-    steps = torch.div(x, scale).round_()
+    steps = torch.div(x, scale)
+    if mode != "smooth":
+        steps.round_()
     if isinstance(low, Tensor) or isinstance(high, Tensor):
         return torch.minimum(torch.maximum(steps, torch.as_tensor(low)), torch.as_tensor(high))
     return steps.clamp_(low, high)
@@ -120,7 +125,7 @@ class _Quantize(torch.autograd.Function):
     ) -> Tensor:
         if ctx.needs_input_grad[0]:
             ctx.save_for_backward(blocked(x, scale, zero_point, limits, mode), scale)
-        return _to_grid(x, scale, limits[0] - zero_point, limits[1] - zero_point).add_(zero_point)
+        return _to_grid(x, scale, limits[0] - zero_point, limits[1] - zero_point, mode).add_(zero_point)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
@@ -135,7 +140,7 @@ class _FakeQuantize(torch.autograd.Function):
         ctx: Any, x: Tensor, scale: Tensor, zero_point: ZeroPoint, limits: tuple[int, int], mode: BackwardMode
     ) -> Tensor:
         dead = blocked(x, scale, zero_point, limits, mode) if ctx.needs_input_grad[0] else None
-        steps = _to_grid(x, scale, limits[0] - zero_point, limits[1] - zero_point)
+        steps = _to_grid(x, scale, limits[0] - zero_point, limits[1] - zero_point, mode)
         if not ctx.needs_input_grad[1]:
             ctx.save_for_backward(dead)
             return steps.mul_(scale)

@@ -74,11 +74,17 @@ class Twin(nn.Module):
         """The graph's float initialisers by their ONNX names."""
         return MappingProxyType({name: getattr(self, buffer) for name, buffer in self._initializers.items()})
 
-    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+    @property
+    def coarse(self) -> bool:
+        """Whether something that is no constant is quantized to fewer than 8 bits."""
+        return any(high - low < 255 for low, high in self._program.grids())
+
+    def forward(self, *inputs: Tensor, backward: BackwardMode | None = None) -> Tensor | tuple[Tensor, ...]:
         """Run the graph.
 
         Args:
             inputs: one tensor per graph input, in the graph's order; any batch size where the graph allows it.
+            backward: another backward mode than the twin's own.
 
         Returns:
             The graph's output; a tuple where there are several. Quantized outputs are whole numbers in a float
@@ -95,7 +101,7 @@ class Twin(nn.Module):
             values[slot] = buffers[name]
         for slot, tensor in zip(program.inputs, inputs, strict=True):
             values[slot] = widen(tensor)
-        outputs = program.run(values, self._backward)
+        outputs = program.run(values, backward or self._backward)
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def _store(self, name: str, tensor: Tensor) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +53,13 @@ class Program:
     constants: dict[int, Tensor]
     input_types: list[int] = field(default_factory=list)
     output_types: list[int] = field(default_factory=list)
+
+    def grids(self) -> Iterator[tuple[int, int]]:
+        """(qmin, qmax) of every quantizer that runs; those of constants have run already."""
+        for step in self.steps:
+            kernel = getattr(step.kernel, "__self__", step.kernel)  # a pair's is a method of its quantizer
+            if isinstance(kernel, Quantizer):
+                yield kernel.limits
 
     def run(self, values: list[Any], backward: BackwardMode) -> list[Any]:
         """Run the steps over `values`, whose input and constant slots are filled, and return the outputs."""

@@ -22,7 +22,8 @@ class VerifyConfig(Section):
         seed: seeds the draw and the attacks.
         routes: the routes against an engine, in this order, each on the survivors of the one before.
         attacks: the attacks against the teacher and the student (AutoAttack standard), likewise.
-        backward: the twin's gradients that the white-box route goes through.
+        backward: the twin's gradients that the white-box route goes through; `smooth` beside others only where
+            activations have fewer than 8 bits.
         square_queries: budget of the black-box attack.
         strong_restarts: restarts of the stronger white box that a suspicious result triggers.
         shard_size: samples a unit of work; a finished shard survives a kill.
@@ -32,7 +33,7 @@ class VerifyConfig(Section):
     seed: int = 0
     routes: tuple[RouteName, ...] = ("replay", "whitebox", "square")
     attacks: tuple[RouteName, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
-    backward: tuple[BackwardMode, ...] = Field(default=("relu", "relu-ceiling"), min_length=1)
+    backward: tuple[BackwardMode, ...] = Field(default=("relu", "relu-ceiling", "smooth"), min_length=1)
     square_queries: int = Field(default=5000, ge=1)
     strong_restarts: int = Field(default=5, ge=1)
     shard_size: int = Field(default=150, ge=1)

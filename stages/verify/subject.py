@@ -101,6 +101,8 @@ class EngineSubject:
         """Load the engine with one thread, and make its twin."""
         engine = self._load()
         twins = {mode: load_twin(self.graph, backward=mode) for mode in self.modes}
+        if len(twins) > 1 and not next(iter(twins.values())).coarse:
+            twins.pop("smooth", None)  # steps so fine that it would be the first attack again
         differentiable: dict[str, nn.Module] = {mode: AttackableEngine(engine, twin) for mode, twin in twins.items()}
         if self.surrogate is not None:
             differentiable["surrogate"] = AttackableEngine(engine, load_twin(self.surrogate))
@@ -108,7 +110,7 @@ class EngineSubject:
             _engine_in_batches(engine),
             differentiable,
             engine.signature.classes,
-            in_batches(twins[self.modes[0]]) if self.modes else None,
+            in_batches(load_twin(self.graph)) if twins else None,
         )
 
     def predictor(self) -> Predict:

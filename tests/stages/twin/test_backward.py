@@ -54,6 +54,7 @@ RULE = [
     (np.uint8(0), "relu-ceiling", [0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0]),
     (np.uint8(0), "clipped",      [0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 0, 0, 0]),
     (np.uint8(0), "identity", ONE),
+    (np.uint8(0), "smooth",       [0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]),
     (np.int8(-128), "relu",         [0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]),
     (np.int8(-128), "relu-ceiling", [0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0]),
     # any other zero point: the lower clip is only a clip
@@ -109,7 +110,7 @@ def test_the_mode_may_change_between_calls() -> None:
         twin.backward = mode
         leaf = torch.tensor([-1.0, 500.0], requires_grad=True)
         found.append(torch.autograd.grad(twin(leaf).sum(), leaf)[0].tolist())  # type: ignore[union-attr]
-    assert found == [[0, 1], [0, 0], [1, 1], [0, 0]]
+    assert found == [[0, 1], [0, 0], [1, 1], [0, 0], [0, 1]]
     with pytest.raises(UsageError, match="halved"):
         twin.backward = "halved"  # type: ignore[assignment]
 
@@ -223,3 +224,17 @@ def test_the_clips_inside_hard_activations_let_their_bounds_through() -> None:
     swish = model([helper.make_node("HardSwish", ["x"], ["y"])], inputs={"x": ["n"]})
     found = gradient(swish, [-4.0, 0.0, 3.5])
     assert found == pytest.approx([0, 0.5, 1])
+
+
+@pytest.mark.parametrize("between", [None, "Identity"])
+def test_the_smooth_mode_clips_and_does_not_round(between: str | None) -> None:
+    twin = Twin(qdq(np.uint8(10), between=between), backward="smooth")
+    x = torch.tensor(X)
+    assert torch.allclose(twin(x), x.clamp(-5, 122.5), atol=1e-6)  # type: ignore[arg-type]
+    assert not torch.equal(twin(x, backward="relu"), twin(x))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("elem_type", "coarse"), [(np.uint8, False), ("UINT4", True)])
+def test_a_graph_knows_whether_its_activations_are_coarse(elem_type: object, coarse: bool) -> None:
+    zero = helper.make_tensor("zero", onnx.TensorProto.UINT4, [], [0]) if elem_type == "UINT4" else np.uint8(0)
+    assert Twin(qdq(zero)).coarse is coarse
