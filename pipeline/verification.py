@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..stages.data import DataConfig, Dataset, Split, load_dataset
 from ..stages.threat import ThreatModel
-from ..stages.twin import BackwardMode, UnsupportedOperator, load_twin
+from ..stages.twin import UnsupportedOperator, load_twin
 from ..stages.verify import (
     Attacked,
     EngineSubject,
@@ -166,7 +166,7 @@ def _checked(
             raise UsageError(f"{path}: its {what} are {found}, those of dataset {source.dataset!r} are {expected}")
     with option("--"):
         split = sample(data.test, config)
-    modes, warnings = _modes(path, config, surrogate is not None)
+    warnings = _warnings(path)
     subjects: dict[str, EngineSubject] = {}
     other = None
     if surrogate is not None:
@@ -176,7 +176,7 @@ def _checked(
             raise UsageError(f"--surrogate {surrogate}: takes other images or has other classes than the model")
         subjects[SURROGATE] = EngineSubject(SURROGATE, EngineFile.of(target, other), other, config.backward)
     file = path.resolve()
-    subjects[target] = EngineSubject(target, EngineFile.of(target, file), file, modes, other)
+    subjects[target] = EngineSubject(target, EngineFile.of(target, file), file, config.backward, other)
     return Request(path, target, threat, config, data, split, subjects, warnings)
 
 
@@ -262,15 +262,13 @@ def _signature(path: Path) -> ModelSignature:
     return read_signature(path)
 
 
-def _modes(path: Path, config: VerifyConfig, surrogate: bool) -> tuple[tuple[BackwardMode, ...], tuple[str, ...]]:
-    """The twin's backward modes; none, with a warning, where only the surrogate has gradients."""
+def _warnings(path: Path) -> tuple[str, ...]:
+    """What the user should know beforehand: that the graph has no twin."""
     try:
         load_twin(path)
     except UnsupportedOperator as error:
-        if not surrogate:
-            raise
-        return (), (f"no-twin: {error}; the gradients are the surrogate's alone",)
-    return config.backward, ()
+        return (f"no-twin: {error}; the gradients are those of its inner logits or of a surrogate, if any",)
+    return ()
 
 
 def precision_of(path: Path) -> str:

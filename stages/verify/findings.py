@@ -10,12 +10,16 @@ from .shard import Counts
 TWIN_CLEAN = 0.99
 TWIN_ADVERSARIAL = 0.98
 HUGE_EPS_SURVIVORS = 0.1
+ALLOWED_CHANGES = 0.01
+FLAT = 0.1
 
 _WARNINGS = {
     "randomised": "the answers change from call to call; a random defence needs attacks that average over it",
     "probabilities": "the outputs are probabilities, not logits; their gradients vanish",
     "dynamic": "the model takes gradients while it answers; it may adapt to the attack",
     "zero-gradient": "some samples have no gradient; gradient attacks see nothing there",
+    "no-gradients": "no gradient reaches the images, from the graph or from a surrogate; what black boxes find "
+    "is an upper bound",
     "no-targeted-dlr": "APGD-T was skipped: its loss needs at least four classes",
 }
 # These alone do not make a figure unreliable: other routes and the checks below speak about them.
@@ -41,7 +45,10 @@ def allowance(standing: int) -> float:
 
 def find(counts: Counts, warnings: Iterable[str]) -> list[Finding]:
     """Judge the counts of all shards of a subject and the warnings of its attacks."""
-    found = [Finding(name, _WARNINGS[name], name not in _HARMLESS) for name in sorted(warnings)]
+    # Where the logits behind the answer were attacked themselves, it does not matter how the answer is dressed.
+    undressed = counts.inner_compared > 0 and counts.inner_agreeing >= TWIN_CLEAN * counts.inner_compared - 1
+    harmless = _HARMLESS | {"probabilities"} if undressed else _HARMLESS
+    found = [Finding(name, _WARNINGS[name], name not in harmless) for name in sorted(warnings)]
     if counts.missed_by_strong > allowance(counts.standing):
         found.append(
             Finding(
@@ -63,6 +70,30 @@ def find(counts: Counts, warnings: Iterable[str]) -> list[Finding]:
             Finding(
                 "unstable",
                 f"{counts.unstable} samples change their label with the batch they stand in, or when asked again",
+            )
+        )
+    if counts.changed > ALLOWED_CHANGES * counts.asked_again:
+        found.append(
+            Finding(
+                "changing",
+                f"{counts.changed} of {counts.asked_again} images are answered otherwise after the attacks than before "
+                "them; the model is random, keeps a memory, or looks at the whole batch",
+            )
+        )
+    if counts.flat > FLAT * counts.flat_compared and not undressed:
+        found.append(
+            Finding(
+                "flat",
+                f"the answers to {counts.flat} of {counts.flat_compared} images are the same to the last bit all "
+                "around them; nothing tells a search where to go",
+            )
+        )
+    if counts.hidden > allowance(counts.standing):
+        found.append(
+            Finding(
+                "hidden-logits",
+                f"{counts.hidden} samples are robust only behind the last layer, whose own logits are fooled "
+                f"(allowed: {allowance(counts.standing):g}); what stands there hides them, or remembers the images",
             )
         )
     for kind, agreeing, compared, least in (

@@ -62,11 +62,11 @@ class Context:
     pool: Candidates
     restarts: int = 1
 
-    def attack(self, name: Attack, gradients: str, batch: Batch, *, restarts: int = 1) -> Outcome:
-        """Run one attack of AutoAttack through the named gradients and judge what it found."""
+    def attack(self, name: Attack, gradients: str | None, batch: Batch, *, restarts: int = 1) -> Outcome:
+        """Run one attack of AutoAttack through the named gradients (Square: without) and judge what it found."""
         run: AttackRun = run_attack(
             name,
-            self.surface.differentiable[gradients],
+            self.surface.asked if gradients is None else self.surface.differentiable[gradients],
             batch.images,
             batch.labels,
             batch.index,
@@ -76,7 +76,7 @@ class Context:
             restarts=restarts,
             queries=self.config.square_queries,
         )
-        label = name if gradients == "autograd" or name == "square" else f"{name}/{gradients}"
+        label = name if gradients in ("autograd", None) else f"{name}/{gradients}"
         found = Candidates(
             run.candidates.index,
             np.full(len(run.candidates), label),

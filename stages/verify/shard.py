@@ -13,13 +13,16 @@ import torch
 
 from ..data import Split
 from ..threat import ThreatModel
+from .canaries import Canaries
 from .candidates import Candidates
 from .config import VerifyConfig
 from .route import Batch, Context, Outcome, routes
-from .subject import Subject, Surface, is_correct
+from .subject import Subject, Surface, fooled, is_correct
 
 # The check at a huge eps needs few samples: nothing may survive there.
 HUGE_EPS_SAMPLES = 10
+# Inner logits may be hidden behind a table of stored answers, which the graph's own gradient then sees beyond.
+HUGE_EPS_GRADIENTS = 2
 STRONG = "whitebox-strong"
 
 
@@ -38,6 +41,13 @@ class Counts:
         huge_eps_attacked: samples attacked at a huge eps.
         huge_eps_survived: those that survived it.
         unstable: samples whose logits depend on the batch they stand in, or change when asked again.
+        asked_again: images that were asked about before and after the attacks.
+        changed: those of them whose logits moved.
+        flat: samples whose logits are the same to the last bit all over the ball, as far as was looked.
+        flat_compared: how many were looked at.
+        hidden: robust samples on which the graph's inner logits are fooled and its answer is not.
+        inner_agreeing: clean images on which inner logits and answer give the same label.
+        inner_compared: how many were compared (0 where nothing hides the inner logits).
     """
 
     clean_agreeing: int = 0
@@ -50,6 +60,13 @@ class Counts:
     huge_eps_attacked: int = 0
     huge_eps_survived: int = 0
     unstable: int = 0
+    asked_again: int = 0
+    changed: int = 0
+    flat: int = 0
+    flat_compared: int = 0
+    hidden: int = 0
+    inner_agreeing: int = 0
+    inner_compared: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         mine, theirs = asdict(self), asdict(other)
@@ -130,8 +147,10 @@ def attack_shard(
     context = Context(surface, threat, config, pool)
     batch = Batch(torch.from_numpy(split.images), torch.from_numpy(split.labels), split.index)
     clean = surface.predict(split.images)
+    canaries = Canaries.released(surface.predict, split.images, threat)
     surviving = is_correct(clean, split.labels)
     result = ShardResult(split, surviving.copy(), {}, Candidates.none(split.images.shape[1:]), Counts())
+    result.warnings |= surface.doubts
     found: list[Candidates] = []
     for name in order:
         started = time.perf_counter()
@@ -147,6 +166,8 @@ def attack_shard(
     found += _audit(result, batch, context)
     result.candidates = Candidates.join(found, split.images.shape[1:])
     _check_stability(result, clean, surface)
+    _check_canaries(result, canaries, surface)
+    _check_inner(result, clean, surface)
     _check_twin(result, clean, surface)
     _check_huge_eps(result, batch, context)
     result.seconds["checks"] = time.perf_counter() - started
@@ -230,6 +251,26 @@ def _check_stability(result: ShardResult, clean: np.ndarray, surface: Surface) -
         result.counts.unstable = max(result.counts.unstable, int((moved & flipped).sum()))
 
 
+def _check_canaries(result: ShardResult, canaries: Canaries, surface: Surface) -> None:
+    """Ask again what was asked before the attacks: nobody may have learnt from them, or grown tired of them."""
+    counts = result.counts
+    counts.asked_again, counts.changed = canaries.asked, canaries.moved(surface.predict)
+    counts.flat_compared, counts.flat = len(result.split), canaries.flat
+
+
+def _check_inner(result: ShardResult, clean: np.ndarray, surface: Surface) -> None:
+    """Count what fools the last layer and not what stands behind it."""
+    if surface.inner is None:
+        return
+    counts, candidates = result.counts, result.candidates
+    counts.inner_compared = len(clean)
+    counts.inner_agreeing = int((surface.inner(result.split.images).argmax(1) == clean.argmax(1)).sum())
+    rows = candidates.rows_in(result.split.index)
+    robust = list(result.bits.values())[-1] if result.bits else result.clean_correct
+    inside = fooled(surface.inner, candidates.images, rows, result.split.labels)
+    counts.hidden = int((robust & inside).sum())
+
+
 def _check_twin(result: ShardResult, clean: np.ndarray, surface: Surface) -> None:
     if surface.twin is None:
         return
@@ -251,7 +292,10 @@ def _check_huge_eps(result: ShardResult, batch: Batch, context: Context) -> None
     huge = 1.0 if context.threat.norm == "Linf" else float(pixels) ** 0.5
     wide = Context(context.surface, ThreatModel(norm=context.threat.norm, eps=huge), context.config, context.pool)
     few = batch.where(chosen)
-    first = next(iter(context.surface.differentiable))
-    outcome = wide.attack("apgd-ce", first, few)
-    result.counts.huge_eps_attacked = len(few)
-    result.counts.huge_eps_survived = int((~outcome.broken).sum())
+    broken = np.zeros(len(few), bool)
+    for gradients in list(context.surface.differentiable)[:HUGE_EPS_GRADIENTS]:
+        if not broken.all():
+            broken[~broken] = wide.attack("apgd-ce", gradients, few.where(~broken)).broken
+    if context.surface.differentiable:
+        result.counts.huge_eps_attacked = len(few)
+        result.counts.huge_eps_survived = int((~broken).sum())

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from ...targets.base import Engine, EngineFile, Images, Logits, targets
 from ..classifier import Classifier
 from ..distill.fast import FastForward
-from ..twin import BackwardMode, load_twin
+from ..twin import BackwardMode, Twin, UnsupportedOperator, load_twin
 from .attackable import AttackableEngine
+from .inner import differentiable, inner_logits
 
 BATCH = 256
 
@@ -30,14 +31,23 @@ class Surface:
         predict: the subject's own forward, numpy in, logits out.
         differentiable: its gradients by name; every module's forward is the subject's own. The first is the
             one to trust most.
-        twin: the twin's forward, for the agreement check; None for a torch subject.
         classes: number of classes.
+        twin: the twin's forward, for the agreement check; None for a torch subject.
+        inner: the forward of the graph's inner logits, where something hides them; see `inner_logits`.
+        doubts: names of what is known against the figure before any attack.
     """
 
     predict: Predict
     differentiable: dict[str, nn.Module]
     classes: int
     twin: Predict | None = None
+    inner: Predict | None = None
+    doubts: frozenset[str] = frozenset()
+
+    @property
+    def asked(self) -> nn.Module:
+        """The subject's forward as a module, for attacks without gradients."""
+        return Asked(self.predict)
 
 
 class Subject(Protocol):
@@ -86,8 +96,8 @@ class EngineSubject:
         name: how the report calls it.
         engine: the engine file.
         graph: the ONNX file of the twin.
-        modes: the twin's backward modes, the one to trust most first; none where the graph has no twin, which
-            needs a surrogate then.
+        modes: the twin's backward modes, the one to trust most first; a graph that has no twin is attacked through
+            its inner logits or the surrogate, where there are any.
         surrogate: an ONNX file (the float student, say) whose gradients are tried as well.
     """
 
@@ -100,18 +110,32 @@ class EngineSubject:
     def open(self) -> Surface:
         """Load the engine with one thread, and make its twin."""
         engine = self._load()
-        twins = {mode: load_twin(self.graph, backward=mode) for mode in self.modes}
+        predict, shape = _engine_in_batches(engine), engine.signature.image_shape
+        twins = self._twins()
         if len(twins) > 1 and not next(iter(twins.values())).coarse:
             twins.pop("smooth", None)  # steps so fine that it would be the first attack again
-        differentiable: dict[str, nn.Module] = {mode: AttackableEngine(engine, twin) for mode, twin in twins.items()}
+        gradients: dict[str, nn.Module] = {}
+        inner = inner_logits(self.graph, predict, shape, engine.signature.classes)
+        if inner is not None:
+            gradients["inner"] = inner
+        if twins and differentiable(next(iter(twins.values())), shape):
+            gradients |= {mode: AttackableEngine(engine, twin) for mode, twin in twins.items()}
         if self.surrogate is not None:
-            differentiable["surrogate"] = AttackableEngine(engine, load_twin(self.surrogate))
+            gradients["surrogate"] = AttackableEngine(engine, load_twin(self.surrogate))
         return Surface(
-            _engine_in_batches(engine),
-            differentiable,
+            predict,
+            gradients,
             engine.signature.classes,
             in_batches(load_twin(self.graph)) if twins else None,
+            in_batches(inner) if inner is not None else None,
+            frozenset() if gradients else frozenset({"no-gradients"}),
         )
+
+    def _twins(self) -> dict[BackwardMode, Twin]:
+        try:
+            return {mode: load_twin(self.graph, backward=mode) for mode in self.modes}
+        except UnsupportedOperator:
+            return {}
 
     def predictor(self) -> Predict:
         """Load the engine alone."""
@@ -119,6 +143,18 @@ class EngineSubject:
 
     def _load(self) -> Engine:
         return targets[self.engine.target].load(self.engine, threads=1)
+
+
+class Asked(nn.Module):
+    """A forward without gradients as a module."""
+
+    def __init__(self, predict: Predict) -> None:
+        super().__init__()
+        self._predict = predict
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Answer images with logits."""
+        return torch.from_numpy(self._predict(np.ascontiguousarray(x.detach().cpu().numpy(), np.float32)))
 
 
 class OnDevice(nn.Module):

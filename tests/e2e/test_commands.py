@@ -179,7 +179,7 @@ def test_verify_a_model_that_nobody_here_exported(tmp_path: Path, student):
     assert done.code == report["exit_code"] == 1
     (engine,) = report["subjects"]
     assert engine["precision"] == "fp32"
-    assert list(engine["routes"]) == ["whitebox", "square"]
+    assert list(engine["routes"]) == ["whitebox", "probe", "square"]
     assert 0.6 < engine["robust_accuracy"] < 0.97
     assert engine["twin_agreement"] == {"clean": 1.0, "adversarial": 1.0}
     assert (tmp_path / "proof" / "verification" / "onnxruntime.npz").is_file()

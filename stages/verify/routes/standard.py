@@ -14,8 +14,8 @@ class StandardAttack(Route):
         self.white_box = attack != "square"  # type: ignore[misc]
 
     def run(self, batch: Batch, context: Context) -> Outcome:
-        """Run the attack through the first gradient."""
-        first = next(iter(context.surface.differentiable))
+        """Run the attack through the first gradient; Square on the subject's own answers."""
+        first = next(iter(context.surface.differentiable)) if self.white_box else None
         return context.attack(self._attack, first, batch, restarts=context.restarts)
 
 
