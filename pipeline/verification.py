@@ -14,6 +14,8 @@ from ..stages.twin import UnsupportedOperator, load_twin
 from ..stages.verify import (
     Attacked,
     EngineSubject,
+    FunctionSubject,
+    Subject,
     VerifyConfig,
     attack_subject,
     default_workers,
@@ -22,11 +24,14 @@ from ..stages.verify import (
 )
 from ..stages.verify.candidates import Candidates
 from ..stages.verify.route import routes
+from ..stages.verify.routes.hop_skip_jump import HARD_LABEL, check_installed
 from ..stages.verify.settle import FIGURES
 from ..targets.base import EngineFile, targets
 from ..targets.errors import BackendMissing, UsageError
+from ..targets.function import is_function
 from ..targets.model_file import files_of, sha256_of
 from ..targets.signature import ModelSignature, read_signature
+from .functions import functions_digest
 from .gate import Condition
 from .options import data_config, option, threat_model
 from .progress import Reporter
@@ -36,6 +41,7 @@ from .stages.attacks import ATTACKING
 from .store import Artifact, Store
 
 SURROGATE = "surrogate"
+FUNCTION = "function"
 _REFUSED = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin"}
 
 
@@ -44,29 +50,31 @@ class Request:
     """What is to be proven, checked before anything is written.
 
     Attributes:
-        path: the model's file.
+        model: the model's file, or `package.module:function`.
         target: the runtime that runs it.
         threat: the ball.
         config: how hard to try.
         dataset: the data set.
         samples: the test images that are attacked.
         subjects: the model, after the surrogate if there is one.
+        digests: SHA-256 of each.
         warnings: what the user should know beforehand.
     """
 
-    path: Path
+    model: str
     target: str
     threat: ThreatModel
     config: VerifyConfig
     dataset: Dataset
     samples: Split
-    subjects: dict[str, EngineSubject]
+    subjects: dict[str, Subject]
+    digests: dict[str, str]
     warnings: tuple[str, ...]
 
     def identity(self) -> dict[str, object]:
         """Everything that the result depends on, as JSON-able data."""
         return {
-            "files": {name: subject.engine.sha256 for name, subject in self.subjects.items()},
+            "files": self.digests,
             "dataset": self.dataset.digest,
             "threat": self.threat.model_dump(),
             "verify": self.config.model_dump(mode="json"),
@@ -95,10 +103,11 @@ def verify(
     workers: int | None = None,
     reporter: Reporter | None = None,
 ) -> Report:
-    """Attack an ONNX file and write its report, per-sample bits and adversarial pack into `out`.
+    """Attack a model and write its report, per-sample bits and adversarial pack into `out`.
 
     Args:
-        model: the ONNX file: pixels in [0, 1] in, logits out.
+        model: an ONNX file, pixels in [0, 1] in, logits out; or `package.module:function`, float32 images
+            `[N, C, H, W]` to logits `[N, K]` or labels `[N]`.
         dataset: a registered data set, or `package.module:function`; its test split is attacked.
         eps: radius of the ball, a number or a fraction such as `8/255`.
         norm: `Linf` or `L2`.
@@ -108,7 +117,7 @@ def verify(
         surrogate: another ONNX model of the same task; its adversarial examples are replayed, and its
             gradients are a further white-box attack.
         out: the folder of the proof.
-        target: the runtime that runs the model.
+        target: the runtime that runs the ONNX file.
         gates: conditions such as `robust_accuracy >= 0.5`.
         seed: seeds the sample draw and the attacks.
         workers: processes that attack; one a core when left out.
@@ -116,15 +125,14 @@ def verify(
 
     Raises:
         UsageError: an argument or the file is wrong (exit code 2).
-        BackendMissing: the target's runtime is not installed (exit code 4).
+        BackendMissing: the target's runtime, or what attacks labels, is not installed (exit code 4).
     """
     reporter = reporter or Reporter(quiet=True)
-    path = Path(model)
     with option("--gate: "):
         conditions = [Condition.parse_line(line) for line in gates]
     config = VerifyConfig(samples=samples, seed=seed)
     request = _checked(
-        path, data_config(dataset, data_root, image_size), threat_model(norm, eps), config, target, surrogate
+        str(model), data_config(dataset, data_root, image_size), threat_model(norm, eps), config, target, surrogate
     )
     store = Store(Path(out), reporter.notice)
     with store.locked():
@@ -138,46 +146,65 @@ def verify(
             render(report),
             request=request.digest(),
             external={
-                str(file): sha256_of(file) for subject in request.subjects.values() for file in files_of(subject.graph)
+                str(file): sha256_of(file)
+                for subject in request.subjects.values()
+                if isinstance(subject, EngineSubject)
+                for file in files_of(subject.graph)
             },
         )
     return report
 
 
 def _checked(
-    path: Path,
+    model: str,
     source: DataConfig,
     threat: ThreatModel,
     config: VerifyConfig,
     target: str,
     surrogate: str | Path | None,
 ) -> Request:
-    signature = _signature(path)
+    called = is_function(model) and not Path(model).exists()
+    path = Path(model)
+    signature = None if called else _signature(path)
     with option("--target: "):
         state = targets[target].available()
     if not state.available:
         raise BackendMissing(f"target {target!r}: {state.reason}")
     data = load_dataset(source)
+    _same_task(path, signature, data, source.dataset)
+    with option("--"):
+        split = sample(data.test, config)
+    subjects: dict[str, Subject] = {}
+    digests: dict[str, str] = {}
+    other = None
+    if surrogate is not None:
+        other = Path(surrogate).resolve()
+        with option("--surrogate: "):
+            _same_task(Path(surrogate), _signature(other), data, source.dataset)
+        of_surrogate = EngineSubject(SURROGATE, EngineFile.of(target, other), other, config.backward)
+        subjects[SURROGATE], digests[SURROGATE] = of_surrogate, of_surrogate.engine.sha256
+    if called:
+        function = FunctionSubject(FUNCTION, model, data.image_shape, len(data.class_names), other)
+        if function.open().labels_only:
+            check_installed()
+            config = config.model_copy(update={"routes": (*config.routes, HARD_LABEL)})
+        subjects[FUNCTION], digests[FUNCTION] = function, functions_digest(model)
+        return Request(model, FUNCTION, threat, config, data, split, subjects, digests, ())
+    file = path.resolve()
+    subject = EngineSubject(target, EngineFile.of(target, file), file, config.backward, other)
+    subjects[target], digests[target] = subject, subject.engine.sha256
+    return Request(model, target, threat, config, data, split, subjects, digests, _warnings(path))
+
+
+def _same_task(path: Path, signature: ModelSignature | None, data: Dataset, name: str) -> None:
+    if signature is None:
+        return
     for what, found, expected in (
         ("images", signature.image_shape, data.image_shape),
         ("classes", signature.classes, len(data.class_names)),
     ):
         if found != expected:
-            raise UsageError(f"{path}: its {what} are {found}, those of dataset {source.dataset!r} are {expected}")
-    with option("--"):
-        split = sample(data.test, config)
-    warnings = _warnings(path)
-    subjects: dict[str, EngineSubject] = {}
-    other = None
-    if surrogate is not None:
-        other = Path(surrogate).resolve()
-        found = _signature(other)
-        if (found.image_shape, found.classes) != (signature.image_shape, signature.classes):
-            raise UsageError(f"--surrogate {surrogate}: takes other images or has other classes than the model")
-        subjects[SURROGATE] = EngineSubject(SURROGATE, EngineFile.of(target, other), other, config.backward)
-    file = path.resolve()
-    subjects[target] = EngineSubject(target, EngineFile.of(target, file), file, config.backward, other)
-    return Request(path, target, threat, config, data, split, subjects, warnings)
+            raise UsageError(f"{path}: its {what} are {found}, those of dataset {name!r} are {expected}")
 
 
 def _attacked(
@@ -236,22 +263,29 @@ def _settled(request: Request, artifacts: list[Artifact], store: Store) -> Artif
 
 def _report(request: Request, conditions: Sequence[Condition], figures: dict[str, dict[str, object]]) -> Report:
     found = figures[request.target]
+    called = request.target == FUNCTION
+    path = Path(request.model)
     subject = engine_subject(
         request.target,
-        path=str(request.path),
-        sha256=request.subjects[request.target].engine.sha256,
-        precision=precision_of(request.path),
+        path=request.model,
+        sha256=request.digests[request.target],
+        precision="unknown" if called else precision_of(path),
         figures=found,
-        times={"size_bytes": sum(file.stat().st_size for file in files_of(request.path))},
+        times={} if called else {"size_bytes": sum(file.stat().st_size for file in files_of(path))},
     )
     return draw_up(
-        name=f"verify-{request.path.stem}",
+        name=f"verify-{name_of(request.model)}",
         recipe_digest=f"sha256:{request.digest()}",
         threat=request.threat.model_dump(),
         subjects=[{**subject, "warnings": [*request.warnings, *subject["warnings"]]}],
         conditions=conditions,
         doubts=doubts_of(request.target, found),
     )
+
+
+def name_of(model: str) -> str:
+    """A short name of a model, for folders and reports: its file's, or its function's."""
+    return model.partition(":")[2] if is_function(model) and not Path(model).exists() else Path(model).stem
 
 
 def _signature(path: Path) -> ModelSignature:

@@ -15,7 +15,9 @@ from .output import answer, finish
 
 @app.command()
 def verify(
-    model: Annotated[Path, typer.Argument(help="The model to attack: an ONNX file, from any exporter.")],
+    model: Annotated[
+        str, typer.Argument(help="The model to attack: an ONNX file, from any exporter, or package.module:function.")
+    ],
     dataset: Annotated[
         str, typer.Option(help="The data set whose test split is attacked: a name, or package.module:function.")
     ],
@@ -40,9 +42,10 @@ def verify(
 ) -> None:
     """Prove the robustness of a model that somebody else exported, by attacking it."""
     from ..progress import Reporter
+    from ..verification import name_of
     from ..verification import verify as run
 
-    folder = out or Path("runs") / f"verify-{model.stem}"
+    folder = out or Path("runs") / f"verify-{name_of(model)}"
     report = run(
         model,
         dataset=dataset,

@@ -2,12 +2,14 @@
 
 from .attack import Attacked, attack_subject, sample
 from .config import VerifyConfig, default_workers
+from .function_subject import FunctionSubject
 from .settle import settle
 from .subject import EngineSubject, Subject, TorchSubject
 
 __all__ = [
     "Attacked",
     "EngineSubject",
+    "FunctionSubject",
     "Subject",
     "TorchSubject",
     "VerifyConfig",

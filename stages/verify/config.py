@@ -25,6 +25,7 @@ class VerifyConfig(Section):
         backward: the twin's gradients that the white-box route goes through; `smooth` beside others only where
             activations have fewer than 8 bits.
         square_queries: budget of the black-box attack.
+        hard_label_iterations: of the attack on a subject that answers with labels alone.
         strong_restarts: restarts of the stronger white box that a suspicious result triggers.
         shard_size: samples a unit of work; a finished shard survives a kill.
     """
@@ -35,6 +36,7 @@ class VerifyConfig(Section):
     attacks: tuple[RouteName, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
     backward: tuple[BackwardMode, ...] = Field(default=("relu", "relu-ceiling", "smooth"), min_length=1)
     square_queries: int = Field(default=5000, ge=1)
+    hard_label_iterations: int = Field(default=30, ge=1)
     strong_restarts: int = Field(default=5, ge=1)
     shard_size: int = Field(default=150, ge=1)
 

@@ -20,6 +20,8 @@ _WARNINGS = {
     "zero-gradient": "some samples have no gradient; gradient attacks see nothing there",
     "no-gradients": "no gradient reaches the images, from the graph or from a surrogate; what black boxes find "
     "is an upper bound",
+    "labels-only": "the model answers labels alone; attacks that see no logits find less, and the figure is an upper "
+    "bound",
     "no-targeted-dlr": "APGD-T was skipped: its loss needs at least four classes",
 }
 # These alone do not make a figure unreliable: other routes and the checks below speak about them.
@@ -47,8 +49,11 @@ def find(counts: Counts, warnings: Iterable[str]) -> list[Finding]:
     """Judge the counts of all shards of a subject and the warnings of its attacks."""
     # Where the logits behind the answer were attacked themselves, it does not matter how the answer is dressed.
     undressed = counts.inner_compared > 0 and counts.inner_agreeing >= TWIN_CLEAN * counts.inner_compared - 1
+    heard = set(warnings)
+    if "labels-only" in heard:  # which says it all
+        heard -= {"probabilities", "zero-gradient"}
     harmless = _HARMLESS | {"probabilities"} if undressed else _HARMLESS
-    found = [Finding(name, _WARNINGS[name], name not in harmless) for name in sorted(warnings)]
+    found = [Finding(name, _WARNINGS[name], name not in harmless) for name in sorted(heard)]
     if counts.missed_by_strong > allowance(counts.standing):
         found.append(
             Finding(
@@ -80,7 +85,7 @@ def find(counts: Counts, warnings: Iterable[str]) -> list[Finding]:
                 "them; the model is random, keeps a memory, or looks at the whole batch",
             )
         )
-    if counts.flat > FLAT * counts.flat_compared and not undressed:
+    if counts.flat > FLAT * counts.flat_compared and not undressed and "labels-only" not in heard:
         found.append(
             Finding(
                 "flat",

@@ -212,7 +212,7 @@ def _audit(result: ShardResult, batch: Batch, context: Context) -> list[Candidat
     by the gradients it sees, and its figure is too high.
     """
     order = list(result.bits)
-    if not any(routes[name].white_box for name in order):
+    if not context.surface.differentiable or not any(routes[name].white_box for name in order):
         return []
     by_black_box = np.zeros(len(batch), bool)
     before = result.clean_correct

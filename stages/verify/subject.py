@@ -35,6 +35,7 @@ class Surface:
         twin: the twin's forward, for the agreement check; None for a torch subject.
         inner: the forward of the graph's inner logits, where something hides them; see `inner_logits`.
         doubts: names of what is known against the figure before any attack.
+        labels_only: whether the answers are labels, as one-hot rows.
     """
 
     predict: Predict
@@ -43,6 +44,7 @@ class Surface:
     twin: Predict | None = None
     inner: Predict | None = None
     doubts: frozenset[str] = frozenset()
+    labels_only: bool = False
 
     @property
     def asked(self) -> nn.Module:

@@ -1,0 +1,72 @@
+"""Route `hop-skip-jump`: for subjects that answer with labels alone.
+
+Source: Chen, Jordan & Wainwright, "HopSkipJumpAttack: A Query-Efficient Decision-Based Attack", IEEE S&P 2020
+(arXiv 1904.02144), as in the Adversarial Robustness Toolbox.
+"""
+
+from __future__ import annotations
+
+import logging
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import torch
+
+from ....targets.errors import BackendMissing
+from ..autoattack import inside
+from ..candidates import Candidates
+from ..route import Batch, Context, Outcome, Route, routes
+
+HARD_LABEL = "hop-skip-jump"
+
+
+def check_installed() -> None:
+    """Raise BackendMissing where the toolbox is not installed."""
+    if find_spec("art") is None:
+        raise BackendMissing(
+            "a model that answers labels alone is attacked by HopSkipJump: pip install 'edgeproof[labels]'"
+        )
+
+
+class HopSkipJump(Route):
+    """Walks along the decision boundary; its end points count where they lie in the ball."""
+
+    def run(self, batch: Batch, context: Context) -> Outcome:
+        """Walk from a misclassified image towards each sample.
+
+        Raises:
+            BackendMissing: the toolbox is not installed.
+        """
+        check_installed()
+        from art.attacks.evasion import HopSkipJump as Attack
+        from art.estimators.classification import BlackBoxClassifier
+
+        logging.getLogger("art").setLevel(logging.ERROR)
+        classifier: Any = BlackBoxClassifier(
+            lambda images: np.nan_to_num(context.surface.predict(np.asarray(images, np.float32))),
+            input_shape=tuple(batch.images.shape[1:]),
+            nb_classes=context.surface.classes,
+            clip_values=(0.0, 1.0),
+        )
+        attack: Any = Attack(
+            classifier,
+            batch_size=256,
+            norm=np.inf if context.threat.norm == "Linf" else 2,
+            max_iter=context.config.hard_label_iterations,
+            max_eval=1000,
+            init_eval=50,
+            verbose=False,
+        )
+        state = np.random.get_state()
+        np.random.seed(context.config.seed)
+        try:
+            ends = attack.generate(x=batch.images.numpy(), y=np.eye(context.surface.classes)[batch.labels.numpy()])
+        finally:
+            np.random.set_state(state)
+        ends = inside(torch.from_numpy(np.asarray(ends, np.float32)), batch.images, context.threat).numpy()
+        found = Candidates(batch.index, np.full(len(batch), "hop-skip-jump"), ends)
+        return Outcome(context.judge(found, batch), found)
+
+
+routes.register(HARD_LABEL)(HopSkipJump())
