@@ -1,4 +1,4 @@
-"""`verify`, `gate`, `report`, `bench`, `lint`: what is asked of models and reports that are there."""
+"""`verify`, `replay`, `gate`, `report`, `bench`, `lint`: what is asked of models and reports that are there."""
 
 from __future__ import annotations
 
@@ -63,6 +63,22 @@ def verify(
         reporter=Reporter(quiet=as_json),
     )
     finish(report, as_json, folder)
+
+
+@app.command()
+def replay(
+    pack: Annotated[Path, typer.Argument(help="adversarial/<subject>.npz of a finished run.")],
+    engine: Annotated[Path, typer.Argument(help="The engine or ONNX file that it is shown to.")],
+    target: Annotated[str, typer.Option(help="The runtime that runs it.")] = "onnxruntime",
+    as_json: AsJson = False,
+) -> None:
+    """Show an engine the adversarial examples of a run, on its device; needs no torch. Exit 1 when samples are lost."""
+    from ..replaying import replay as run
+    from ..replaying import show_replay
+
+    result = run(pack, engine, target=target)
+    answer(result, as_json, show_replay)
+    raise typer.Exit(result["exit_code"])
 
 
 @app.command()

@@ -111,7 +111,9 @@ def recover_onnx(
     # In the layout of the file's twin: another order of additions moves values over the edges of steps.
     student.cpu().to(memory_format=torch.contiguous_format).load_state_dict(result.best)  # pyright: ignore[reportCallIssue]
     after, kept = validate(), "recovered"
-    if (after[1], after[0]) < (before[1], before[0]):
+    # What came through quantization unharmed is not exchanged for what is no more robust: a gain of clean accuracy
+    # beside an equal PGD accuracy was paid for in AutoAttack's (Fashion-MNIST, int8).
+    if after[1] <= before[1]:
         student.load_state_dict(start)
         after, kept = before, "original"
     written = write_back(model, student) if kept == "recovered" else model

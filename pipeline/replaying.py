@@ -1,0 +1,108 @@
+"""`edgeproof replay`: the adversarial examples of a finished run, shown to an engine, on the device that runs it.
+
+Needs numpy, onnx and the engine's runtime; no torch. What it says is no attack: an engine that withstands examples made
+for another one may fall to its own.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from ..targets.base import Engine, EngineFile, targets
+from ..targets.errors import BackendMissing, UsageError
+
+_KEYS = ("index", "label", "attack", "adversarial", "clean", "robust")
+_BATCH = 256
+# Another runtime rounds otherwise: so many samples that the pack's engine withstood may fall, as in a verdict's audit.
+_ALLOWED, _ALLOWED_SHARE = 2, 0.005
+
+
+def replay(pack: str | Path, engine: str | Path, *, target: str = "onnxruntime") -> dict[str, Any]:
+    """Show an engine all candidates of a pack.
+
+    Args:
+        pack: `adversarial/<subject>.npz` of a run.
+        engine: the engine file, or an ONNX file.
+        target: the runtime that runs it.
+
+    Returns:
+        `{pack, engine, target, sha256, samples, candidates, clean_accuracy, robust_accuracy, pack_robust_accuracy,
+        lost, gained, allowed, exit_code}`: accuracies over the pack's samples; `lost` are the data-set rows that the
+        pack's own engine withstood and this one does not, `gained` the other way round. The exit code is 1 where more
+        are lost than `allowed`, else 0.
+
+    Raises:
+        UsageError: a file is missing or broken, or the engine takes other images.
+        BackendMissing: the target's runtime is not installed.
+    """
+    found = _read(Path(pack))
+    state = targets[target].available()
+    if not state.available:
+        raise BackendMissing(f"target {target!r}: {state.reason}")
+    file = EngineFile.of(target, Path(engine))
+    index, first, rows = np.unique(found["index"], return_index=True, return_inverse=True)
+    with targets[target].load(file) as loaded:
+        if loaded.signature.image_shape != found["clean"].shape[1:]:
+            raise UsageError(
+                f"{engine}: takes images {list(loaded.signature.image_shape)}, those of {pack} are "
+                f"{list(found['clean'].shape[1:])}"
+            )
+        clean = _correct(loaded, found["clean"][first], found["label"][first])
+        robust = clean.copy()
+        np.logical_and.at(robust, rows, _correct(loaded, found["adversarial"], found["label"]))
+    before = found["robust"][first].astype(bool)
+    lost, gained = index[before & ~robust], index[~before & robust]
+    allowed = int(max(_ALLOWED, _ALLOWED_SHARE * len(index)))
+    return {
+        "pack": str(pack),
+        "engine": str(engine),
+        "target": target,
+        "sha256": file.sha256,
+        "samples": len(index),
+        "candidates": len(rows),
+        "clean_accuracy": float(clean.mean()),
+        "robust_accuracy": float(robust.mean()),
+        "pack_robust_accuracy": float(before.mean()),
+        "lost": lost.tolist(),
+        "gained": gained.tolist(),
+        "allowed": allowed,
+        "exit_code": int(len(lost) > allowed),
+    }
+
+
+def show_replay(result: dict[str, Any], console: Console) -> None:
+    """Print a replay for people."""
+    verdict = "FAIL" if result["exit_code"] else "PASS"
+    console.print(
+        f"{result['candidates']} candidates of {result['samples']} samples on {result['target']}: "
+        f"clean {result['clean_accuracy']:.3f}, robust {result['robust_accuracy']:.3f} "
+        f"(in the pack: {result['pack_robust_accuracy']:.3f})\n"
+        f"lost {len(result['lost'])} (allowed: {result['allowed']}), gained {len(result['gained'])}: {verdict}",
+        highlight=False,
+    )
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            found = {key: arrays[key] for key in _KEYS}
+    except FileNotFoundError as error:
+        raise UsageError(f"{path}: no such file") from error
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{path}: no pack of adversarial examples (adversarial/<subject>.npz of a run)") from error
+    images, count = found["adversarial"], len(found["index"])
+    fits = images.ndim == 4 and images.shape == found["clean"].shape and all(len(a) == count for a in found.values())
+    if not fits or not count or images.dtype != np.float32:
+        raise UsageError(f"{path}: holds no candidates, or its arrays do not fit each other")
+    return found
+
+
+def _correct(engine: Engine, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    parts = [engine(images[first : first + _BATCH]) for first in range(0, len(images), _BATCH)]
+    logits = np.concatenate(parts)
+    return (logits.argmax(1) == labels) & np.isfinite(logits).all(1)
