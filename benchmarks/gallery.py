@@ -3,10 +3,10 @@
     python benchmarks/gallery.py                # a quarter of an hour on one core
     python benchmarks/gallery.py --samples 40   # minutes
 
-Every row hides the same robust student (digits, Linf 0.1) behind something an attack may stumble over. The first row is
-the student itself: its figure is the truth of all others, but that what a defence rounds away may make it a little more
-robust. "Plain AutoAttack" is AutoAttack standard on the graph as a torch module with torch's own gradients: zero through
-a rounding, none through an arg max.
+Every row hides the same robust student (digits, Linf 0.1) behind something an attack may stumble over. The first row
+is the student itself: its figure is the truth of all others, but that what a defence rounds away may make it a little
+more robust. "Plain AutoAttack" is AutoAttack standard on the graph as a torch module with torch's own gradients: zero
+through a rounding, none through an arg max.
 """
 
 from __future__ import annotations

@@ -193,7 +193,7 @@ def _checked(
     file = path.resolve()
     subject = EngineSubject(target, EngineFile.of(target, file), file, config.backward, other)
     subjects[target], digests[target] = subject, subject.engine.sha256
-    return Request(model, target, threat, config, data, split, subjects, digests, _warnings(path))
+    return Request(model, target, threat, config, data, split, subjects, digests, _warnings(path, subject))
 
 
 def _same_task(path: Path, signature: ModelSignature | None, data: Dataset, name: str) -> None:
@@ -296,12 +296,19 @@ def _signature(path: Path) -> ModelSignature:
     return read_signature(path)
 
 
-def _warnings(path: Path) -> tuple[str, ...]:
-    """What the user should know beforehand: that the graph has no twin."""
+def _warnings(path: Path, subject: EngineSubject) -> tuple[str, ...]:
+    """What the user should know beforehand: that the graph has no twin.
+
+    Raises:
+        UnsupportedOperator: nor has it inner logits that have one, and there is no surrogate.
+    """
     try:
         load_twin(path)
     except UnsupportedOperator as error:
-        return (f"no-twin: {error}; the gradients are those of its inner logits or of a surrogate, if any",)
+        gradients = subject.open().differentiable
+        if not gradients:
+            raise
+        return (f"no-twin: {error}; the gradients are those of: {', '.join(gradients)}",)
     return ()
 
 

@@ -161,6 +161,21 @@ def test_options_that_are_refused(tmp_path: Path, float_onnx: Path, more: tuple[
     assert list(tmp_path.iterdir()) == []
 
 
+def test_noise_behind_the_logits_has_no_twin_and_is_inconclusive(tmp_path: Path, float_onnx: Path):
+    model = onnx.load(float_onnx)
+    for node in model.graph.node:
+        node.output[:] = ["quiet" if name == "logits" else name for name in node.output]
+    model.graph.node.append(onnx.helper.make_node("RandomNormalLike", ["quiet"], ["noise"], name="noise"))
+    model.graph.node.append(onnx.helper.make_node("Add", ["quiet", "noise"], ["logits"], name="add"))
+    onnx.save(model, tmp_path / "noise.onnx")
+    done = verify(tmp_path / "noise.onnx", tmp_path, "--samples", "10", "--json")
+    found = json.loads(done.out)
+    assert (done.code, found["verdict"]) == (4, "inconclusive")
+    warnings = " ".join(found["subjects"][-1]["warnings"])
+    assert "no-twin: node 'noise' (RandomNormalLike" in warnings
+    assert "changing: " in warnings
+
+
 @pytest.mark.slow
 def test_verify_a_model_that_nobody_here_exported(tmp_path: Path, student):
     """From another exporter (TorchScript, opset 13), without torch weights, by the same code."""
