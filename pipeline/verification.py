@@ -42,6 +42,7 @@ from .store import Artifact, Store
 
 SURROGATE = "surrogate"
 FUNCTION = "function"
+_FINGERPRINT = 64
 _REFUSED = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin"}
 
 
@@ -57,7 +58,7 @@ class Request:
         dataset: the data set.
         samples: the test images that are attacked.
         subjects: the model, after the surrogate if there is one.
-        digests: SHA-256 of each.
+        digests: SHA-256 of each: of a file's bytes, or of a function's source and some answers.
         warnings: what the user should know beforehand.
     """
 
@@ -185,10 +186,14 @@ def _checked(
         subjects[SURROGATE], digests[SURROGATE] = of_surrogate, of_surrogate.engine.sha256
     if called:
         function = FunctionSubject(FUNCTION, model, data.image_shape, len(data.class_names), other)
-        if function.open().labels_only:
+        surface = function.open()
+        if surface.labels_only:
             check_installed()
             config = config.model_copy(update={"routes": (*config.routes, HARD_LABEL)})
-        subjects[FUNCTION], digests[FUNCTION] = function, functions_digest(model)
+        subjects[FUNCTION] = function
+        # Its source does not tell which weights it loads; its answers do.
+        answers = surface.predict(split.images[:_FINGERPRINT]).tobytes()
+        digests[FUNCTION] = hashlib.sha256(functions_digest(model).encode() + answers).hexdigest()
         return Request(model, FUNCTION, threat, config, data, split, subjects, digests, ())
     file = path.resolve()
     subject = EngineSubject(target, EngineFile.of(target, file), file, config.backward, other)

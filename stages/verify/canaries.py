@@ -11,7 +11,6 @@ from ...targets.base import Images, Logits
 from ..threat import ThreatModel
 
 _PATTERNS = 8
-_ROWS = 64
 # Rounding may differ from call to call on a GPU; more than this of the largest logit is no rounding.
 _MOVED = 1e-3
 
@@ -21,39 +20,43 @@ class Canaries:
     """Answers around the clean images, as they were before the attacks.
 
     Attributes:
-        images: `[M, C, H, W]`: clean images, and neighbours in their balls.
-        logits: `[M, K]`, what was said then.
+        batches: `[M, C, H, W]` each: clean images, and neighbours in their balls.
+        answers: `[M, K]` each, what was said then.
         flat: clean images whose neighbours all got the very same logits.
     """
 
-    images: Images
-    logits: Logits
+    batches: list[Images]
+    answers: list[Logits]
     flat: int
 
     @classmethod
     def released(cls, predict: Callable[[Images], Logits], images: Images, threat: ThreatModel) -> Canaries:
         """Ask about clean images and about neighbours on the rim of their balls: brighter, darker, blocks, noise."""
-        around = [_shifted(images, pattern, threat) for pattern in _patterns(images.shape[1:])]
-        answers = [predict(neighbours) for neighbours in around]
-        clean = predict(images)
+        batches = [images, *(_shifted(images, pattern, threat) for pattern in _patterns(images.shape[1:]))]
+        answers = [predict(batch) for batch in batches]
         same = np.ones(len(images), bool)
-        for logits in answers:
-            same &= (logits == clean).all(axis=1)
-        asked = np.concatenate([images[:_ROWS], *(neighbours[: _ROWS // 4] for neighbours in around)])
-        logits = np.concatenate([clean[:_ROWS], *(logits[: _ROWS // 4] for logits in answers)])
-        return cls(asked, logits, int(same.sum()))
+        for logits in answers[1:]:
+            same &= (logits == answers[0]).all(axis=1)
+        return cls(batches, answers, int(same.sum()))
 
     @property
     def asked(self) -> int:
         """How many images are asked about again."""
-        return len(self.images)
+        return sum(map(len, self.batches))
 
     def moved(self, predict: Callable[[Images], Logits]) -> int:
-        """Ask again; return how many answers are not what they were."""
-        now = predict(self.images)
-        scale = np.abs(np.nan_to_num(self.logits)).max(axis=1, initial=1e-12)
-        apart = np.abs(np.nan_to_num(now) - np.nan_to_num(self.logits)).max(axis=1, initial=0.0)
-        return int(((apart > _MOVED * scale) | (np.isnan(now) != np.isnan(self.logits)).any(axis=1)).sum())
+        """Ask again, in the very same batches; return how many answers are not what they were."""
+        return sum(
+            int(moved(predict(batch), before, _MOVED).sum())
+            for batch, before in zip(self.batches, self.answers, strict=True)
+        )
+
+
+def moved(now: Logits, before: Logits, share: float) -> np.ndarray:
+    """Say which rows differ by more than a share of their largest logit, or in what is a number."""
+    scale = np.abs(np.nan_to_num(before)).max(axis=1, initial=1e-12)
+    apart = np.abs(np.nan_to_num(now) - np.nan_to_num(before)).max(axis=1, initial=0.0)
+    return (apart > share * scale) | (np.isnan(now) != np.isnan(before)).any(axis=1)
 
 
 def _patterns(shape: tuple[int, ...]) -> list[np.ndarray]:

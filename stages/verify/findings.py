@@ -74,7 +74,7 @@ def find(counts: Counts, warnings: Iterable[str]) -> list[Finding]:
         found.append(
             Finding(
                 "unstable",
-                f"{counts.unstable} samples change their label with the batch they stand in, or when asked again",
+                f"{counts.unstable} samples are answered otherwise in another batch, or when asked again",
             )
         )
     if counts.changed > ALLOWED_CHANGES * counts.asked_again:
@@ -82,7 +82,7 @@ def find(counts: Counts, warnings: Iterable[str]) -> list[Finding]:
             Finding(
                 "changing",
                 f"{counts.changed} of {counts.asked_again} images are answered otherwise after the attacks than before "
-                "them; the model is random, keeps a memory, or looks at the whole batch",
+                "them; the model is random, or keeps a memory",
             )
         )
     if counts.flat > FLAT * counts.flat_compared and not undressed and "labels-only" not in heard:

@@ -29,8 +29,8 @@ class Surface:
 
     Attributes:
         predict: the subject's own forward, numpy in, logits out.
-        differentiable: its gradients by name; every module's forward is the subject's own. The first is the
-            one to trust most.
+        differentiable: its gradients by name, the one to trust most first. A module's forward is the subject's own,
+            or that of another function (inner logits, a surrogate) whose examples the subject is shown.
         classes: number of classes.
         twin: the twin's forward, for the agreement check; None for a torch subject.
         inner: the forward of the graph's inner logits, where something hides them; see `inner_logits`.

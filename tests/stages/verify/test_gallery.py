@@ -25,7 +25,7 @@ _SPEC.loader.exec_module(gallery)
 # Which doubts may speak where the figure does not hold.
 DOUBTS = {
     "noise": {"randomised", "changing", "unstable"},
-    "neighbours": {"changing", "unstable"},
+    "neighbours": {"unstable"},
     "winners": {"white-box-too-weak"},
     "lookup": {"hidden-logits"},
 }
