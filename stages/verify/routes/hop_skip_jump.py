@@ -23,7 +23,11 @@ HARD_LABEL = "hop-skip-jump"
 
 def check_installed() -> None:
     """Raise BackendMissing where the toolbox is not installed."""
-    if find_spec("art") is None:
+    try:  # another package is called art as well
+        found = find_spec("art.attacks")
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
         raise BackendMissing(
             "a model that answers labels alone is attacked by HopSkipJump: pip install 'edgeproof[labels]'"
         )
