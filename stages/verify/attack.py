@@ -19,9 +19,11 @@ from ..freed_memory import keep_freed_memory
 from ..threat import ThreatModel
 from .candidates import Candidates
 from .config import VerifyConfig
+from .counts import Counts
 from .findings import allowance, find
 from .orphan import end_with
-from .shard import Counts, ShardResult, attack_shard, strengthen_shard
+from .shard import attack_shard, strengthen_shard
+from .shard_result import ShardResult
 from .subject import Subject
 
 BITS = "bits.npz"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .shard import Counts
+from .counts import Counts
 
 TWIN_CLEAN = 0.99
 TWIN_ADVERSARIAL = 0.98

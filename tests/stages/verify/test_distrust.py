@@ -11,8 +11,9 @@ from edgeproof.stages.data import Dataset
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify import VerifyConfig, attack_subject
 from edgeproof.stages.verify.attack import Attacked
+from edgeproof.stages.verify.counts import Counts
 from edgeproof.stages.verify.findings import allowance, find
-from edgeproof.stages.verify.shard import STRONG, Counts
+from edgeproof.stages.verify.shard import STRONG
 from planted_classifiers import Planted
 
 CONFIG = VerifyConfig(square_queries=400, strong_restarts=2)

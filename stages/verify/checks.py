@@ -1,0 +1,128 @@
+"""What a finished shard is asked before it is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..threat import ThreatModel
+from .canaries import Canaries, moved
+from .candidates import Candidates
+from .route import Batch, Context, Outcome, routes
+from .shard_result import ShardResult
+from .subject import Surface, fooled
+
+# The check at a huge eps needs few samples: nothing may survive there.
+HUGE_EPS_SAMPLES = 10
+# Inner logits may be hidden behind a table of stored answers, which the graph's own gradient then sees beyond.
+HUGE_EPS_GRADIENTS = 2
+# Of the largest logit; kernels for other batch sizes may round an int8 logit one or two steps otherwise.
+FAR = 0.05
+
+
+def white_box(batch: Batch, context: Context, order: Sequence[str]) -> Outcome:
+    """Run every route of the order that needs gradients, each on the survivors of the one before."""
+    broken = np.zeros(len(batch), bool)
+    found: list[Candidates] = []
+    for name in order:
+        if name in routes.names() and routes[name].white_box and not broken.all():
+            outcome = routes[name].run(batch.where(~broken), context)
+            broken[~broken] = outcome.broken
+            found.append(outcome.candidates)
+    return Outcome(broken, Candidates.join(found, tuple(batch.images.shape[1:])))
+
+
+def audit(result: ShardResult, batch: Batch, context: Context) -> list[Candidates]:
+    """Ask whether the white box finds what the routes without gradients found.
+
+    A white box that is weaker than a black box, or than examples made for another model, is being fooled
+    by the gradients it sees, and its figure is too high.
+    """
+    order = list(result.bits)
+    if not context.surface.differentiable or not any(routes[name].white_box for name in order):
+        return []
+    by_black_box = np.zeros(len(batch), bool)
+    before = result.clean_correct
+    for name in order:
+        if not routes[name].white_box:
+            by_black_box |= before & ~result.bits[name]
+        before = result.bits[name]
+    result.counts.standing = int(before.sum())
+    if not by_black_box.any():
+        return []
+    victims = batch.where(by_black_box)
+    normal = white_box(victims, context, order)
+    missed = victims.where(~normal.broken)
+    result.counts.missed_by_white_box = len(missed)
+    result.counts.standing += len(missed)
+    if not len(missed):
+        return [normal.candidates]
+    restarted = context.config.model_copy(update={"seed": context.config.seed + 1})
+    strong_context = Context(
+        context.surface, context.threat, restarted, context.pool, restarts=restarted.strong_restarts
+    )
+    strong = white_box(missed, strong_context, order)
+    result.counts.missed_by_strong = int((~strong.broken).sum())
+    return [normal.candidates, strong.candidates]
+
+
+def check_stability(result: ShardResult, clean: np.ndarray, surface: Surface) -> None:
+    """Ask again, in reverse order and in odd batches: no sample's answer may depend on its neighbours."""
+    images = result.split.images
+    again = surface.predict(images[::-1].copy())[::-1]
+    parts = np.concatenate([surface.predict(part.copy()) for part in np.array_split(images, 3)])
+    for other in (again, parts):
+        flipped = moved(other, clean, 1e-3) & (other.argmax(1) != clean.argmax(1))
+        result.counts.unstable = max(result.counts.unstable, int((flipped | moved(other, clean, FAR)).sum()))
+
+
+def check_canaries(result: ShardResult, canaries: Canaries, surface: Surface) -> None:
+    """Ask again what was asked before the attacks: nobody may have learnt from them, or grown tired of them."""
+    counts = result.counts
+    counts.asked_again, counts.changed = canaries.asked, canaries.moved(surface.predict)
+    counts.flat_compared, counts.flat = len(result.split), canaries.flat
+
+
+def check_inner(result: ShardResult, clean: np.ndarray, surface: Surface) -> None:
+    """Count what fools the last layer and not what stands behind it."""
+    if surface.inner is None:
+        return
+    counts, candidates = result.counts, result.candidates
+    counts.inner_compared = len(clean)
+    counts.inner_agreeing = int((surface.inner(result.split.images).argmax(1) == clean.argmax(1)).sum())
+    rows = candidates.rows_in(result.split.index)
+    robust = list(result.bits.values())[-1] if result.bits else result.clean_correct
+    inside = fooled(surface.inner, candidates.images, rows, result.split.labels)
+    counts.hidden = int((robust & inside).sum())
+
+
+def check_twin(result: ShardResult, clean: np.ndarray, surface: Surface) -> None:
+    """Compare the labels of twin and subject on clean images and on all candidates."""
+    if surface.twin is None:
+        return
+    counts, candidates = result.counts, result.candidates.images
+    counts.clean_compared = len(clean)
+    counts.clean_agreeing = int((surface.twin(result.split.images).argmax(1) == clean.argmax(1)).sum())
+    counts.adversarial_compared = len(candidates)
+    if len(candidates):
+        same = surface.twin(candidates).argmax(1) == surface.predict(candidates).argmax(1)
+        counts.adversarial_agreeing = int(same.sum())
+
+
+def check_huge_eps(result: ShardResult, batch: Batch, context: Context) -> None:
+    """Attack with an eps at which nothing can be robust; what survives hides from the gradients."""
+    chosen = result.clean_correct & (np.cumsum(result.clean_correct) <= HUGE_EPS_SAMPLES)
+    if not chosen.any():
+        return
+    pixels = batch.images[0].numel()
+    huge = 1.0 if context.threat.norm == "Linf" else float(pixels) ** 0.5
+    wide = Context(context.surface, ThreatModel(norm=context.threat.norm, eps=huge), context.config, context.pool)
+    few = batch.where(chosen)
+    broken = np.zeros(len(few), bool)
+    for gradients in list(context.surface.differentiable)[:HUGE_EPS_GRADIENTS]:
+        if not broken.all():
+            broken[~broken] = wide.attack("apgd-ce", gradients, few.where(~broken)).broken
+    if context.surface.differentiable:
+        result.counts.huge_eps_attacked = len(few)
+        result.counts.huge_eps_survived = int((~broken).sum())

@@ -1,0 +1,52 @@
+"""What the verifier counts to distrust itself."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass
+class Counts:
+    """What the verifier counts to distrust itself; shards add up.
+
+    Attributes:
+        clean_agreeing: clean images on which twin and engine give the same label.
+        clean_compared: how many were compared (0 without a twin).
+        adversarial_agreeing: candidates on which they do.
+        adversarial_compared: how many were compared.
+        missed_by_white_box: samples that a route without gradients broke and the white box does not.
+        missed_by_strong: those of them that the white box with more restarts does not break either.
+        standing: samples that the white box left standing.
+        huge_eps_attacked: samples attacked at a huge eps.
+        huge_eps_survived: those that survived it.
+        unstable: samples whose label, or logits by far, depend on the batch they stand in, or change when asked again.
+        asked_again: images that were asked about before and after the attacks.
+        changed: those of them whose logits moved.
+        flat: samples whose logits are the same to the last bit all over the ball, as far as was looked.
+        flat_compared: how many were looked at.
+        hidden: robust samples on which the graph's inner logits are fooled and its answer is not.
+        inner_agreeing: clean images on which inner logits and answer give the same label.
+        inner_compared: how many were compared (0 where nothing hides the inner logits).
+    """
+
+    clean_agreeing: int = 0
+    clean_compared: int = 0
+    adversarial_agreeing: int = 0
+    adversarial_compared: int = 0
+    missed_by_white_box: int = 0
+    missed_by_strong: int = 0
+    standing: int = 0
+    huge_eps_attacked: int = 0
+    huge_eps_survived: int = 0
+    unstable: int = 0
+    asked_again: int = 0
+    changed: int = 0
+    flat: int = 0
+    flat_compared: int = 0
+    hidden: int = 0
+    inner_agreeing: int = 0
+    inner_compared: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        mine, theirs = asdict(self), asdict(other)
+        return Counts(**{name: mine[name] + theirs[name] for name in mine})
