@@ -8,7 +8,7 @@ quickstart: install ## create the environment and run the main job
 	$(BIN)/edgeproof build examples/digits.yaml
 
 test: install ## create the environment and run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 install: .venv/.installed
 

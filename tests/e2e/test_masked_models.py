@@ -68,9 +68,8 @@ def test_rounded_pixels_do_not_hide_the_gradient(float_onnx: Path, tmp_path: Pat
     assert robust(report) <= truth + 0.03
 
 
-@pytest.mark.parametrize(("edit", "name"), [(blow_up_the_logits, "huge-eps"), (answer_probabilities, "probabilities")])
-def test_saturated_outputs_are_inconclusive(float_onnx: Path, tmp_path: Path, truth: float, edit, name: str):
+@pytest.mark.parametrize("edit", [blow_up_the_logits, answer_probabilities])
+def test_what_saturates_the_outputs_is_attacked_behind(float_onnx: Path, tmp_path: Path, truth: float, edit):
     report = proof(masked(float_onnx, tmp_path / "m.onnx", edit), tmp_path / "out")
-    assert report.exit_code == 4
-    assert any(f"onnxruntime: {name}: " in reason for reason in report.data["reasons"])
-    assert robust(report) <= truth + 0.03
+    assert report.data["verdict"] == "pass"
+    assert robust(report) <= truth

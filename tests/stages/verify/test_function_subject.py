@@ -109,9 +109,9 @@ def test_what_is_no_model(module: str, name: str, message: str):
 
 
 def test_with_a_surrogate_it_is_attacked_as_what_it_is(module, float_onnx, digits, threat, tmp_path: Path):
-    found = attacked(subject(module, "logits", float_onnx), digits, threat, tmp_path, 30)
+    found = attacked(subject(module, "logits", float_onnx), digits, threat, tmp_path, 12)
     assert not doubts(found)
-    assert 0.6 < found.robust.mean() < found.clean_correct.mean()
+    assert 0.3 < found.robust.mean() < found.clean_correct.mean()
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,11 @@ from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify import Attacked, EngineSubject, VerifyConfig, attack_subject
 from edgeproof.targets.base import EngineFile
 
-SAMPLES = 40
+SAMPLES = 25
 CONFIG = VerifyConfig(routes=("whitebox", "probe", "square"), square_queries=500, strong_restarts=1)
 
+# Through the command line in tests/e2e/test_masked_models.py; bit depth is rounding by other nodes.
+ELSEWHERE = {"loud", "probabilities", "rounding", "bit depth"}
 SCRIPT = Path(__file__).parents[3] / "benchmarks" / "planted_defences.py"
 _SPEC = spec_from_file_location("planted_defences", SCRIPT)
 assert _SPEC is not None
@@ -64,7 +66,7 @@ def check(name: str, found: Attacked, truth: np.ndarray) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", gallery.FILES)
+@pytest.mark.parametrize("name", sorted(gallery.FILES.keys() - ELSEWHERE))
 def test_a_planted_defence(
     name: str, float_onnx: Path, samples: Split, threat: ThreatModel, truth: np.ndarray, tmp_path: Path
 ):
