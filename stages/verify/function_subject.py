@@ -52,7 +52,7 @@ class FunctionSubject:
             twin = load_twin(self.surrogate)
             # The surrogate on its own as well: through an answer of labels alone no loss can be told to rise.
             gradients["surrogate"] = AttackableEngine(predict, twin)
-            gradients["surrogate-alone"] = load_twin(self.surrogate)
+            gradients["surrogate-alone"] = twin
             if labels_only:
                 gradients = dict(reversed(gradients.items()))
         doubts = {"labels-only"} if labels_only else set()

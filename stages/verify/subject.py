@@ -128,10 +128,14 @@ class EngineSubject:
             predict,
             gradients,
             engine.signature.classes,
-            in_batches(load_twin(self.graph)) if twins else None,
+            in_batches(self._rounding(twins)) if twins else None,
             in_batches(inner) if inner is not None else None,
             frozenset() if gradients else frozenset({"no-gradients"}),
         )
+
+    def _rounding(self, twins: dict[BackwardMode, Twin]) -> Twin:
+        """A twin whose forward is the engine's, which that of the smooth mode is not."""
+        return next((twin for mode, twin in twins.items() if mode != "smooth"), None) or load_twin(self.graph)
 
     def _twins(self) -> dict[BackwardMode, Twin]:
         try:
