@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -96,6 +97,15 @@ PRESETS = {
         {"epochs": 8, "learning_rate": 0.1, "schedule": "onecycle", "augment": ["flip"]},
         300,
     ),
+    "fashion-mobile": Preset(
+        {"dataset": "fashion_mnist", "train": 10_000, "validation": 1_000},
+        {"norm": "Linf", "eps": 0.1},
+        ("cnn28_wide", {"method": "pgd_at", "epochs": 16, "precision": "bf16-mixed", "augment": ["flip"]}),
+        ("mobile_small", {"method": "adaad", "epochs": 8, "learning_rate": 0.2, "augment": ["flip"]}),
+        {"epochs": 4, "learning_rate": 0.02, "augment": ["flip"]},
+        {"epochs": 8, "learning_rate": 0.1, "schedule": "onecycle", "augment": ["flip"]},
+        300,
+    ),
 }
 
 # What is learnt from clean images alone, by the same teacher and trainer.
@@ -172,15 +182,16 @@ class Bench:
         return Classifier(model, self.out / name / WEIGHTS, dataset.image_shape, len(dataset.class_names))
 
 
-def make_networks(bench: Bench) -> None:
-    """Train teacher and student, and the student on, as long as its graphs are."""
+def make_networks(bench: Bench, rows: Iterable[str]) -> None:
+    """Train teacher and student, and for the rows that want it the student on, as long as its graphs are."""
     dataset = bench.dataset()
     shape, classes = dataset.image_shape, len(dataset.class_names)
     model, settings = bench.preset.student
     graphs = {"schedule": "cosine", "weight_decay": 0.0, "warm_start": bench.out / STUDENT / WEIGHTS}
     trainings = {"teacher": bench.preset.teacher, STUDENT: bench.preset.student}
     for name, like in (("longer", bench.preset.recover), ("longest", bench.preset.coarse)):
-        trainings[name] = (model, {**settings, **graphs, **like})
+        if any(ROWS[row].longer == name for row in rows):
+            trainings[name] = (model, {**settings, **graphs, **like})
     for name, (model, settings) in trainings.items():
         folder = bench.out / name
         if (folder / WEIGHTS).is_file():
@@ -253,9 +264,9 @@ def attack_row(bench: Bench, name: str) -> None:
 def run(bench: Bench, only: list[str], workers: int, console: Console) -> int:
     """Make and attack all rows; return how many failed."""
     one_thread()
-    make_networks(bench)
-    make_row(bench, FLOAT)
     rows = [name for name in ROWS if not only or name in only or name == FLOAT]
+    make_networks(bench, rows)
+    make_row(bench, FLOAT)
     failed = in_parallel({name: partial(make_row, bench, name) for name in rows}, workers, console)
     attack_row(bench, STUDENT)
     made = [name for name in rows if (bench.out / name / MODEL).is_file()]

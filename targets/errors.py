@@ -27,6 +27,10 @@ class BackendMissing(EdgeproofError):
     exit_code = 4
 
 
+class EngineFailure(StageError):
+    """A running engine gave no answer to a batch: it crashed, hung, or raised; the message says which."""
+
+
 class ModelError(UsageError):
     """A model file is broken or is not an image classifier we can attack (exit code 2)."""
 

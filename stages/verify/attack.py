@@ -14,6 +14,7 @@ import numpy as np
 from joblib import Parallel, delayed, parallel_config
 
 from ...targets.errors import UsageError
+from ...targets.orphan import end_with
 from ..data import Split
 from ..freed_memory import keep_freed_memory
 from ..threat import ThreatModel
@@ -21,7 +22,6 @@ from .candidates import Candidates
 from .config import VerifyConfig
 from .counts import Counts
 from .findings import allowance, find
-from .orphan import end_with
 from .shard import attack_shard, strengthen_shard
 from .shard_result import ShardResult
 from .subject import Subject

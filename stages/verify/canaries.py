@@ -9,6 +9,7 @@ import numpy as np
 
 from ...targets.base import Images, Logits
 from ..threat import ThreatModel
+from .candidates import Candidates
 
 _PATTERNS = 8
 # Rounding may differ from call to call on a GPU; more than this of the largest logit is no rounding.
@@ -43,6 +44,11 @@ class Canaries:
     def asked(self) -> int:
         """How many images are asked about again."""
         return sum(map(len, self.batches))
+
+    def candidates(self, index: np.ndarray) -> Candidates:
+        """The neighbours as candidates of the samples, whose data-set rows are given."""
+        neighbours = np.concatenate(self.batches[1:])
+        return Candidates(np.tile(index, len(self.batches) - 1), np.full(len(neighbours), "neighbour"), neighbours)
 
     def moved(self, predict: Callable[[Images], Logits]) -> int:
         """Ask again, in the very same batches; return how many answers are not what they were."""

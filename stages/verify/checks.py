@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 
 import numpy as np
 
 from ..threat import ThreatModel
 from .canaries import Canaries, moved
 from .candidates import Candidates
-from .route import Batch, Context, Outcome, routes
+from .guarded import SamplesFailed
+from .route import Batch, Context, Outcome, attempt, routes
 from .shard_result import ShardResult
 from .subject import Surface, fooled
 
@@ -27,7 +30,7 @@ def white_box(batch: Batch, context: Context, order: Sequence[str]) -> Outcome:
     found: list[Candidates] = []
     for name in order:
         if name in routes.names() and routes[name].white_box and not broken.all():
-            outcome = routes[name].run(batch.where(~broken), context)
+            outcome = attempt(partial(routes[name].run, context=context), batch.where(~broken), context)
             broken[~broken] = outcome.broken
             found.append(outcome.candidates)
     return Outcome(broken, Candidates.join(found, tuple(batch.images.shape[1:])))
@@ -122,7 +125,11 @@ def check_huge_eps(result: ShardResult, batch: Batch, context: Context) -> None:
     broken = np.zeros(len(few), bool)
     for gradients in list(context.surface.differentiable)[:HUGE_EPS_GRADIENTS]:
         if not broken.all():
-            broken[~broken] = wide.attack("apgd-ce", gradients, few.where(~broken)).broken
+            rest = few.where(~broken)
+            with suppress(SamplesFailed), context.surface.watching(rest.images.numpy(), wide.threat):
+                broken[~broken] = wide.attack("apgd-ce", gradients, rest).broken
+                continue
+            broken[:] = True  # in so wide a ball a failure is anybody's
     if context.surface.differentiable:
         result.counts.huge_eps_attacked = len(few)
         result.counts.huge_eps_survived = int((~broken).sum())

@@ -27,6 +27,7 @@ class Counts:
         hidden: robust samples on which the graph's inner logits are fooled and its answer is not.
         inner_agreeing: clean images on which inner logits and answer give the same label.
         inner_compared: how many were compared (0 where nothing hides the inner logits).
+        failing: images at which the model crashed, hung or raised.
     """
 
     clean_agreeing: int = 0
@@ -46,6 +47,7 @@ class Counts:
     hidden: int = 0
     inner_agreeing: int = 0
     inner_compared: int = 0
+    failing: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         mine, theirs = asdict(self), asdict(other)

@@ -77,6 +77,15 @@ def find(counts: Counts, warnings: Iterable[str]) -> list[Finding]:
                 f"{counts.unstable} samples are answered otherwise in another batch, or when asked again",
             )
         )
+    if counts.failing:
+        found.append(
+            Finding(
+                "failing",
+                f"the model crashed, hung or raised on {counts.failing} images; samples that have such an image in "
+                "their ball count as not robust",
+                inconclusive=False,
+            )
+        )
     if counts.changed > ALLOWED_CHANGES * counts.asked_again:
         found.append(
             Finding(

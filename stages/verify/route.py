@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,10 +15,14 @@ from ...targets.registry import Registry
 from ..threat import ThreatModel
 from .autoattack import Attack, AttackRun, inside, run_attack
 from .candidates import Candidates
+from .guarded import SamplesFailed
 from .subject import Surface, fooled
 
 if TYPE_CHECKING:
     from .config import VerifyConfig
+
+# What the report calls an image at which the model crashed, hung or raised.
+FAILED = "failed"
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,24 @@ class Route(ABC):
     @abstractmethod
     def run(self, batch: Batch, context: Context) -> Outcome:
         """Attack a non-empty batch of samples that the subject still classifies correctly."""
+
+
+def attempt(attack: Callable[[Batch], Outcome], batch: Batch, context: Context) -> Outcome:
+    """Attack a batch; where the model fails at a sample, that one is broken, and the rest is attacked."""
+    broken = np.zeros(len(batch), bool)
+    found: list[Candidates] = []
+    while not broken.all():
+        rest = batch.where(~broken)
+        try:
+            with context.surface.watching(rest.images.numpy(), context.threat):
+                outcome = attack(rest)
+        except SamplesFailed as failed:
+            broken[np.flatnonzero(~broken)[failed.rows]] = True
+            found.append(Candidates(rest.index[failed.rows], np.full(len(failed.rows), FAILED), failed.images))
+            continue
+        broken[~broken] = outcome.broken
+        return Outcome(broken, Candidates.join([*found, outcome.candidates], batch.images.shape[1:]), outcome.warnings)
+    return Outcome(broken, Candidates.join(found, batch.images.shape[1:]))
 
 
 routes: Registry[Route] = Registry("route", "edgeproof.stages.verify.routes")

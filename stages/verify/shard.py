@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 
@@ -14,7 +15,7 @@ from .candidates import Candidates
 from .checks import audit, check_canaries, check_huge_eps, check_inner, check_stability, check_twin, white_box
 from .config import VerifyConfig
 from .counts import Counts
-from .route import Batch, Context, routes
+from .route import Batch, Context, Outcome, attempt, routes
 from .shard_result import ShardResult
 from .subject import Subject, is_correct
 
@@ -49,14 +50,21 @@ def attack_shard(
     result = ShardResult(split, surviving.copy(), {}, Candidates.none(split.images.shape[1:]), Counts())
     result.warnings |= surface.doubts
     found: list[Candidates] = []
-    for name in order:
-        started = time.perf_counter()
+
+    def meet(attack: Callable[[Batch], Outcome]) -> None:
+        nonlocal surviving
         if surviving.any():
-            outcome = routes[name].run(batch.where(surviving), context)
+            outcome = attempt(attack, batch.where(surviving), context)
             surviving = surviving.copy()
             surviving[surviving] = ~outcome.broken
             found.append(outcome.candidates)
-            result.warnings |= outcome.warnings
+            result.warnings.update(outcome.warnings)
+
+    if surface.guard is not None and surface.guard.failures:
+        meet(partial(_judged, neighbours=canaries.candidates(split.index), context=context))
+    for name in order:
+        started = time.perf_counter()
+        meet(partial(routes[name].run, context=context))
         result.bits[name] = surviving.copy()
         result.seconds[name] = time.perf_counter() - started
     started = time.perf_counter()
@@ -67,8 +75,14 @@ def attack_shard(
     check_inner(result, clean, surface)
     check_twin(result, clean, surface)
     check_huge_eps(result, batch, context)
+    result.counts.failing = 0 if surface.guard is None else len(surface.guard.failures)
     result.seconds["checks"] = time.perf_counter() - started
     return result
+
+
+def _judged(batch: Batch, neighbours: Candidates, context: Context) -> Outcome:
+    """Show the neighbours that were asked about before the attacks; some of them made the model fail."""
+    return Outcome(context.judge(neighbours.of(batch.index), batch), Candidates.none(tuple(batch.images.shape[1:])))
 
 
 def strengthen_shard(subject: Subject, result: ShardResult, threat: ThreatModel, config: VerifyConfig) -> ShardResult:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -11,14 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...targets.base import Engine, EngineFile, Images, Logits, targets
+from ...targets.base import EngineFile, Images, Logits
+from ...targets.own_process import PATIENCE, OwnProcess, open_engine
+from ...targets.signature import read_signature
 from ..classifier import Classifier
 from ..distill.fast import FastForward
+from ..threat import ThreatModel
 from ..twin import BackwardMode, Twin, UnsupportedOperator, load_twin
 from .attackable import AttackableEngine
+from .guarded import BATCH, Guarded
 from .inner import differentiable, inner_logits
-
-BATCH = 256
 
 Predict = Callable[[Images], Logits]
 
@@ -36,6 +40,7 @@ class Surface:
         inner: the forward of the graph's inner logits, where something hides them; see `inner_logits`.
         doubts: names of what is known against the figure before any attack.
         labels_only: whether the answers are labels, as one-hot rows.
+        guard: `predict` itself, where it is a model that may fail.
     """
 
     predict: Predict
@@ -45,6 +50,11 @@ class Surface:
     inner: Predict | None = None
     doubts: frozenset[str] = frozenset()
     labels_only: bool = False
+    guard: Guarded | None = None
+
+    def watching(self, clean: Images, threat: ThreatModel) -> AbstractContextManager[None]:
+        """Watch samples; see `Guarded.watching`."""
+        return nullcontext() if self.guard is None else self.guard.watching(clean, threat)
 
     @property
     def asked(self) -> nn.Module:
@@ -101,6 +111,7 @@ class EngineSubject:
         modes: the twin's backward modes, the one to trust most first; a graph that has no twin is attacked through
             its inner logits or the surrogate, where there are any.
         surrogate: an ONNX file (the float student, say) whose gradients are tried as well.
+        patience: seconds the engine may take for a batch before it counts as hung.
     """
 
     name: str
@@ -108,29 +119,31 @@ class EngineSubject:
     graph: Path
     modes: tuple[BackwardMode, ...]
     surrogate: Path | None = None
+    patience: float = PATIENCE
 
     def open(self) -> Surface:
-        """Load the engine with one thread, and make its twin."""
-        engine = self._load()
-        predict, shape = _engine_in_batches(engine), engine.signature.image_shape
+        """Load the engine with one thread, in a process of its own, and make its twin."""
+        signature = read_signature(self.graph)
+        predict, shape, classes = self.predictor(), signature.image_shape, signature.classes
         twins = self._twins()
         if len(twins) > 1 and not next(iter(twins.values())).coarse:
             twins.pop("smooth", None)  # steps so fine that it would be the first attack again
         gradients: dict[str, nn.Module] = {}
-        inner = inner_logits(self.graph, predict, shape, engine.signature.classes)
+        inner = inner_logits(self.graph, predict, shape, classes)
         if inner is not None:
             gradients["inner"] = inner
         if twins and differentiable(next(iter(twins.values())), shape):
-            gradients |= {mode: AttackableEngine(engine, twin) for mode, twin in twins.items()}
+            gradients |= {mode: AttackableEngine(predict, twin) for mode, twin in twins.items()}
         if self.surrogate is not None:
-            gradients["surrogate"] = AttackableEngine(engine, load_twin(self.surrogate))
+            gradients["surrogate"] = AttackableEngine(predict, load_twin(self.surrogate))
         return Surface(
             predict,
             gradients,
-            engine.signature.classes,
+            classes,
             in_batches(self._rounding(twins)) if twins else None,
             in_batches(inner) if inner is not None else None,
             frozenset() if gradients else frozenset({"no-gradients"}),
+            guard=predict,
         )
 
     def _rounding(self, twins: dict[BackwardMode, Twin]) -> Twin:
@@ -143,12 +156,11 @@ class EngineSubject:
         except UnsupportedOperator:
             return {}
 
-    def predictor(self) -> Predict:
-        """Load the engine alone."""
-        return _engine_in_batches(self._load())
-
-    def _load(self) -> Engine:
-        return targets[self.engine.target].load(self.engine, threads=1)
+    def predictor(self) -> Guarded:
+        """Load the engine alone, in a process of its own."""
+        return Guarded(
+            OwnProcess(partial(open_engine, self.engine), patience=self.patience), read_signature(self.graph).classes
+        )
 
 
 class Asked(nn.Module):
@@ -199,14 +211,6 @@ def in_batches(model: nn.Module) -> Predict:
             model(torch.from_numpy(images[first : first + BATCH])).numpy()
             for first in range(0, max(len(images), 1), BATCH)
         ]
-        return np.concatenate(parts)
-
-    return predict
-
-
-def _engine_in_batches(engine: Engine) -> Predict:
-    def predict(images: Images) -> Logits:
-        parts = [engine(images[first : first + BATCH]) for first in range(0, max(len(images), 1), BATCH)]
         return np.concatenate(parts)
 
     return predict

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from edgeproof.targets.errors import UsageError
 from edgeproof.targets.onnxruntime import open_session
 
 MODULE = """
+import os
+import time
 import numpy as np
 from edgeproof.targets.onnxruntime import open_session
 
@@ -31,6 +34,28 @@ def labels(images):
 def bright(images):
     if (images[:, 0, 0, 0] > 0.05).any():  # a corner that is black in digits
         raise RuntimeError("too bright")
+    return logits(images)
+
+
+def dim_corner(images):
+    return ((images[:, 0, 0, 0] > 0.02) & (images[:, 0, 0, 0] < 0.2)).any()
+
+
+def fragile(images):
+    if dim_corner(images):
+        os.abort()
+    return logits(images)
+
+
+def slow(images):
+    if dim_corner(images):
+        time.sleep(60)
+    return logits(images)
+
+
+def two_at_most(images):
+    if len(images) > 2:
+        os.abort()
     return logits(images)
 
 
@@ -97,6 +122,28 @@ def test_an_image_at_which_it_raises_is_not_robust_and_the_others_are_judged(mod
     answers = subject(module, "bright").predictor()(images)
     assert np.isnan(answers[7]).all()
     assert np.isfinite(np.delete(answers, 7, axis=0)).all()
+
+
+@pytest.mark.parametrize(("name", "count", "why"), [("fragile", 2, "signal 6"), ("slow", 1, "hung")])
+def test_a_sample_near_which_it_crashes_or_hangs_is_not_robust_and_the_run_goes_on(
+    module: str, name: str, count: int, why: str, digits: Dataset, threat: ThreatModel, tmp_path: Path
+):
+    found = replace(subject(module, name), patience=0.5)
+    result = attacked(found, digits, threat, tmp_path, count)
+    assert result.clean_correct.all(), "it answers the clean images"
+    assert not result.robust.any(), "every ball has an image with a dim corner"
+    assert "failed" in result.candidates.attack
+    assert "failing" in {finding["name"] for finding in result.summary["findings"]}  # type: ignore[index]
+    again = found.predictor()
+    assert np.isnan(again(result.candidates.images[result.candidates.attack == "failed"])).all()
+    assert all(why in reason for reason in again.failures)
+
+
+def test_a_batch_too_large_for_it_blames_no_image(module: str, float_onnx: Path, digits: Dataset):
+    images = digits.test.images[:5]
+    found = subject(module, "two_at_most").predictor()
+    assert np.allclose(found(images), subject(module, "logits").predictor()(images), atol=1e-5)
+    assert not found.failures
 
 
 @pytest.mark.parametrize(

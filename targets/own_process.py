@@ -1,0 +1,123 @@
+"""A model in a process of its own: what crashes or hangs there takes nothing else with it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import weakref
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from .base import Engine, EngineFile, Images, targets
+from .errors import EngineFailure
+
+# Seconds a model may take for one batch before it counts as hung, and how much longer to open.
+PATIENCE = 60.0
+_OPENING = 10
+
+_SERVE = (
+    "import sys; sys.path[:] = sys.argv[3:]; from edgeproof.targets.serving import serve; "
+    "serve(int(sys.argv[1]), int(sys.argv[2]))"
+)
+# Processes side by side share the cores; each runtime's own thread counts go by its options.
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+
+
+class OwnProcess:
+    """A model, opened and asked in a process of its own, which is started again after it died.
+
+    Args:
+        opener: picklable; returns the model, a callable of a float32 batch `[N, C, H, W]`. It and its module must not
+            need torch if the process is to start soon.
+        patience: seconds one batch may take.
+
+    Raises:
+        EdgeproofError: the opener raised one; anything else it raises comes as a StageError.
+        EngineFailure: the process died or hung while it opened the model.
+    """
+
+    def __init__(self, opener: Callable[[], Callable[[Images], Any]], *, patience: float = PATIENCE) -> None:
+        self._opener = opener
+        self._patience = patience
+        self._open()
+
+    def __call__(self, images: Images) -> Any:
+        """Answer a batch.
+
+        Raises:
+            EngineFailure: the model raised, or its process died or did not answer in time; the next call finds a
+                fresh one.
+        """
+        if not self._finalizer.alive:
+            self._open()
+        try:
+            self._connection.send(images)
+        except OSError:
+            raise EngineFailure(self._died()) from None
+        return self._answer(self._patience)
+
+    def close(self) -> None:
+        """End the process; a further call starts another."""
+        self._finalizer()
+
+    def _open(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-c", _SERVE, str(theirs.fileno()), str(os.getpid()), *sys.path]
+            # A model that prints must not spoil a report on standard output.
+            process = subprocess.Popen(
+                command,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=2,
+                env={**os.environ, **_ONE_THREAD},
+            )
+        self._connection, self._process = Connection(ours.detach()), process
+        self._finalizer = weakref.finalize(self, _end, self._connection, process)
+        try:
+            self._connection.send(self._opener)
+        except OSError:
+            raise EngineFailure(self._died()) from None
+        self._answer(_OPENING * self._patience)
+
+    def _answer(self, patience: float) -> Any:
+        try:
+            if not self._connection.poll(patience):
+                self.close()
+                raise EngineFailure(f"hung: no answer within {patience:g} seconds")
+            kind, value = self._connection.recv()
+        except (EOFError, OSError):
+            raise EngineFailure(self._died()) from None
+        if kind == "refused":
+            self.close()
+            raise value
+        if kind == "raised":
+            raise EngineFailure(value)
+        return value
+
+    def _died(self) -> str:
+        try:
+            code = self._process.wait(1)
+        except subprocess.TimeoutExpired:
+            code = None
+        self.close()
+        return f"crashed: its process ended with {'signal ' if code and code < 0 else ''}{abs(code or 0)}"
+
+
+def _end(connection: Connection, process: subprocess.Popen[bytes]) -> None:
+    connection.close()
+    process.kill()
+    process.wait()
+
+
+def open_engine(engine: EngineFile, threads: int = 1) -> Engine:
+    """Load an engine by its target: an opener for `OwnProcess`.
+
+    Raises:
+        BackendMissing: the target's runtime is not installed.
+        StageError: the file was altered, or the runtime refuses it.
+    """
+    return targets[engine.target].load(engine, threads=threads)
