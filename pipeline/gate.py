@@ -151,7 +151,11 @@ def _decide(condition: Condition, engines: Sequence[Mapping[str, Any]], missing:
     value, key = float(worst[condition.figure]), FIGURES[condition.figure]
     interval = worst.get(key) if key else None
     ci = (float(interval[0]), float(interval[1])) if interval else None
-    outcome, reason = _outcome(condition, value, ci)
+    sequential = worst.get("sequential") if ci else None
+    if sequential and ci:
+        outcome, reason = _sequential_outcome(condition, ci, worst["samples"], sequential)
+    else:
+        outcome, reason = _outcome(condition, value, ci)
     if outcome == "pass" and missing:
         outcome, reason = "inconclusive", "a target is missing"
     return GateResult(condition.figure, condition.text, value, ci, outcome, reason)
@@ -167,3 +171,17 @@ def _outcome(condition: Condition, value: float, ci: tuple[float, float] | None)
     if condition.holds(value):
         return "pass", ""
     return "fail", f"{value:.4g} misses {condition.text}"
+
+
+def _sequential_outcome(
+    condition: Condition, ci: tuple[float, float], samples: int, sequential: Mapping[str, Any]
+) -> tuple[Outcome, str]:
+    """Decide by the interval alone: that is what holds whenever a run stops."""
+    if condition.holds(ci[0]) != condition.holds(ci[1]):
+        return "inconclusive", (
+            f"undecided after {samples} of {sequential['population']} samples: the interval "
+            f"[{ci[0]:.3f}, {ci[1]:.3f}] holds the limit {condition.text}; more samples would tell"
+        )
+    if condition.holds(ci[0]):
+        return "pass", ""
+    return "fail", f"all of [{ci[0]:.3f}, {ci[1]:.3f}] misses {condition.text}"

@@ -81,8 +81,14 @@ class Bar:
         self._validated = f", validation: clean {epoch.clean_accuracy:.3f}, PGD {epoch.pgd_accuracy:.3f}"
 
     def shards(self, done: int, total: int, samples: int, robust: int) -> None:
-        """Show the running robust accuracy."""
-        self._update(done, total, f"robust {robust}/{samples}" if samples else "")
+        """Show the running robust accuracy and its interval, which holds for as many samples as they are at the end."""
+        if self._progress is None:
+            return
+        from ..stages.verify.statistics import clopper_pearson
+
+        low, high = clopper_pearson(robust, samples)
+        note = f"robust {robust / samples:.3f} [{low:.3f}, {high:.3f}] on {samples}" if samples else ""
+        self._update(done, total, note)
 
     def layers(self, done: int, total: int) -> None:
         """Show how many layers' sensitivities are known."""

@@ -198,7 +198,7 @@ def doubts_of(name: str, figures: Mapping[str, Any]) -> list[str]:
 
 def _accuracies(figures: Mapping[str, Any]) -> dict[str, Any]:
     keys = ("samples", "clean_accuracy", "clean_accuracy_ci", "robust_accuracy", "robust_accuracy_ci")
-    return {key: figures[key] for key in keys}
+    return {key: figures[key] for key in (*keys, *(["sequential"] if "sequential" in figures else []))}
 
 
 def _sentences(figures: Mapping[str, Any]) -> list[str]:

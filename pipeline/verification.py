@@ -25,6 +25,7 @@ from ..stages.verify import (
 from ..stages.verify.candidates import Candidates
 from ..stages.verify.route import routes
 from ..stages.verify.routes.hop_skip_jump import HARD_LABEL, check_installed
+from ..stages.verify.sequential import ACCURACIES, Sequential
 from ..stages.verify.settle import FIGURES
 from ..targets.base import EngineFile, targets
 from ..targets.errors import BackendMissing, UsageError
@@ -60,6 +61,7 @@ class Request:
         subjects: the model, after the surrogate if there is one.
         digests: SHA-256 of each: of a file's bytes, or of a function's source and some answers.
         warnings: what the user should know beforehand.
+        stop: ends the attacks as soon as the gates are decided.
     """
 
     model: str
@@ -71,6 +73,7 @@ class Request:
     subjects: dict[str, Subject]
     digests: dict[str, str]
     warnings: tuple[str, ...]
+    stop: Sequential | None = None
 
     def identity(self) -> dict[str, object]:
         """Everything that the result depends on, as JSON-able data."""
@@ -80,6 +83,7 @@ class Request:
             "threat": self.threat.model_dump(),
             "verify": self.config.model_dump(mode="json"),
             "target": self.target,
+            **({} if self.stop is None else {"stop": repr(self.stop)}),
         }
 
     def digest(self) -> str:
@@ -100,6 +104,7 @@ def verify(
     out: str | Path,
     target: str = "onnxruntime",
     gates: Sequence[str] = (),
+    sequential: bool = False,
     seed: int = 0,
     workers: int | None = None,
     reporter: Reporter | None = None,
@@ -120,6 +125,8 @@ def verify(
         out: the folder of the proof.
         target: the runtime that runs the ONNX file.
         gates: conditions such as `robust_accuracy >= 0.5`.
+        sequential: attack in random order, and only until every gate on an accuracy is decided; the intervals
+            are then a confidence sequence for the whole test split. A surrogate's own examples are not replayed.
         seed: seeds the sample draw and the attacks.
         workers: processes that attack; one a core when left out.
         reporter: where progress goes.
@@ -132,8 +139,16 @@ def verify(
     with option("--gate: "):
         conditions = [Condition.parse_line(line) for line in gates]
     config = VerifyConfig(samples=samples, seed=seed)
+    if sequential and not any(condition.figure in ACCURACIES for condition in conditions):
+        raise UsageError(f"--sequential: needs a gate to decide, on one of: {', '.join(ACCURACIES)}")
     request = _checked(
-        str(model), data_config(dataset, data_root, image_size), threat_model(norm, eps), config, target, surrogate
+        str(model),
+        data_config(dataset, data_root, image_size),
+        threat_model(norm, eps),
+        config,
+        target,
+        surrogate,
+        deciding=tuple(conditions) if sequential else None,
     )
     store = Store(Path(out), reporter.notice)
     with store.locked():
@@ -163,6 +178,8 @@ def _checked(
     config: VerifyConfig,
     target: str,
     surrogate: str | Path | None,
+    *,
+    deciding: tuple[Condition, ...] | None,
 ) -> Request:
     called = is_function(model) and not Path(model).exists()
     path = Path(model)
@@ -174,7 +191,8 @@ def _checked(
     data = load_dataset(source)
     _same_task(path, signature, data, source.dataset)
     with option("--"):
-        split = sample(data.test, config)
+        split = sample(data.test, config, shuffled=deciding is not None)
+    stop = None if deciding is None else Sequential(deciding, len(data.test))
     subjects: dict[str, Subject] = {}
     digests: dict[str, str] = {}
     other = None
@@ -183,7 +201,9 @@ def _checked(
         with option("--surrogate: "):
             _same_task(Path(surrogate), _signature(other), data, source.dataset)
         of_surrogate = EngineSubject(SURROGATE, EngineFile.of(target, other), other, config.backward)
-        subjects[SURROGATE], digests[SURROGATE] = of_surrogate, of_surrogate.engine.sha256
+        digests[SURROGATE] = of_surrogate.engine.sha256
+        if stop is None:
+            subjects[SURROGATE] = of_surrogate
     if called:
         function = FunctionSubject(FUNCTION, model, data.image_shape, len(data.class_names), other)
         surface = function.open()
@@ -194,11 +214,11 @@ def _checked(
         # Its source does not tell which weights it loads; its answers do.
         answers = surface.predict(split.images[:_FINGERPRINT]).tobytes()
         digests[FUNCTION] = hashlib.sha256(functions_digest(model).encode() + answers).hexdigest()
-        return Request(model, FUNCTION, threat, config, data, split, subjects, digests, ())
+        return Request(model, FUNCTION, threat, config, data, split, subjects, digests, (), stop)
     file = path.resolve()
     subject = EngineSubject(target, EngineFile.of(target, file), file, config.backward, other)
     subjects[target], digests[target] = subject, subject.engine.sha256
-    return Request(model, target, threat, config, data, split, subjects, digests, _warnings(path, subject))
+    return Request(model, target, threat, config, data, split, subjects, digests, _warnings(path, subject), stop)
 
 
 def _same_task(path: Path, signature: ModelSignature | None, data: Dataset, name: str) -> None:
@@ -233,6 +253,7 @@ def _attacked(
                 pool=pool,
                 workers=workers,
                 progress=bar.shards,
+                stop=request.stop,
             )
 
     return store.make(
@@ -253,7 +274,7 @@ def _settled(request: Request, artifacts: list[Artifact], store: Store) -> Artif
         attacked = {
             name: Attacked.load(artifact.folder) for name, artifact in zip(request.subjects, artifacts, strict=True)
         }
-        settle(attacked, request.subjects, request.samples, folder)
+        settle(attacked, request.subjects, request.samples, folder, stop=request.stop)
 
     return store.make(
         "settle",

@@ -36,6 +36,9 @@ def verify(
     gate: Annotated[
         list[str] | None, typer.Option(help="A condition such as 'robust_accuracy >= 0.5'; repeatable.")
     ] = None,
+    sequential: Annotated[
+        bool, typer.Option("--sequential", help="Attack only until every gate is decided, at 5 % error.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the sample draw and of the attacks.")] = 0,
     workers: Workers = None,
     as_json: AsJson = False,
@@ -58,6 +61,7 @@ def verify(
         out=folder,
         target=target,
         gates=gate or (),
+        sequential=sequential,
         seed=seed,
         workers=workers,
         reporter=Reporter(quiet=as_json),

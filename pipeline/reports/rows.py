@@ -34,7 +34,19 @@ def attack_note(report: Report) -> str:
     return (
         f"Robust accuracy is the worst case over all routes on {samples} test images, "
         f"{threat['norm']} eps {threat['eps']:g}, "
-        f"attacked with {report.data['environment']['attacks']}; intervals are Clopper-Pearson." + _ledger_note(report)
+        f"attacked with {report.data['environment']['attacks']}; {_interval_note(report)}" + _ledger_note(report)
+    )
+
+
+def _interval_note(report: Report) -> str:
+    """What the intervals are: of a sample of fixed size, or of one that ended when all was decided."""
+    sequential = next((subject["sequential"] for subject in report.subjects if "sequential" in subject), None)
+    if sequential is None:
+        return "intervals are Clopper-Pearson."
+    population = sequential["population"]
+    return (
+        f"drawn at random from {population}, until every gate was decided: the intervals are a confidence sequence "
+        f"for all {population}, valid at any stop, at {sequential['error']:.0%} error."
     )
 
 

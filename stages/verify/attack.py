@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed, parallel_config
@@ -22,6 +24,7 @@ from .candidates import Candidates
 from .config import VerifyConfig
 from .counts import Counts
 from .findings import allowance, find
+from .sequential import Sequential
 from .shard import attack_shard, strengthen_shard
 from .shard_result import ShardResult
 from .subject import Subject
@@ -29,6 +32,8 @@ from .subject import Subject
 BITS = "bits.npz"
 CANDIDATES = "candidates.npz"
 SUMMARY = "attack.json"
+# Samples between two looks of a sequential run.
+BETWEEN_LOOKS = 25
 
 # (shards done, shards in all, samples done, samples still robust)
 Progress = Callable[[int, int, int, int], None]
@@ -36,7 +41,7 @@ Progress = Callable[[int, int, int, int], None]
 
 @dataclass(frozen=True)
 class Attacked:
-    """What is kept of an attacked subject: per-sample bits in data-set order, candidates, counts.
+    """What is kept of an attacked subject: per-sample bits in the order of its samples, candidates, counts.
 
     Attributes:
         index: `[N]` data-set rows.
@@ -75,8 +80,8 @@ class Attacked:
             )
 
 
-def sample(test: Split, config: VerifyConfig) -> Split:
-    """Draw the samples to verify, seeded and without replacement, in data-set order.
+def sample(test: Split, config: VerifyConfig, *, shuffled: bool = False) -> Split:
+    """Draw the samples to verify, seeded and without replacement: in data-set order, or in the order of the draw.
 
     Raises:
         UsageError: more samples are asked for than there are.
@@ -85,7 +90,7 @@ def sample(test: Split, config: VerifyConfig) -> Split:
     if count > len(test):
         raise UsageError(f"samples: {count} is more than the {len(test)} test images")
     rows = np.random.default_rng(config.seed).choice(len(test), count, replace=False)
-    return test.take(rows[np.argsort(test.index[rows])])
+    return test.take(rows if shuffled else rows[np.argsort(test.index[rows])])
 
 
 def attack_subject(
@@ -99,6 +104,7 @@ def attack_subject(
     pool: Candidates | None = None,
     workers: int = 1,
     progress: Progress = lambda *_: None,
+    stop: Sequential | None = None,
 ) -> None:
     """Attack a subject and write `bits.npz`, `candidates.npz` and `attack.json` into `folder`.
 
@@ -115,15 +121,18 @@ def attack_subject(
         pool: candidates found on other subjects, for the replay route.
         workers: processes, one thread each.
         progress: called after every shard.
+        stop: attack the samples, which are in random order, only until its gates are decided.
     """
     pool = Candidates.none(split.images.shape[1:]) if pool is None else pool
-    parts = np.array_split(np.arange(len(split)), max(1, -(-len(split) // config.shard_size)))
+    size = config.shard_size if stop is None else min(config.shard_size, BETWEEN_LOOKS)
+    parts = np.array_split(np.arange(len(split)), max(1, -(-len(split) // size)))
     shards = [split.take(rows) for rows in parts]
     results = _resumable(
         [partial(attack_shard, subject, shard, threat, config, tuple(order), pool.of(shard.index)) for shard in shards],
         folder / "shards",
         workers,
         progress,
+        None if stop is None else partial(_decided, stop),
     )
     counts = sum((result.counts for result in results), Counts())
     if counts.missed_by_white_box > allowance(counts.standing):
@@ -141,27 +150,52 @@ def _resumable(
     folder: Path,
     workers: int,
     progress: Progress,
+    enough: Callable[[Sequence[ShardResult]], bool] | None = None,
 ) -> list[ShardResult]:
-    """Run the jobs whose shard file is not there yet, and return all results in order."""
+    """Run the jobs whose shard file is not there yet, and return all results in order, or the first that are enough."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{number:04d}.npz" for number in range(len(jobs))]
     done = {path: ShardResult.load(path) for path in paths if path.exists()}
     missing = [path for path in paths if path not in done]
 
     def report() -> None:
-        robust = sum(int(list(result.bits.values())[-1].sum()) for result in done.values())
+        robust = sum(int(result.robust.sum()) for result in done.values())
         progress(len(done), len(jobs), sum(len(result.split) for result in done.values()), robust)
 
+    seen = 0
+
+    def complete() -> bool:
+        # Looked at in order, one more at a time: what is enough depends neither on workers nor on a kill.
+        nonlocal seen
+        while enough is not None and seen < len(paths) and paths[seen] in done:
+            seen += 1
+            if enough([done[path] for path in paths[:seen]]):
+                return True
+        return False
+
     report()
+    if complete():
+        missing = []
     todo = [delayed(_filed)(path, jobs[paths.index(path)], os.getpid()) for path in missing]
     with parallel_config(backend="loky", inner_max_num_threads=1):
         # One worker is this very process, so that a debugger and small jobs stay simple.
         pool = Parallel(n_jobs=min(workers, max(len(todo), 1)), return_as="generator_unordered", max_nbytes=None)
-        for path, result in pool(todo):  # pyright: ignore[reportGeneralTypeIssues]
+        finished: Any = pool(todo)
+        for path, result in finished:
             result.save(path)
             done[path] = result
             report()
-    return [done[path] for path in paths]
+            if complete():
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # that it cancels what runs, which is the point
+                    finished.close()
+                break
+    return [done[path] for path in (paths if enough is None else paths[:seen])]
+
+
+def _decided(stop: Sequential, results: Sequence[ShardResult]) -> bool:
+    clean = np.concatenate([result.clean_correct for result in results])
+    return stop.decided(clean, np.concatenate([result.robust for result in results]))
 
 
 def _filed(path: Path, job: Callable[[], ShardResult], parent: int) -> tuple[Path, ShardResult]:

@@ -11,6 +11,7 @@ import numpy as np
 from ..data import Split
 from .attack import Attacked
 from .candidates import Candidates
+from .sequential import ACCURACIES, Sequential
 from .statistics import clopper_pearson, retention, retention_interval
 from .subject import Subject, fooled
 
@@ -25,6 +26,7 @@ def settle(
     folder: Path,
     *,
     student: str | None = None,
+    stop: Sequential | None = None,
 ) -> None:
     """Replay all candidates on all subjects and write what the report shows.
 
@@ -37,6 +39,7 @@ def settle(
         split: the samples.
         folder: where the files go.
         student: the float student's name, against which retention is measured; None where there is none.
+        stop: what ended the attacks early; the intervals are its own then.
     """
     (folder / "verification").mkdir()
     (folder / "adversarial").mkdir()
@@ -47,7 +50,7 @@ def settle(
     for name, found in attacked.items():
         _save_bits(folder / "verification" / f"{name}.npz", found, bits[name])
         _save_pack(folder / "adversarial" / f"{name}.npz", found, split, bits[name])
-        figures[name] = _figures(found, bits[name])
+        figures[name] = _figures(found, bits[name]) | _stopped(stop, found, bits[name])
     if student is not None:
         robust = _last(bits[student])
         for name in attacked:
@@ -106,6 +109,17 @@ def _figures(found: Attacked, bits: dict[str, np.ndarray]) -> dict[str, object]:
             "adversarial": counts["adversarial_agreeing"] / max(counts["adversarial_compared"], 1),
         }
     return figures
+
+
+def _stopped(stop: Sequential | None, found: Attacked, bits: dict[str, np.ndarray]) -> dict[str, object]:
+    """The intervals of a run that stopped as soon as it knew: no others hold then."""
+    if stop is None:
+        return {}
+    intervals = stop.intervals(found.clean_correct, _last(bits))
+    return {
+        **{f"{name}_ci": intervals.get(name) for name in ACCURACIES},
+        "sequential": {"population": stop.population, "error": stop.error},
+    }
 
 
 def _save_bits(path: Path, found: Attacked, bits: dict[str, np.ndarray]) -> None:

@@ -25,6 +25,11 @@ class ShardResult:
     warnings: set[str] = field(default_factory=set)
     seconds: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def robust(self) -> np.ndarray:
+        """The samples that survived every route."""
+        return list(self.bits.values())[-1] if self.bits else self.clean_correct
+
     def save(self, path: Path) -> None:
         """Write the shard to one file, published by a rename."""
         meta = {

@@ -154,11 +154,22 @@ def test_models_that_are_refused(tmp_path: Path, float_onnx: Path, kind: str):
         (("--target", "onnxruntim"), "--target: unknown target"),
         (("--gate", "robust >= 1"), "--gate: unknown figure 'robust'"),
         (("--samples", "501"), "--samples: 501 is more than the 500 test images"),
+        (("--sequential", "--gate=size_bytes < 9"), "--sequential: needs a gate to decide, on one of: clean_accuracy"),
     ],
 )
 def test_options_that_are_refused(tmp_path: Path, float_onnx: Path, more: tuple[str, str], words: str):
     one_line(verify(float_onnx, tmp_path, *more), 2, words)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sequential_run_ends_as_soon_as_its_gate_is_decided_and_says_what_its_interval_is(tmp_path, float_onnx):
+    done = verify(float_onnx, tmp_path, "--sequential", "--gate", "clean_accuracy >= 0.3", "--workers", "1", "--json")
+    report = json.loads(done.out)
+    (engine,), (gate,) = report["subjects"], report["gates"]
+    assert (done.code, gate["outcome"], engine["samples"]) == (0, "pass", 25)
+    assert 0.3 < gate["ci"][0] < 0.95
+    assert engine["sequential"] == {"population": 500, "error": 0.05}
+    assert engine["robust_accuracy_ci"] is None, "no gate is on it, and no interval was kept for it"
 
 
 def test_noise_behind_the_logits_has_no_twin_and_is_inconclusive(tmp_path: Path, float_onnx: Path):
