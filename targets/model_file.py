@@ -5,13 +5,9 @@ from __future__ import annotations
 import hashlib
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .errors import ModelError
-from .onnx_walk import tensors
-
-if TYPE_CHECKING:
-    import onnx
+from .external_data import locations
 
 
 def sha256_of(path: Path) -> str:
@@ -24,20 +20,21 @@ def files_of(model: Path) -> tuple[Path, ...]:
     """Return a model's files: itself, then those that hold its external data, by name.
 
     Raises:
-        ModelError: it is no ONNX file, or names data outside its own folder.
+        ModelError: it is missing or no ONNX file, or names data that are not a file of its own folder.
     """
-    import onnx
-    from google.protobuf.message import DecodeError
-
     try:
-        proto = onnx.load(model, load_external_data=False)
-    except (DecodeError, OSError) as error:
+        names = locations(model.read_bytes())
+        folder = model.parent.resolve()
+        outside = {name for name in names if not (folder / name).resolve().is_relative_to(folder)}
+    except FileNotFoundError:
+        raise ModelError(f"{model}: no such file") from None
+    except (ValueError, OSError) as error:
         raise ModelError(f"{model}: not a valid ONNX model, or truncated ({error})") from None
-    names = {_location(tensor) for _, tensor in tensors(proto) if tensor.external_data}
-    folder = model.parent.resolve()
-    for name in names:
-        if not (folder / name).resolve().is_relative_to(folder):
+    for name in sorted(names):
+        if name in outside or Path(name).is_absolute():
             raise ModelError(f"{model}: reads {name!r}, not a file of the model's folder")
+        if not (model.parent / name).is_file():
+            raise ModelError(f"{model}: reads {name!r}, which is not there; it belongs beside the model")
     return (model, *(model.parent / name for name in sorted(names)))
 
 
@@ -61,7 +58,3 @@ def copy_model(model: Path, folder: Path, name: str) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
     return Path(shutil.copyfile(model, folder / name))
-
-
-def _location(tensor: onnx.TensorProto) -> str:
-    return next((entry.value for entry in tensor.external_data if entry.key == "location"), "")

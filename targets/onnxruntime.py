@@ -14,7 +14,7 @@ from .errors import BackendMissing, StageError
 from .model_file import copy_model
 from .saturation import sums_saturate
 from .schemes import SCHEMES
-from .signature import ModelSignature, read_signature
+from .signature import ModelSignature, Value, checked_signature, read_signature, readable
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -73,8 +73,29 @@ class OnnxRuntime(Target):
         if not state.available:
             raise BackendMissing(f"target {self.name!r}: {state.reason}")
         engine.check()
-        signature = read_signature(engine.path)
-        return OnnxRuntimeEngine(open_session(engine.path, threads=threads), signature)
+        signature = read_signature(engine.path) if readable() else None
+        session = open_session(engine.path, threads=threads)
+        return OnnxRuntimeEngine(session, signature or session_signature(session, engine.path))
+
+
+def session_signature(session: onnxruntime.InferenceSession, path: Path) -> ModelSignature:
+    """Read the signature off a session, where there is no `onnx` to read the file with; `path` is for messages.
+
+    Raises:
+        ModelError: the model is no image classifier.
+    """
+    inputs, outputs = (
+        [
+            Value(
+                value.name,
+                value.type.removeprefix("tensor(").removesuffix(")").upper(),
+                tuple("?" if size is None else size for size in value.shape),
+            )
+            for value in values
+        ]
+        for values in (session.get_inputs(), session.get_outputs())
+    )
+    return checked_signature(inputs, outputs, path)
 
 
 def open_session(path: Path, *, threads: int = 1, optimise: bool = True) -> onnxruntime.InferenceSession:

@@ -12,12 +12,14 @@ from .base import Availability, Engine, EngineFile, Images, Logits, Target, targ
 from .errors import BackendMissing, StageError
 from .model_file import copy_model
 from .schemes import SCHEMES
-from .signature import ModelSignature, read_signature
+from .signature import ModelSignature, Value, checked_signature, read_signature, readable
 
 if TYPE_CHECKING:
     import openvino
 
 _DEVICE = "CPU"
+# Its names of element types, and ONNX's.
+_KINDS = {"f32": "FLOAT", "f64": "DOUBLE", "f16": "FLOAT16", "bf16": "BFLOAT16", "i": "INT", "u": "UINT"}
 
 
 class OpenVinoEngine(Engine):
@@ -67,7 +69,34 @@ class OpenVino(Target):
         if not state.available:
             raise BackendMissing(f"target {self.name!r}: {state.reason}")
         engine.check()
-        return OpenVinoEngine(_compile(engine.path, threads), read_signature(engine.path))
+        signature = read_signature(engine.path) if readable() else None
+        compiled = _compile(engine.path, threads)
+        return OpenVinoEngine(compiled, signature or compiled_signature(compiled, engine.path))
+
+
+def compiled_signature(compiled: openvino.CompiledModel, path: Path) -> ModelSignature:
+    """Read the signature off a compiled model, where there is no `onnx` to read the file with; `path` is for messages.
+
+    Raises:
+        ModelError: the model is no image classifier.
+    """
+    inputs, outputs = (
+        [
+            Value(
+                port.get_any_name(),
+                _kind(port.get_element_type().get_type_name()),
+                tuple(size.get_length() if size.is_static else "?" for size in port.get_partial_shape()),
+            )
+            for port in ports
+        ]
+        for ports in (compiled.inputs, compiled.outputs)
+    )
+    return checked_signature(inputs, outputs, path)
+
+
+def _kind(name: str) -> str:
+    letters = name.rstrip("0123456789")
+    return _KINDS.get(name) or _KINDS.get(letters, letters).upper() + name.removeprefix(letters)
 
 
 def _compile(path: Path, threads: int) -> openvino.CompiledModel:

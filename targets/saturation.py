@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+
+from .wire import field
 
 _DEPTH, _WIDTH = 64, 16
+_UINT8, _INT8, _INT32 = 2, 3, 6  # of TensorProto.DataType
 
 
 @cache
@@ -21,16 +22,25 @@ def sums_saturate() -> bool:
     """
     import onnxruntime
 
-    weights = np.full((_DEPTH, _WIDTH), 127, np.int8)
-    graph = helper.make_graph(
-        [helper.make_node("MatMulInteger", ["a", "b"], ["y"])],
-        "sums",
-        [helper.make_tensor_value_info("a", TensorProto.UINT8, [1, _DEPTH])],
-        [helper.make_tensor_value_info("y", TensorProto.INT32, [1, _WIDTH])],
-        [numpy_helper.from_array(weights, "b")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    onnx.checker.check_model(model)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(product_model(), providers=["CPUExecutionProvider"])
     (sums,) = session.run(None, {"a": np.full((1, _DEPTH), 255, np.uint8)})
     return bool((np.asarray(sums) != _DEPTH * 255 * 127).any())
+
+
+def product_model() -> bytes:
+    """An ONNX file of one MatMulInteger with the largest weights there are, made without `onnx`.
+
+    `a`: uint8 `[1, 64]`, weights `b`: int8 `[64, 16]`, `y`: int32 `[1, 16]`.
+    """
+    node = field(1, b"a") + field(1, b"b") + field(2, b"y") + field(4, b"MatMulInteger")
+    weights = field(1, _DEPTH) + field(1, _WIDTH) + field(2, _INT8) + field(8, b"b")
+    weights += field(9, b"\x7f" * _DEPTH * _WIDTH)
+    graph = field(1, node) + field(2, b"sums") + field(5, weights)
+    graph += field(11, _value(b"a", _UINT8, _DEPTH)) + field(12, _value(b"y", _INT32, _WIDTH))
+    opset = field(1, b"") + field(2, 13)
+    return field(1, 8) + field(7, graph) + field(8, opset)
+
+
+def _value(name: bytes, kind: int, width: int) -> bytes:
+    shape = b"".join(field(1, field(1, size)) for size in (1, width))
+    return field(1, name) + field(2, field(1, field(1, kind) + field(2, shape)))

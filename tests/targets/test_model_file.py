@@ -51,13 +51,22 @@ def test_altered_weights_are_an_altered_engine(target: str, apart: Path, float_o
         targets[target].load(engine)
 
 
-def test_data_outside_the_folder_are_not_opened(apart: Path):
+@pytest.mark.parametrize(
+    ("location", "words"),
+    [
+        ("../secret", r"reads '\.\./secret', not a file of the model's folder"),
+        ("/etc/passwd", r"reads '/etc/passwd', not a file of the model's folder"),
+        ("gone.bin", r"reads 'gone\.bin', which is not there"),
+        (".", r"reads '\.', which is not there"),
+    ],
+)
+def test_data_outside_the_folder_are_not_opened(location: str, words: str, apart: Path):
     (apart.parent.parent / "secret").write_text("x")
     model = onnx.load(apart, load_external_data=False)
     for tensor in model.graph.initializer:
         for entry in tensor.external_data:
             if entry.key == "location":
-                entry.value = "../secret"
+                entry.value = location
     onnx.save(model, apart)
-    with pytest.raises(ModelError, match=r"reads '\.\./secret'"):
+    with pytest.raises(ModelError, match=words):
         files_of(apart)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import onnx
 import pytest
+from edgeproof.targets import signature
+from edgeproof.targets.base import EngineFile, targets
 from edgeproof.targets.errors import ModelError
 from edgeproof.targets.signature import read_signature
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 
 def edited(source: Path, path: Path, edit) -> Path:
@@ -68,3 +71,53 @@ def test_a_truncated_file(float_onnx: Path, tmp_path: Path, share: float):
 def test_a_missing_file(tmp_path: Path):
     with pytest.raises(ModelError, match="no such file"):
         read_signature(tmp_path / "model.onnx")
+
+
+FLOAT, HALF, LONG = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT64
+
+
+@pytest.mark.parametrize("target", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize(
+    ("operator", "kind", "shape", "answer"),
+    [
+        ("Flatten", FLOAT, ["n", 1, 2, 2], (FLOAT, ["n", 4])),
+        ("Flatten", FLOAT, [3, 1, 2, 2], (FLOAT, [3, 4])),
+        ("Flatten", FLOAT, [None, 1, 2, 2], (FLOAT, [None, 4])),
+        ("Relu", FLOAT, ["n", 4], (FLOAT, ["n", 4])),
+        ("Relu", FLOAT, [None, 1, 2, 2], (FLOAT, [None, 1, 2, 2])),
+        ("Flatten", HALF, ["n", 1, 2, 2], (HALF, ["n", 4])),
+        ("Flatten", TensorProto.UINT8, ["n", 1, 2, 2], (TensorProto.UINT8, ["n", 4])),
+        ("Flatten", FLOAT, ["n", None, 2, 2], (FLOAT, ["n", None])),
+        ("Shape", FLOAT, ["n", 1, 2, 2], (LONG, [4])),
+        ("Split", FLOAT, ["n", 2, 2, 2], (FLOAT, ["n", 1, 2, 2])),
+    ],
+)
+def test_a_runtime_says_what_the_file_says(
+    target: str, operator: str, kind: int, shape: list, answer: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Where there is no onnx to read the file with, the signature and the errors are the same."""
+    if not targets[target].available().available:
+        pytest.skip(targets[target].available().reason)
+    outputs = ["y", "z"] if operator == "Split" else ["y"]
+    options = {"axis": 1, "num_outputs": 2} if operator == "Split" else {}
+    graph = helper.make_graph(
+        [helper.make_node(operator, ["x"], outputs, **options)],
+        "graph",
+        [helper.make_tensor_value_info("x", kind, shape)],
+        [helper.make_tensor_value_info(name, *answer) for name in outputs],
+    )
+    path = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+
+    def said() -> object:
+        try:
+            return targets[target].load(EngineFile.of(target, path)).signature
+        except ModelError as error:
+            return str(error)
+
+    by_the_file = said()
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert not signature.readable()
+    monkeypatch.setattr(f"edgeproof.targets.{target}.read_signature", None)
+    by_the_runtime = said()
+    assert by_the_runtime == by_the_file
