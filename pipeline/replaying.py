@@ -1,7 +1,7 @@
 """`edgeproof replay`: the adversarial examples of a finished run, shown to an engine, on the device that runs it.
 
-Needs numpy, onnx and the engine's runtime; no torch. What it says is no attack: an engine that withstands examples made
-for another one may fall to its own.
+Needs numpy and the engine's runtime, beside what the command line is made with; no torch, no onnx. What it says is no
+attack: an engine that withstands examples made for another one may fall to its own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from ..stages.pack_manifest import check_pack
 from ..targets.base import Engine, EngineFile, targets
 from ..targets.errors import BackendMissing, UsageError
 
@@ -31,19 +32,22 @@ def replay(pack: str | Path, engine: str | Path, *, target: str = "onnxruntime")
         target: the runtime that runs it.
 
     Returns:
-        `{pack, engine, target, sha256, samples, candidates, clean_accuracy, robust_accuracy, pack_robust_accuracy,
-        lost, gained, allowed, exit_code}`: accuracies over the pack's samples; `lost` are the data-set rows that the
-        pack's own engine withstood and this one does not, `gained` the other way round. The exit code is 1 where more
-        are lost than `allowed`, else 0.
+        `{pack, manifest, engine, target, sha256, samples, candidates, clean_accuracy, robust_accuracy,
+        pack_robust_accuracy, lost, gained, allowed, exit_code}`: `manifest` is the one that the pack's digest was held
+        against, None where none lies beside the pack; accuracies are over the pack's samples; `lost` are the data-set
+        rows that the pack's own engine withstood and this one does not, `gained` the other way round. The exit code is
+        1 where more are lost than `allowed`, else 0.
 
     Raises:
-        UsageError: a file is missing or broken, or the engine takes other images.
+        UsageError: a file is missing, broken or not the one that the manifest lists, or the engine takes other images.
         BackendMissing: the target's runtime is not installed.
     """
-    found = _read(Path(pack))
+    found, manifest = _read(Path(pack))
     state = targets[target].available()
     if not state.available:
         raise BackendMissing(f"target {target!r}: {state.reason}")
+    if not Path(engine).is_file():
+        raise UsageError(f"{engine}: no such file")
     file = EngineFile.of(target, Path(engine))
     index, first, rows = np.unique(found["index"], return_index=True, return_inverse=True)
     with targets[target].load(file) as loaded:
@@ -60,6 +64,7 @@ def replay(pack: str | Path, engine: str | Path, *, target: str = "onnxruntime")
     allowed = int(max(_ALLOWED, _ALLOWED_SHARE * len(index)))
     return {
         "pack": str(pack),
+        "manifest": None if manifest is None else str(manifest),
         "engine": str(engine),
         "target": target,
         "sha256": file.sha256,
@@ -77,6 +82,8 @@ def replay(pack: str | Path, engine: str | Path, *, target: str = "onnxruntime")
 
 def show_replay(result: dict[str, Any], console: Console) -> None:
     """Print a replay for people."""
+    if result["manifest"] is None:
+        console.print("no manifest.json beside the pack: nothing says whether it is whole", highlight=False)
     verdict = "FAIL" if result["exit_code"] else "PASS"
     console.print(
         f"{result['candidates']} candidates of {result['samples']} samples on {result['target']}: "
@@ -87,19 +94,21 @@ def show_replay(result: dict[str, Any], console: Console) -> None:
     )
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def _read(path: Path) -> tuple[dict[str, np.ndarray], Path | None]:
+    """Read a pack that its manifest, if there is one, vouches for; return that as well."""
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file")
+    manifest = check_pack(path)
     try:
         with np.load(path, allow_pickle=False) as arrays:
             found = {key: arrays[key] for key in _KEYS}
-    except FileNotFoundError as error:
-        raise UsageError(f"{path}: no such file") from error
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UsageError(f"{path}: no pack of adversarial examples (adversarial/<subject>.npz of a run)") from error
     images, count = found["adversarial"], len(found["index"])
     fits = images.ndim == 4 and images.shape == found["clean"].shape and all(len(a) == count for a in found.values())
     if not fits or not count or images.dtype != np.float32:
         raise UsageError(f"{path}: holds no candidates, or its arrays do not fit each other")
-    return found
+    return found, manifest
 
 
 def _correct(engine: Engine, images: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -270,16 +270,19 @@ def _attacked(
 
 
 def _settled(request: Request, artifacts: list[Artifact], store: Store) -> Artifact:
+    dataset = {"name": request.dataset.name, "digest": request.dataset.digest}
+    about = {"threat": request.threat.model_dump(mode="json"), "dataset": dataset}
+
     def work(folder: Path) -> None:
         attacked = {
             name: Attacked.load(artifact.folder) for name, artifact in zip(request.subjects, artifacts, strict=True)
         }
-        settle(attacked, request.subjects, request.samples, folder, stop=request.stop)
+        settle(attacked, request.subjects, request.samples, folder, stop=request.stop, about=about)
 
     return store.make(
         "settle",
         work,
-        config=request.identity(),
+        config={**request.identity(), "about": about},
         inputs={artifact.stage: artifact.key for artifact in artifacts},
         code=["edgeproof.stages.verify.settle"],
         packages=ATTACKING,

@@ -140,6 +140,11 @@ class Attacks:
         """The figures of all subjects, after each has faced everybody's candidates."""
         subjects = self.subjects()
         found = {name: self.attacked(name) for name in subjects}
+        dataset = self._shop.dataset
+        about = {
+            "threat": self._shop.recipe.threat.model_dump(mode="json"),
+            "dataset": {"name": dataset.name, "digest": dataset.digest},
+        }
         return self._shop.make(
             "settle",
             lambda folder, _: settle(
@@ -148,8 +153,9 @@ class Attacks:
                 self.samples,
                 folder,
                 student="student",
+                about=about,
             ),
-            config={"verify": self._shop.recipe.verify},
+            config={"verify": self._shop.recipe.verify, "about": about},
             inputs={name: artifact.key for name, artifact in found.items()},
             code=[f"{STAGES}.verify.settle"],
             packages=ATTACKING,

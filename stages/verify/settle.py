@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..data import Split
+from ..pack_manifest import write_manifest
 from .attack import Attacked
 from .candidates import Candidates
 from .sequential import ACCURACIES, Sequential
 from .statistics import clopper_pearson, retention, retention_interval
-from .subject import Subject, fooled
+from .subject import Subject, digest_of_subject, fooled
 
 FIGURES = "verification/figures.json"
 REPLAY = "replay"
@@ -27,11 +29,12 @@ def settle(
     *,
     student: str | None = None,
     stop: Sequential | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> None:
     """Replay all candidates on all subjects and write what the report shows.
 
     Writes `verification/<subject>.npz` (per-sample bits), `adversarial/<subject>.npz` (the pack of
-    candidates) and `verification/figures.json`.
+    candidates), `adversarial/manifest.json` and `verification/figures.json`.
 
     Args:
         attacked: what was found on each subject, in ledger order.
@@ -40,6 +43,7 @@ def settle(
         folder: where the files go.
         student: the float student's name, against which retention is measured; None where there is none.
         stop: what ended the attacks early; the intervals are its own then.
+        about: what the manifest says of all packs: `threat`, `dataset`.
     """
     (folder / "verification").mkdir()
     (folder / "adversarial").mkdir()
@@ -51,6 +55,8 @@ def settle(
         _save_bits(folder / "verification" / f"{name}.npz", found, bits[name])
         _save_pack(folder / "adversarial" / f"{name}.npz", found, split, bits[name])
         figures[name] = _figures(found, bits[name]) | _stopped(stop, found, bits[name])
+    digests = {name: digest_of_subject(subjects[name]) for name in attacked}
+    write_manifest(folder / "adversarial", digests, about or {})
     if student is not None:
         robust = _last(bits[student])
         for name in attacked:

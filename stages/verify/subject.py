@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ...targets.base import EngineFile, Images, Logits
+from ...targets.model_file import sha256_of
 from ...targets.own_process import PATIENCE, OwnProcess, open_engine
 from ...targets.signature import read_signature
 from ..classifier import Classifier
@@ -161,6 +162,13 @@ class EngineSubject:
         return Guarded(
             OwnProcess(partial(open_engine, self.engine), patience=self.patience), read_signature(self.graph).classes
         )
+
+
+def digest_of_subject(subject: Subject) -> str | None:
+    """SHA-256 of an engine, or of a network's weights; None where the subject is no file."""
+    if isinstance(subject, EngineSubject):
+        return subject.engine.sha256
+    return sha256_of(subject.classifier.weights) if isinstance(subject, TorchSubject) else None
 
 
 class Asked(nn.Module):

@@ -210,8 +210,13 @@ def test_verify_a_model_that_nobody_here_exported(tmp_path: Path, student):
     assert engine["twin_agreement"] == {"clean": 1.0, "adversarial": 1.0}
     assert (tmp_path / "proof" / "verification" / "onnxruntime.npz").is_file()
     assert (tmp_path / "proof" / "adversarial" / "onnxruntime.npz").is_file()
-    # Gates on the finished report, without attacking again.
+    # Gates on the finished report, without attacking again; the pack, held against its manifest.
     proof = tmp_path / "proof"
+    manifest = json.loads((proof / "adversarial" / "manifest.json").read_text())
+    assert manifest["threat"] == report["threat_model"]
+    assert manifest["packs"][0]["subject_sha256"] == engine["sha256"]
+    replayed = edgeproof("replay", proof / "adversarial" / "onnxruntime.npz", path, "--json")
+    assert (replayed.code, json.loads(replayed.out)["manifest"]) == (0, str(proof / "adversarial" / "manifest.json"))
     assert edgeproof("gate", proof, "--require", "robust_accuracy >= 0.3").code == 0
     assert edgeproof("gate", proof / "report.json").code == 1
     one_line(edgeproof("gate", proof, "--require", "robustness"), 2, "unknown figure")

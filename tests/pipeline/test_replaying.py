@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,44 @@ import onnx
 import pytest
 from edgeproof.pipeline.replaying import replay
 from edgeproof.stages.data import Dataset
+from edgeproof.stages.pack_manifest import write_manifest
 from edgeproof.targets.errors import UsageError
 from onnx import numpy_helper
 
 SAMPLES = 40
+
+# The command line where nothing is installed but numpy, ONNX Runtime, typer, rich, and what those need.
+BARE = """
+import sys
+NEEDED = {"edgeproof", "numpy", "onnxruntime", "flatbuffers", "google", "packaging", "rich", "markdown_it", "mdurl"}
+NEEDED |= {"pygments"}
+TYPERS = {"typer", "click", "shellingham", "annotated_doc", "annotated_types", "pydantic", "pydantic_core"}
+TYPERS |= {"typing_extensions", "typing_inspection"}
+
+class Bare:
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top not in NEEDED and top not in sys.stdlib_module_names and not top.startswith("_sysconfigdata"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Bare())
+from edgeproof.pipeline.replaying import replay
+replay(sys.argv[2], sys.argv[3])
+NEEDED |= TYPERS
+from edgeproof.pipeline.cli import main
+main()
+"""
+
+
+def bare(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", BARE, *arguments], capture_output=True, text=True, check=False)
+
+
+def described(pack: Path, folder: Path) -> Path:
+    """A copy of a pack with a manifest beside it."""
+    copy = Path(shutil.copy(pack, folder))
+    write_manifest(folder, {copy.stem: None}, {})
+    return copy
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +82,9 @@ def test_the_packs_own_engine_loses_nothing(pack: Path, float_onnx: Path):
     assert (found["lost"], found["gained"], found["exit_code"]) == ([], [], 0)
 
 
-def test_an_engine_that_fell_behind_is_caught_without_torch(pack: Path, float_onnx: Path, tmp_path: Path):
+def test_an_engine_that_fell_behind_is_caught_where_only_numpy_and_the_runtime_are(
+    pack: Path, float_onnx: Path, tmp_path: Path
+):
     worse = onnx.load(float_onnx)
     for tensor in worse.graph.initializer:
         value = numpy_helper.to_array(tensor)
@@ -55,16 +92,49 @@ def test_an_engine_that_fell_behind_is_caught_without_torch(pack: Path, float_on
             noise = np.random.default_rng(0).normal(scale=0.5 * value.std(), size=value.shape)
             tensor.CopyFrom(numpy_helper.from_array((value + noise).astype(np.float32), tensor.name))
     onnx.save(worse, tmp_path / "worse.onnx")
-    code = (
-        "import sys; sys.modules['torch'] = None\n"
-        "from edgeproof.pipeline.cli import app\n"
-        f"app(['replay', {str(pack)!r}, {str(tmp_path / 'worse.onnx')!r}, '--json'])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = bare("replay", str(pack), str(tmp_path / "worse.onnx"), "--json")
     assert done.returncode == 1, done.stderr
     found = json.loads(done.stdout)
     assert len(found["lost"]) > found["allowed"]
     assert found["robust_accuracy"] < found["pack_robust_accuracy"]
+    assert found == replay(pack, tmp_path / "worse.onnx"), "what is installed changes no answer"
+
+
+def test_a_pack_is_held_against_its_manifest(pack: Path, float_onnx: Path, tmp_path: Path):
+    copy = described(pack, tmp_path)
+    assert replay(pack, float_onnx)["manifest"] is None
+    assert replay(copy, float_onnx)["manifest"] == str(tmp_path / "manifest.json")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("altered", r"engine\.npz: altered or truncated"),
+        ("truncated", r"engine\.npz: altered or truncated"),
+        ("renamed", r"other\.npz: .*manifest\.json does not list it \(listed: engine\.npz\)"),
+        ("a run's manifest", r"manifest\.json: no manifest of packs"),
+        ("a broken manifest", r"manifest\.json: no manifest of packs"),
+    ],
+)
+def test_a_pack_that_its_manifest_does_not_vouch_for(
+    kind: str, words: str, pack: Path, float_onnx: Path, tmp_path: Path
+):
+    copy, manifest = described(pack, tmp_path), tmp_path / "manifest.json"
+    if kind == "altered":
+        with np.load(pack) as arrays:
+            np.savez_compressed(copy, **{**arrays, "robust": np.zeros(2 * SAMPLES, bool)})
+    elif kind == "truncated":
+        copy.write_bytes(pack.read_bytes()[:-1])
+    elif kind == "renamed":
+        copy = copy.rename(tmp_path / "other.npz")
+    elif kind == "a run's manifest":
+        manifest.write_text('{"artifacts": []}')
+    else:
+        manifest.write_text(manifest.read_text()[:-20])
+    with pytest.raises(UsageError, match=words) as caught:
+        replay(copy, float_onnx)
+    assert caught.value.exit_code == 2
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["missing", "text", "other arrays", "short"])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +20,7 @@ from edgeproof.stages.verify.shard import attack_shard
 from edgeproof.targets.base import EngineFile
 from edgeproof.targets.errors import UsageError
 
+DATA = Path(__file__).parents[2] / "data"
 CONFIG = VerifyConfig(square_queries=50, shard_size=10)
 ORDER = ("apgd-ce",)
 
@@ -88,7 +93,7 @@ def run(student, int8_engine, int8_onnx, float_onnx, digits, threat, tmp_path_fa
         pool = attacked["student"].candidates if attacked else None
         attack_subject(subjects[name], split, threat, config, order, folder / name, pool=pool)
         attacked[name] = Attacked.load(folder / name)
-    settle(attacked, subjects, split, folder, student="student")
+    settle(attacked, subjects, split, folder, student="student", about={"dataset": {"name": "digits"}})
     return folder, attacked, split
 
 
@@ -110,6 +115,28 @@ def test_per_sample_bits_and_pack_lie_beside_the_figures(run):
             assert np.abs(pack["adversarial"] - pack["clean"]).max() <= 0.1 + 1e-6
             assert pack["adversarial"].min() >= 0
             assert pack["adversarial"].max() <= 1
+
+
+def test_the_manifest_describes_the_packs(run, int8_engine):
+    folder, attacked, _ = run
+    manifest = json.loads((folder / "adversarial" / "manifest.json").read_text())
+    assert manifest["dataset"] == {"name": "digits"}
+    assert manifest["attacks"] == f"pyautoattack {version('pyautoattack')}"
+    weights = hashlib.sha256((DATA / "student.safetensors").read_bytes()).hexdigest()
+    for entry, (name, digest) in zip(
+        manifest["packs"], [("student", weights), ("onnxruntime", int8_engine.sha256)], strict=True
+    ):
+        pack, found = folder / "adversarial" / f"{name}.npz", attacked[name]
+        assert (entry["subject"], entry["file"], entry["subject_sha256"]) == (name, pack.name, digest)
+        assert entry["sha256"] == hashlib.sha256(pack.read_bytes()).hexdigest()
+        assert entry["attacks"] == Counter(found.candidates.attack.tolist())
+        assert entry["candidates"] == len(found.candidates)
+        attacked_rows = np.isin(found.index, found.candidates.index)
+        assert entry["samples"] == attacked_rows.sum()
+        with np.load(folder / "verification" / f"{name}.npz") as bits:
+            assert entry["robust_accuracy"] == pytest.approx(
+                bits["replay" if name == "student" else "square"][attacked_rows].mean()
+            )
 
 
 def test_both_face_the_same_candidates(run, student):
