@@ -23,11 +23,13 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
     "<": operator.lt,
 }
+CORRUPTED = "corrupted_accuracy"
 # Figure name to the key of its interval in a subject; None where the figure is not a sample's.
 FIGURES: dict[str, str | None] = {
     "clean_accuracy": "clean_accuracy_ci",
     "robust_accuracy": "robust_accuracy_ci",
     "retention": "retention_ci",
+    CORRUPTED: "corrupted_accuracy_ci",
     "size_bytes": None,
 }
 

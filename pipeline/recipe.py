@@ -27,7 +27,7 @@ from ..stages.verify import VerifyConfig
 from ..targets.base import targets
 from ..targets.errors import UsageError
 from ..targets.model_file import sha256_of
-from .gate import Condition
+from .gate import CORRUPTED, Condition
 from .problems import one_line
 from .read import FILES
 
@@ -63,6 +63,12 @@ class Recipe(Section):
         for name, limit in gates.items():
             _known(lambda name=name, limit=limit: Condition.parse(name, limit))
         return gates
+
+    @model_validator(mode="after")
+    def _gates_on_what_is_measured(self) -> Recipe:
+        if CORRUPTED in self.gates and self.verify.corruptions is None:
+            raise ValueError(f"gates.{CORRUPTED}: is measured where the recipe has verify.corruptions")
+        return self
 
     @model_validator(mode="after")
     def _steps_inside_the_ball(self) -> Recipe:
@@ -127,7 +133,7 @@ class Recipe(Section):
         return {
             condition.figure: condition.limit
             for condition in self.conditions()
-            if condition.comparison.startswith(">") and condition.figure != "size_bytes"
+            if condition.comparison.startswith(">") and condition.figure not in ("size_bytes", CORRUPTED)
         }
 
     def conditions(self) -> list[Condition]:

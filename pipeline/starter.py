@@ -41,6 +41,7 @@ quantize:
 targets: [onnxruntime]
 verify:
   samples: 300                    # test images that are attacked; all when left out
+  # corruptions: {severities: [3]}    # also the accuracy under noise, blur, JPEG, ...; 1 (mild) to 5, all when left out
 gates:                            # conditions on the worst engine; exit code 1 when one fails
   clean_accuracy: ">= 0.95"
   robust_accuracy: ">= 0.75"

@@ -11,10 +11,12 @@ from rich.table import Table
 from .report import Report
 from .reports.rows import (
     BENCH_COLUMNS,
+    CORRUPTION_COLUMNS,
     GATE_COLUMNS,
     ROUTE_COLUMNS,
     attack_note,
     bench_rows,
+    corruption_rows,
     gate_rows,
     headline,
     ledger,
@@ -28,6 +30,8 @@ _COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
 def show(report: Report, console: Console) -> None:
     """Print ledger, gates, warnings and, last, the verdict."""
     tables = [_table(*ledger(report)), _table(ROUTE_COLUMNS, route_rows(report))]
+    if corrupted := corruption_rows(report):
+        tables.append(_table(CORRUPTION_COLUMNS, corrupted))
     if timed := bench_rows(report):
         tables.append(_table(BENCH_COLUMNS, timed))
     if report.data["gates"]:

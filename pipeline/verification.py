@@ -13,6 +13,7 @@ from ..stages.threat import ThreatModel
 from ..stages.twin import UnsupportedOperator, load_twin
 from ..stages.verify import (
     Attacked,
+    CorruptionsConfig,
     EngineSubject,
     FunctionSubject,
     Subject,
@@ -33,12 +34,12 @@ from ..targets.function import is_function
 from ..targets.model_file import files_of, sha256_of
 from ..targets.signature import ModelSignature, read_signature
 from .functions import functions_digest
-from .gate import Condition
+from .gate import CORRUPTED, Condition
 from .options import data_config, option, threat_model
 from .progress import Reporter
 from .report import Report, doubts_of, draw_up, engine_subject
 from .reports import render
-from .stages.attacks import ATTACKING
+from .stages.attacks import ATTACKING, SETTLING
 from .store import Artifact, Store
 
 SURROGATE = "surrogate"
@@ -106,6 +107,7 @@ def verify(
     gates: Sequence[str] = (),
     sequential: bool = False,
     seed: int = 0,
+    corruptions: CorruptionsConfig | None = None,
     workers: int | None = None,
     reporter: Reporter | None = None,
 ) -> Report:
@@ -128,6 +130,7 @@ def verify(
         sequential: attack in random order, and only until every gate on an accuracy is decided; the intervals
             are then a confidence sequence for the whole test split. A surrogate's own examples are not replayed.
         seed: seeds the sample draw and the attacks.
+        corruptions: common corruptions under which accuracy is measured besides.
         workers: processes that attack; one a core when left out.
         reporter: where progress goes.
 
@@ -138,9 +141,13 @@ def verify(
     reporter = reporter or Reporter(quiet=True)
     with option("--gate: "):
         conditions = [Condition.parse_line(line) for line in gates]
-    config = VerifyConfig(samples=samples, seed=seed)
     if sequential and not any(condition.figure in ACCURACIES for condition in conditions):
         raise UsageError(f"--sequential: needs a gate to decide, on one of: {', '.join(ACCURACIES)}")
+    if sequential and corruptions is not None:
+        raise UsageError("--corruptions: not with --sequential, whose sample ends as soon as the gates are decided")
+    if corruptions is None and any(condition.figure == CORRUPTED for condition in conditions):
+        raise UsageError(f"--gate: {CORRUPTED} is measured with --corruptions")
+    config = VerifyConfig(samples=samples, seed=seed, corruptions=corruptions)
     request = _checked(
         str(model),
         data_config(dataset, data_root, image_size),
@@ -259,7 +266,7 @@ def _attacked(
     return store.make(
         f"attack/{name}",
         work,
-        config={**request.identity(), "order": list(order)},
+        config={**request.identity(), "verify": config.of_attacks(), "order": list(order)},
         inputs={artifact.stage: artifact.key for artifact in before},
         code=["edgeproof.stages.verify.attack", *(type(routes[route]).__module__ for route in order)],
         packages=ATTACKING,
@@ -277,7 +284,15 @@ def _settled(request: Request, artifacts: list[Artifact], store: Store) -> Artif
         attacked = {
             name: Attacked.load(artifact.folder) for name, artifact in zip(request.subjects, artifacts, strict=True)
         }
-        settle(attacked, request.subjects, request.samples, folder, stop=request.stop, about=about)
+        settle(
+            attacked,
+            request.subjects,
+            request.samples,
+            folder,
+            stop=request.stop,
+            about=about,
+            corruptions=request.config.corruptions,
+        )
 
     return store.make(
         "settle",
@@ -285,7 +300,7 @@ def _settled(request: Request, artifacts: list[Artifact], store: Store) -> Artif
         config={**request.identity(), "about": about},
         inputs={artifact.stage: artifact.key for artifact in artifacts},
         code=["edgeproof.stages.verify.settle"],
-        packages=ATTACKING,
+        packages=SETTLING,
         parents=artifacts,
     )
 

@@ -40,10 +40,14 @@ def verify(
         bool, typer.Option("--sequential", help="Attack only until every gate is decided, at 5 % error.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the sample draw and of the attacks.")] = 0,
+    corruptions: Annotated[
+        bool, typer.Option("--corruptions", help="Also the accuracy under common corruptions (noise, blur, JPEG, …).")
+    ] = False,
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
     """Prove the robustness of a model that somebody else exported, by attacking it."""
+    from ...stages.verify import CorruptionsConfig
     from ..progress import Reporter
     from ..verification import name_of
     from ..verification import verify as run
@@ -63,6 +67,7 @@ def verify(
         gates=gate or (),
         sequential=sequential,
         seed=seed,
+        corruptions=CorruptionsConfig() if corruptions else None,
         workers=workers,
         reporter=Reporter(quiet=as_json),
     )

@@ -6,10 +6,12 @@ from ..report import Report
 from .base import formats
 from .rows import (
     BENCH_COLUMNS,
+    CORRUPTION_COLUMNS,
     GATE_COLUMNS,
     ROUTE_COLUMNS,
     attack_note,
     bench_rows,
+    corruption_rows,
     gate_rows,
     headline,
     ledger,
@@ -26,6 +28,8 @@ def markdown(report: Report) -> str:
         parts.append(_table(GATE_COLUMNS, gate_rows(report)))
     parts.append(_table(*ledger(report)))
     parts.append(_table(ROUTE_COLUMNS, route_rows(report)))
+    if corrupted := corruption_rows(report):
+        parts.append(_table(CORRUPTION_COLUMNS, corrupted))
     if timed := bench_rows(report):
         parts.append(_table(BENCH_COLUMNS, timed))
     parts.append(attack_note(report))

@@ -13,9 +13,11 @@ LEDGER_COLUMNS = (
     "robust [95 %]",
     "change",
     "retention",
+    "corr.",
     "KiB",
     "ms",
 )
+CORRUPTION_COLUMNS = ("subject", "accuracy under common corruptions: mean [95 %], then each")
 ROUTE_COLUMNS = ("subject", "robust accuracy left after each attack, in order")
 BENCH_COLUMNS = ("engine", "batch", "p50 / p90 / p99 ms", "float ONNX takes", "torch eager takes")
 GATE_COLUMNS = ("gate", "limit", "value", "95 % interval", "outcome")
@@ -34,7 +36,9 @@ def attack_note(report: Report) -> str:
     return (
         f"Robust accuracy is the worst case over all routes on {samples} test images, "
         f"{threat['norm']} eps {threat['eps']:g}, "
-        f"attacked with {report.data['environment']['attacks']}; {_interval_note(report)}" + _ledger_note(report)
+        f"attacked with {report.data['environment']['attacks']}; {_interval_note(report)}"
+        + _ledger_note(report)
+        + _corruptions_note(report)
     )
 
 
@@ -61,6 +65,18 @@ def _ledger_note(report: Report) -> str:
     )
 
 
+def _corruptions_note(report: Report) -> str:
+    """What the corruptions are, where there are any."""
+    found = next((subject["corruptions"] for subject in report.subjects if "corruptions" in subject), None)
+    if found is None:
+        return ""
+    severities = ", ".join(map(str, found["severities"]))
+    return (
+        f" corr.: mean accuracy on the same images under {len(found['accuracy'])} common corruptions, "
+        f"severities {severities} of {found['constants']}; no attack."
+    )
+
+
 def ledger(report: Report) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Columns and one row a subject, in ledger order; columns that nobody fills are left out."""
     rows = [_ledger_row(subject, _before(subject, report.subjects)) for subject in report.subjects]
@@ -76,6 +92,21 @@ def route_rows(report: Report) -> list[tuple[str, ...]]:
             " ".join(f"{route} {value:.3f}" for route, value in _by_route(subject).items()),
         )
         for subject in report.subjects
+    ]
+
+
+def corruption_rows(report: Report) -> list[tuple[str, ...]]:
+    """One row a subject that was shown corrupted images: its accuracy, then each corruption's over the severities."""
+    return [
+        (
+            subject["name"],
+            f"{subject['corrupted_accuracy']:.3f} {_interval(subject['corrupted_accuracy_ci'])} "
+            + " ".join(
+                f"{name} {sum(values) / len(values):.3f}" for name, values in subject["corruptions"]["accuracy"].items()
+            ),
+        )
+        for subject in report.subjects
+        if "corruptions" in subject
     ]
 
 
@@ -135,6 +166,7 @@ def _ledger_row(subject: Mapping[str, Any], before: Mapping[str, Any] | None) ->
         f"{subject['robust_accuracy']:.3f} {_interval(subject['robust_accuracy_ci'])}",
         "" if before is None else f"{subject['robust_accuracy'] - before['robust_accuracy']:+.3f}",
         f"{subject['retention']:.3f}" if subject.get("retention") is not None else "",
+        f"{subject['corrupted_accuracy']:.3f}" if "corrupted_accuracy" in subject else "",
         f"{size / 1024:.1f}" if size is not None else "",
         f"{latency['p50']:.2g}" if latency is not None else "",
     )

@@ -31,6 +31,7 @@ from .workshop import STAGES, Workshop, module_of, network_inputs
 # What the name of an engine as it was before `recover` ends with.
 BEFORE = "-ptq"
 ATTACKING = ("torch", "onnx", "onnxruntime", "pyautoattack", "numpy")
+SETTLING = (*ATTACKING, "scipy", "pillow")
 
 
 class Attacks:
@@ -127,7 +128,7 @@ class Attacks:
         return self._shop.make(
             f"attack/{name}",
             work,
-            config={"threat": self._shop.recipe.threat, "verify": verify, "order": list(order)},
+            config={"threat": self._shop.recipe.threat, "verify": verify.of_attacks(), "order": list(order)},
             inputs=inputs,
             code=[*code, *(module_of(type(routes[route])) for route in order)],
             packages=ATTACKING,
@@ -154,10 +155,11 @@ class Attacks:
                 folder,
                 student="student",
                 about=about,
+                corruptions=self._shop.recipe.verify.corruptions,
             ),
             config={"verify": self._shop.recipe.verify, "about": about},
             inputs={name: artifact.key for name, artifact in found.items()},
             code=[f"{STAGES}.verify.settle"],
-            packages=ATTACKING,
+            packages=SETTLING,
             parents=list(found.values()),
         )

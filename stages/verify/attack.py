@@ -84,11 +84,13 @@ def sample(test: Split, config: VerifyConfig, *, shuffled: bool = False) -> Spli
     """Draw the samples to verify, seeded and without replacement: in data-set order, or in the order of the draw.
 
     Raises:
-        UsageError: more samples are asked for than there are.
+        UsageError: more samples are asked for than there are, or corruptions that do not suit them.
     """
     count = len(test) if config.samples is None else config.samples
     if count > len(test):
         raise UsageError(f"samples: {count} is more than the {len(test)} test images")
+    if config.corruptions is not None:
+        config.corruptions.check(test.images.shape[1])
     rows = np.random.default_rng(config.seed).choice(len(test), count, replace=False)
     return test.take(rows if shuffled else rows[np.argsort(test.index[rows])])
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
 from ..section import Section
 from ..twin import BackwardMode
+from .corrupted import CorruptionsConfig
 from .route import routes
 
 RouteName = Annotated[str, AfterValidator(routes.check)]
@@ -28,6 +29,7 @@ class VerifyConfig(Section):
         hard_label_iterations: of the attack on a subject that answers with labels alone.
         strong_restarts: restarts of the stronger white box that a suspicious result triggers.
         shard_size: samples a unit of work; a finished shard survives a kill.
+        corruptions: the common corruptions under which accuracy is measured besides; none where left out.
     """
 
     samples: int | None = Field(default=None, ge=1)
@@ -39,6 +41,11 @@ class VerifyConfig(Section):
     hard_label_iterations: int = Field(default=30, ge=1)
     strong_restarts: int = Field(default=5, ge=1)
     shard_size: int = Field(default=150, ge=1)
+    corruptions: CorruptionsConfig | None = None
+
+    def of_attacks(self) -> dict[str, Any]:
+        """What the attacks depend on, as JSON-able data: all but the corruptions, which no attack looks at."""
+        return self.model_dump(mode="json", exclude={"corruptions"})
 
 
 def default_workers() -> int:

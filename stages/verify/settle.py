@@ -13,6 +13,7 @@ from ..data import Split
 from ..pack_manifest import write_manifest
 from .attack import Attacked
 from .candidates import Candidates
+from .corrupted import CorruptionsConfig, corrupted_accuracies
 from .sequential import ACCURACIES, Sequential
 from .statistics import clopper_pearson, retention, retention_interval
 from .subject import Subject, digest_of_subject, fooled
@@ -30,6 +31,7 @@ def settle(
     student: str | None = None,
     stop: Sequential | None = None,
     about: Mapping[str, Any] | None = None,
+    corruptions: CorruptionsConfig | None = None,
 ) -> None:
     """Replay all candidates on all subjects and write what the report shows.
 
@@ -44,17 +46,24 @@ def settle(
         student: the float student's name, against which retention is measured; None where there is none.
         stop: what ended the attacks early; the intervals are its own then.
         about: what the manifest says of all packs: `threat`, `dataset`.
+        corruptions: what else the samples are shown under; nothing when None.
     """
     (folder / "verification").mkdir()
     (folder / "adversarial").mkdir()
     bits = {
         name: _with_replay(found, _broken_by_others(name, attacked, subjects[name])) for name, found in attacked.items()
     }
+    corrupted: Mapping[str, dict[str, object]] = {}
+    if corruptions is not None:
+        predictors = {name: subjects[name].predictor() for name in attacked}
+        corrupted = corrupted_accuracies(predictors, split, corruptions)
     figures: dict[str, object] = {}
     for name, found in attacked.items():
         _save_bits(folder / "verification" / f"{name}.npz", found, bits[name])
         _save_pack(folder / "adversarial" / f"{name}.npz", found, split, bits[name])
-        figures[name] = _figures(found, bits[name]) | _stopped(stop, found, bits[name])
+        figures[name] = (
+            _figures(found, bits[name]) | _stopped(stop, found, bits[name]) | corrupted.get(name, {})
+        )
     digests = {name: digest_of_subject(subjects[name]) for name in attacked}
     write_manifest(folder / "adversarial", digests, about or {})
     if student is not None:

@@ -8,8 +8,14 @@ from scipy.stats import beta
 LEVEL = 0.95
 
 
-def clopper_pearson(successes: int, samples: int, level: float = LEVEL) -> tuple[float, float]:
-    """Exact interval of a proportion (Clopper & Pearson, Biometrika 1934); [0, 1] without samples."""
+def clopper_pearson(successes: float, samples: int, level: float = LEVEL) -> tuple[float, float]:
+    """Exact interval of a proportion (Clopper & Pearson, Biometrika 1934); [0, 1] without samples.
+
+    Args:
+        successes: how many, 0 to `samples`; no whole number where a sample may count in part.
+        samples: of how many.
+        level: how often such an interval holds the true proportion.
+    """
     tail = (1 - level) / 2
     low = beta.ppf(tail, successes, samples - successes + 1) if successes > 0 else 0.0
     high = beta.ppf(1 - tail, successes + 1, samples - successes) if successes < samples else 1.0

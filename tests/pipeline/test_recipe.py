@@ -64,6 +64,14 @@ def parsed(*overrides: str):
         ("targets=[]", "targets: "),
         ("verify.routes=[replai]", "verify.routes.0: unknown route 'replai'; did you mean 'replay'?"),
         ("verify.samples=0", "verify.samples: input should be greater than or equal to 1, got 0"),
+        (
+            "verify.corruptions={names: [fogg]}",
+            "verify.corruptions.names.0: unknown corruption 'fogg' (known: gaussian",
+        ),
+        ("verify.corruptions={names: [contrst]}", "unknown corruption 'contrst'; did you mean 'contrast'? (known: "),
+        ("verify.corruptions={severities: [6]}", "verify.corruptions.severities.0: input should be less than or equal"),
+        ("verify.corruptions={severities: [3, 3]}", "verify.corruptions.severities: 3 is there twice"),
+        ("gates.corrupted_accuracy=>= 0.9", "gates.corrupted_accuracy: is measured where the recipe has verify.corrup"),
         ("gates.robust_acuracy=>= 1", "gates: unknown figure 'robust_acuracy'; did you mean 'robust_accuracy'?"),
         ("gates.retention=about 1", "gates.retention: a limit is a comparison such as '>= 0.95', got 'about 1'"),
         ("schema_version=2", "schema_version: input should be 1, got 2"),
@@ -170,6 +178,15 @@ def test_the_resolved_recipe_is_a_recipe():
     again = parse_recipe(yaml.safe_load(dump(recipe)), "resolved")
     assert again == recipe
     assert again.digest == recipe.digest
+
+
+def test_corruptions_enter_neither_the_attacks_nor_the_choice_of_precisions():
+    plain, corrupted = parsed(), parsed("verify.corruptions={}", "gates.corrupted_accuracy=>= 0.9")
+    assert corrupted.verify.corruptions is not None
+    assert len(corrupted.verify.corruptions.names) == 10
+    assert corrupted.verify.of_attacks() == plain.verify.of_attacks()
+    assert corrupted.floors() == plain.floors()
+    assert corrupted.digest != plain.digest
 
 
 def test_the_shipped_schema_is_the_recipes_own():

@@ -103,6 +103,27 @@ def test_the_terminal_shows_it_in_80_columns_verdict_last(report: Report):
     assert any("0.860 [0.820, 0.900]" in line for line in lines), "figure and interval stay on one line"
 
 
+def test_corruptions_are_a_column_and_a_table_of_their_own(report: Report):
+    corruptions = {
+        "severities": [1, 5],
+        "constants": "CIFAR-10-C",
+        "accuracy": {"contrast": [0.9, 0.5], "jpeg_compression": [0.98, 0.96]},
+    }
+    more = {"corrupted_accuracy": 0.835, "corrupted_accuracy_ci": [0.79, 0.875], "corruptions": corruptions}
+    corrupted = Report({**report.data, "subjects": [{**subject, **more} for subject in report.subjects]})
+    text = render(corrupted)["summary.md"]
+    assert "| onnxruntime int8 | 0.990 | 0.860 [0.820, 0.900] | -0.010 | 0.989 | 0.835 | 13.4 | 0.2 |" in text
+    assert "| onnxruntime | 0.835 [0.790, 0.875] contrast 0.700 jpeg_compression 0.970 |" in text
+    assert "under 2 common corruptions, severities 1, 5 of CIFAR-10-C" in text
+    assert "corr." not in render(report)["summary.md"]
+    out = io.StringIO()
+    show(corrupted, Console(file=out, width=80))
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any("0.860 [0.820, 0.900]  -0.010  0.989      0.835  13.4  0.2" in line for line in lines)
+    assert regate(corrupted, [Condition.parse_line("corrupted_accuracy >= 0.9")]).exit_code == 1
+
+
 def test_other_gates_on_the_same_figures(report: Report):
     assert regate(report, [Condition.parse_line("retention >= 0.98")]).exit_code == 0
     assert regate(report, [Condition.parse_line("size_bytes < 1000")]).exit_code == 1
