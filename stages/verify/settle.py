@@ -61,9 +61,7 @@ def settle(
     for name, found in attacked.items():
         _save_bits(folder / "verification" / f"{name}.npz", found, bits[name])
         _save_pack(folder / "adversarial" / f"{name}.npz", found, split, bits[name])
-        figures[name] = (
-            _figures(found, bits[name]) | _stopped(stop, found, bits[name]) | corrupted.get(name, {})
-        )
+        figures[name] = _figures(found, bits[name]) | _stopped(stop, found, bits[name]) | corrupted.get(name, {})
     digests = {name: digest_of_subject(subjects[name]) for name in attacked}
     write_manifest(folder / "adversarial", digests, about or {})
     if student is not None:
