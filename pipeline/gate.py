@@ -28,6 +28,7 @@ CORRUPTED = "corrupted_accuracy"
 FIGURES: dict[str, str | None] = {
     "clean_accuracy": "clean_accuracy_ci",
     "robust_accuracy": "robust_accuracy_ci",
+    "robust_accuracy_8bit": "robust_accuracy_8bit_ci",
     "retention": "retention_ci",
     CORRUPTED: "corrupted_accuracy_ci",
     "size_bytes": None,
@@ -63,7 +64,7 @@ class Condition:
     @classmethod
     def parse_line(cls, text: str) -> Condition:
         """Read `"robust_accuracy >= 0.75"`."""
-        match = re.match(r"\s*([A-Za-z_]+)\s*(.*)", text)
+        match = re.match(r"\s*([A-Za-z_]\w*)\s*(.*)", text)
         if match is None:
             raise UsageError(f"a gate is a figure and a limit such as 'retention >= 0.97', got {text!r}")
         return cls.parse(match[1], match[2])

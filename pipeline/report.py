@@ -198,7 +198,14 @@ def doubts_of(name: str, figures: Mapping[str, Any]) -> list[str]:
 
 def _accuracies(figures: Mapping[str, Any]) -> dict[str, Any]:
     keys = ("samples", "clean_accuracy", "clean_accuracy_ci", "robust_accuracy", "robust_accuracy_ci")
-    more = ("sequential", "corrupted_accuracy", "corrupted_accuracy_ci", "corruptions")
+    more = (
+        "robust_accuracy_8bit",
+        "robust_accuracy_8bit_ci",
+        "sequential",
+        "corrupted_accuracy",
+        "corrupted_accuracy_ci",
+        "corruptions",
+    )
     return {key: figures[key] for key in (*keys, *(key for key in more if key in figures))}
 
 

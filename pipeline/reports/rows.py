@@ -89,7 +89,7 @@ def route_rows(report: Report) -> list[tuple[str, ...]]:
     return [
         (
             subject["name"],
-            " ".join(f"{route} {value:.3f}" for route, value in _by_route(subject).items()),
+            " ".join(f"{route} {value:.3f}" for route, value in _by_route(subject).items()) + _eight_bit(subject),
         )
         for subject in report.subjects
     ]
@@ -170,6 +170,11 @@ def _ledger_row(subject: Mapping[str, Any], before: Mapping[str, Any] | None) ->
         f"{size / 1024:.1f}" if size is not None else "",
         f"{latency['p50']:.2g}" if latency is not None else "",
     )
+
+
+def _eight_bit(subject: Mapping[str, Any]) -> str:
+    value = subject.get("robust_accuracy_8bit")
+    return "" if value is None else f"; against 8-bit images {value:.3f}"
 
 
 def _by_route(subject: Mapping[str, Any]) -> Mapping[str, float]:

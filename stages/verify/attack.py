@@ -48,6 +48,7 @@ class Attacked:
         label: `[N]` labels.
         clean_correct: `[N]` booleans.
         bits: route name to `[N]` booleans, cumulative in route order.
+        eight_bit: `[N]` booleans, the samples that withstand 8-bit images.
         candidates: every end point.
         summary: counts, warnings, findings and seconds, as written to `attack.json`.
     """
@@ -56,6 +57,7 @@ class Attacked:
     label: np.ndarray
     clean_correct: np.ndarray
     bits: dict[str, np.ndarray]
+    eight_bit: np.ndarray
     candidates: Candidates
     summary: dict[str, object]
 
@@ -63,6 +65,14 @@ class Attacked:
     def robust(self) -> np.ndarray:
         """The samples that survived every route."""
         return list(self.bits.values())[-1] if self.bits else self.clean_correct
+
+    def accuracies(self) -> dict[str, np.ndarray]:
+        """The bits `[N]` behind each accuracy."""
+        return {
+            "clean_accuracy": self.clean_correct,
+            "robust_accuracy": self.robust,
+            "robust_accuracy_8bit": self.eight_bit,
+        }
 
     @classmethod
     def load(cls, folder: Path) -> Attacked:
@@ -75,6 +85,7 @@ class Attacked:
                 arrays["label"],
                 arrays["clean_correct"],
                 bits,
+                arrays["robust_8bit"],
                 Candidates.load(folder / CANDIDATES),
                 summary,
             )
@@ -196,8 +207,13 @@ def _resumable(
 
 
 def _decided(stop: Sequential, results: Sequence[ShardResult]) -> bool:
-    clean = np.concatenate([result.clean_correct for result in results])
-    return stop.decided(clean, np.concatenate([result.robust for result in results]))
+    return stop.decided(
+        {
+            "clean_accuracy": np.concatenate([result.clean_correct for result in results]),
+            "robust_accuracy": np.concatenate([result.robust for result in results]),
+            "robust_accuracy_8bit": np.concatenate([result.eight_bit for result in results]),
+        }
+    )
 
 
 def _filed(path: Path, job: Callable[[], ShardResult], parent: int) -> tuple[Path, ShardResult]:
@@ -215,6 +231,7 @@ def _write(results: list[ShardResult], counts: Counts, config: VerifyConfig, fol
         index=np.concatenate([result.split.index for result in results]),
         label=np.concatenate([result.split.labels for result in results]),
         clean_correct=np.concatenate([result.clean_correct for result in results]),
+        robust_8bit=np.concatenate([result.eight_bit for result in results]),
         **bits,  # pyright: ignore[reportArgumentType]
     )
     Candidates.join([result.candidates for result in results], shape).save(folder / CANDIDATES)

@@ -8,6 +8,7 @@ sample and stop for any reason.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
@@ -17,7 +18,7 @@ from scipy.stats import hypergeom
 
 # The chance that any gate of a run is decided wrongly, over all looks.
 ERROR = 0.05
-ACCURACIES = ("clean_accuracy", "robust_accuracy")
+ACCURACIES = ("clean_accuracy", "robust_accuracy", "robust_accuracy_8bit")
 
 
 class Gate(Protocol):
@@ -76,18 +77,17 @@ class Sequential:
         """The accuracies that have gates."""
         return tuple(name for name in ACCURACIES if any(gate.figure == name for gate in self.gates))
 
-    def intervals(self, clean_correct: np.ndarray, robust: np.ndarray) -> dict[str, tuple[float, float]]:
-        """Intervals of the accuracies that have gates, after the samples whose bits `[N]` are given."""
-        bits: dict[str, np.ndarray] = {"clean_accuracy": clean_correct, "robust_accuracy": robust}
+    def intervals(self, bits: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float]]:
+        """Intervals of the accuracies that have gates, after the samples whose bits `[N]` are given for each."""
         share = self.error / max(len(self.accuracies), 1)
         return {
             name: confidence_sequence(int(bits[name].sum()), len(bits[name]), self.population, share)
             for name in self.accuracies
         }
 
-    def decided(self, clean_correct: np.ndarray, robust: np.ndarray) -> bool:
-        """Whether every gate holds, or fails, everywhere in its figure's interval."""
-        found = self.intervals(clean_correct, robust)
+    def decided(self, bits: Mapping[str, np.ndarray]) -> bool:
+        """Whether every gate holds, or fails, everywhere in its figure's interval, after the samples given."""
+        found = self.intervals(bits)
         return all(
             len({gate.holds(bound) for bound in found[gate.figure]}) == 1 for gate in self.gates if gate.figure in found
         )

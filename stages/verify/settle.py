@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..data import Split
+from ..eight_bit import towards
 from ..pack_manifest import write_manifest
 from .attack import Attacked
 from .candidates import Candidates
@@ -35,7 +37,7 @@ def settle(
 ) -> None:
     """Replay all candidates on all subjects and write what the report shows.
 
-    Writes `verification/<subject>.npz` (per-sample bits), `adversarial/<subject>.npz` (the pack of
+    Writes `verification/<subject>.npz` (per-sample bits, the worst case last), `adversarial/<subject>.npz` (the pack of
     candidates), `adversarial/manifest.json` and `verification/figures.json`.
 
     Args:
@@ -50,18 +52,17 @@ def settle(
     """
     (folder / "verification").mkdir()
     (folder / "adversarial").mkdir()
-    bits = {
-        name: _with_replay(found, _broken_by_others(name, attacked, subjects[name])) for name, found in attacked.items()
-    }
+    faced = {name: _faced(name, attacked, subjects[name], split) for name in attacked}
+    bits = {name: one.bits for name, one in faced.items()}
     corrupted: Mapping[str, dict[str, object]] = {}
     if corruptions is not None:
         predictors = {name: subjects[name].predictor() for name in attacked}
         corrupted = corrupted_accuracies(predictors, split, corruptions)
     figures: dict[str, object] = {}
     for name, found in attacked.items():
-        _save_bits(folder / "verification" / f"{name}.npz", found, bits[name])
+        _save_bits(folder / "verification" / f"{name}.npz", faced[name])
         _save_pack(folder / "adversarial" / f"{name}.npz", found, split, bits[name])
-        figures[name] = _figures(found, bits[name]) | _stopped(stop, found, bits[name]) | corrupted.get(name, {})
+        figures[name] = _figures(faced[name]) | _stopped(stop, faced[name]) | corrupted.get(name, {})
     digests = {name: digest_of_subject(subjects[name]) for name in attacked}
     write_manifest(folder / "adversarial", digests, about or {})
     if student is not None:
@@ -74,20 +75,21 @@ def settle(
     (folder / FIGURES).write_text(json.dumps(figures, indent=1))
 
 
-def _broken_by_others(name: str, attacked: Mapping[str, Attacked], subject: Subject) -> np.ndarray | None:
-    """Show a subject the candidates found on all the others; return which samples fall, None without others."""
+def _faced(name: str, attacked: Mapping[str, Attacked], subject: Subject, split: Split) -> Attacked:
+    """Show a subject the candidates found on all the others, as they are and rounded to 8 bits."""
     mine = attacked[name]
     shape = mine.candidates.images.shape[1:]
     pool = Candidates.join((other.candidates for key, other in attacked.items() if key != name), shape)
     if not len(pool):
-        return None
-    return fooled(subject.predictor(), pool.images, pool.rows_in(mine.index), mine.label)
+        return mine
+    rows, predict = pool.rows_in(mine.index), subject.predictor()
+    by_rounded = fooled(predict, towards(pool.images, split.images[rows]), rows, mine.label)
+    broken = by_rounded | fooled(predict, pool.images, rows, mine.label)
+    return replace(mine, bits=_with_replay(mine, broken), eight_bit=mine.eight_bit & ~by_rounded)
 
 
-def _with_replay(found: Attacked, broken: np.ndarray | None) -> dict[str, np.ndarray]:
+def _with_replay(found: Attacked, broken: np.ndarray) -> dict[str, np.ndarray]:
     """Fold what replay broke into the cumulative bits, from the replay route on (or as the last)."""
-    if broken is None:
-        return found.bits
     bits: dict[str, np.ndarray] = {}
     reached = False
     for name, column in found.bits.items():
@@ -102,8 +104,8 @@ def _last(bits: dict[str, np.ndarray]) -> np.ndarray:
     return list(bits.values())[-1]
 
 
-def _figures(found: Attacked, bits: dict[str, np.ndarray]) -> dict[str, object]:
-    samples, robust = len(found.index), _last(bits)
+def _figures(found: Attacked) -> dict[str, object]:
+    samples, robust = len(found.index), found.robust
     counts = found.summary["counts"]
     assert isinstance(counts, dict)
     figures: dict[str, object] = {
@@ -112,7 +114,9 @@ def _figures(found: Attacked, bits: dict[str, np.ndarray]) -> dict[str, object]:
         "clean_accuracy_ci": list(clopper_pearson(int(found.clean_correct.sum()), samples)),
         "robust_accuracy": float(robust.mean()),
         "robust_accuracy_ci": list(clopper_pearson(int(robust.sum()), samples)),
-        "routes": {name: float(column.mean()) for name, column in bits.items()},
+        "robust_accuracy_8bit": float(found.eight_bit.mean()),
+        "robust_accuracy_8bit_ci": list(clopper_pearson(int(found.eight_bit.sum()), samples)),
+        "routes": {name: float(column.mean()) for name, column in found.bits.items()},
         "findings": found.summary["findings"],
         "counts": counts,
     }
@@ -124,24 +128,25 @@ def _figures(found: Attacked, bits: dict[str, np.ndarray]) -> dict[str, object]:
     return figures
 
 
-def _stopped(stop: Sequential | None, found: Attacked, bits: dict[str, np.ndarray]) -> dict[str, object]:
+def _stopped(stop: Sequential | None, found: Attacked) -> dict[str, object]:
     """The intervals of a run that stopped as soon as it knew: no others hold then."""
     if stop is None:
         return {}
-    intervals = stop.intervals(found.clean_correct, _last(bits))
+    intervals = stop.intervals(found.accuracies())
     return {
         **{f"{name}_ci": intervals.get(name) for name in ACCURACIES},
         "sequential": {"population": stop.population, "error": stop.error},
     }
 
 
-def _save_bits(path: Path, found: Attacked, bits: dict[str, np.ndarray]) -> None:
+def _save_bits(path: Path, found: Attacked) -> None:
     np.savez_compressed(
         path,
         index=found.index,
         label=found.label,
         clean_correct=found.clean_correct,
-        **bits,  # pyright: ignore[reportArgumentType]
+        robust_8bit=found.eight_bit,
+        **found.bits,  # pyright: ignore[reportArgumentType]
     )
 
 

@@ -15,8 +15,9 @@ from .candidates import Candidates
 from .checks import audit, check_canaries, check_huge_eps, check_inner, check_stability, check_twin, white_box
 from .config import VerifyConfig
 from .counts import Counts
+from .delivered import deliver
 from .route import Batch, Context, Outcome, attempt, routes
-from .shard_result import ShardResult
+from .shard_result import ROUNDED, ShardResult
 from .subject import Subject, is_correct
 
 STRONG = "whitebox-strong"
@@ -70,6 +71,7 @@ def attack_shard(
     started = time.perf_counter()
     found += audit(result, batch, context)
     result.candidates = Candidates.join(found, split.images.shape[1:])
+    deliver(result, batch, context)
     check_stability(result, clean, surface)
     check_canaries(result, canaries, surface)
     check_inner(result, clean, surface)
@@ -99,6 +101,8 @@ def strengthen_shard(subject: Subject, result: ShardResult, threat: ThreatModel,
         outcome = white_box(batch.where(surviving), context, list(result.bits))
         surviving[surviving] = ~outcome.broken
         found.append(outcome.candidates)
+    del result.bits[ROUNDED]  # which comes again, as the last
     result.bits[STRONG] = surviving
     result.candidates = Candidates.join(found, split.images.shape[1:])
+    deliver(result, batch, context)
     return result

@@ -12,10 +12,16 @@ from ..data import Split
 from .candidates import Candidates
 from .counts import Counts
 
+# The column of what is left after all images were rounded to 8 bits and shown again.
+ROUNDED = "rounded"
+
 
 @dataclass
 class ShardResult:
-    """Per-sample bits of one shard, in route order; cumulative: once broken, False from there on."""
+    """Per-sample bits of one shard, in route order; cumulative: once broken, False from there on.
+
+    `eight_bit` are the samples that withstand 8-bit images, which are fewer than real-valued ones.
+    """
 
     split: Split
     clean_correct: np.ndarray
@@ -24,6 +30,7 @@ class ShardResult:
     counts: Counts
     warnings: set[str] = field(default_factory=set)
     seconds: dict[str, float] = field(default_factory=dict)
+    eight_bit: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
 
     @property
     def robust(self) -> np.ndarray:
@@ -46,6 +53,7 @@ class ShardResult:
             index=self.split.index,
             clean_correct=self.clean_correct,
             bits=np.array(list(self.bits.values())),
+            eight_bit=self.eight_bit,
             candidate_index=self.candidates.index,
             candidate_attack=self.candidates.attack,
             candidate_images=self.candidates.images,
@@ -66,4 +74,5 @@ class ShardResult:
                 Counts(**meta["counts"]),
                 set(meta["warnings"]),
                 meta["seconds"],
+                arrays["eight_bit"],
             )

@@ -1,0 +1,71 @@
+"""The 8-bit threat model: what is left of the attacks once their images are delivered as a camera would."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..eight_bit import towards, whole_steps
+from ..threat import ThreatModel
+from .autoattack import Attack
+from .candidates import Candidates
+from .combined import OnGrid
+from .guarded import SamplesFailed
+from .route import FAILED, Batch, Context
+from .shard_result import ROUNDED, ShardResult
+from .subject import Surface, fooled
+
+# On the samples that fall to real-valued images and not to their rounded ones.
+ATTACKS: tuple[Attack, ...] = ("apgd-ce", "apgd-t", "square")
+
+
+def deliver(result: ShardResult, batch: Batch, context: Context) -> None:
+    """Say which samples withstand 8-bit images: all candidates rounded, then attacks on the grid where those fail.
+
+    Rounded images stay in the ball, so that a sample that falls to one is not robust to real-valued images either.
+    """
+    shape = tuple(batch.images.shape[1:])
+    known = rounded(Candidates.join([result.candidates, context.pool.of(batch.index)], shape), batch)
+    rows = known.rows_in(batch.index)
+    eight_bit = result.clean_correct & ~fooled(context.surface.predict, known.images, rows, batch.labels.numpy())
+    news = known.of(batch.index[result.robust & ~eight_bit])
+    result.candidates = Candidates.join([result.candidates, news], shape)
+    result.bits[ROUNDED] = result.robust & eight_bit
+    threat = context.threat
+    if threat.norm == "Linf":
+        threat = ThreatModel.model_construct(norm="Linf", eps=whole_steps(threat.eps))
+    on_grid = replace(context, threat=threat, surface=_on_grid(context.surface))
+    for name in ATTACKS:
+        only_real = eight_bit & ~result.robust
+        if threat.eps > 0 and only_real.any() and (name == "square" or on_grid.surface.differentiable):
+            found = _attack(name, batch.where(only_real), on_grid)
+            result.candidates = Candidates.join([result.candidates, found], shape)
+            rows = found.rows_in(batch.index)
+            eight_bit &= ~fooled(context.surface.predict, found.images, rows, batch.labels.numpy())
+    result.eight_bit = eight_bit
+
+
+def rounded(candidates: Candidates, batch: Batch) -> Candidates:
+    """Candidates rounded to the grid, towards the clean pixels of their samples."""
+    images = towards(candidates.images, batch.images.numpy()[candidates.rows_in(batch.index)])
+    names = np.array([f"{name}/8-bit" for name in candidates.attack.tolist()], dtype=np.str_)
+    return Candidates(candidates.index, names, images)
+
+
+def _attack(name: Attack, batch: Batch, on_grid: Context) -> Candidates:
+    gradients = None if name == "square" else next(iter(on_grid.surface.differentiable))
+    try:
+        with on_grid.surface.watching(batch.images.numpy(), on_grid.threat):
+            return rounded(on_grid.attack(name, gradients, batch).candidates, batch)
+    except SamplesFailed as failed:
+        names = np.full(len(failed.rows), FAILED)
+        return Candidates(batch.index[failed.rows], names, failed.images)
+
+
+def _on_grid(surface: Surface) -> Surface:
+    def predict(images: np.ndarray) -> np.ndarray:
+        return surface.predict(np.asarray(np.rint(images * 255) / 255, np.float32))
+
+    first = dict(list(surface.differentiable.items())[:1])
+    return replace(surface, predict=predict, differentiable={name: OnGrid(model) for name, model in first.items()})
