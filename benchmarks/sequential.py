@@ -45,7 +45,7 @@ def simulate(population: np.ndarray, limit: float, runs: int, seed: int) -> dict
         bits = random.permutation(population)
         decided, outside = None, False
         for drawn in [*range(BETWEEN_LOOKS, len(bits), BETWEEN_LOOKS), len(bits)]:
-            low, high = stop.intervals(bits[:drawn], bits[:drawn])["robust_accuracy"]
+            low, high = stop.intervals({"robust_accuracy": bits[:drawn]})["robust_accuracy"]
             outside |= not low - 1e-12 <= truth <= high + 1e-12
             if decided is None and gate.holds(low) == gate.holds(high):
                 decided = drawn, gate.holds(low)

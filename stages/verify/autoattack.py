@@ -62,6 +62,7 @@ def run_attack(
     seed: int,
     restarts: int = 1,
     queries: int = 5000,
+    steps: int | None = None,
 ) -> AttackRun:
     """Run one attack of AutoAttack standard on a batch that the model classifies correctly.
 
@@ -80,6 +81,7 @@ def run_attack(
         seed: seeds the attack's random starts.
         restarts: random restarts of APGD and FAB.
         queries: budget of Square.
+        steps: of APGD; AutoAttack's own 100 when None.
     """
     if attack == "apgd-t" and classes < DLR_CLASSES:
         return AttackRun(x, Candidates.none(tuple(x.shape[1:])), frozenset({"no-targeted-dlr"}))
@@ -89,6 +91,8 @@ def run_attack(
     for part in (runner.apgd, runner.apgd_targeted, runner.fab):
         part.n_restarts = restarts
     runner.square.n_queries = queries
+    if steps is not None:
+        runner.apgd.n_iter = steps
 
     recorder = _Recorder(attack, x, index, threat)
     worker = {

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 
 import numpy as np
 
-from ..threat import ThreatModel
 from .canaries import Canaries, moved
 from .candidates import Candidates
-from .guarded import SamplesFailed
 from .route import Batch, Context, Outcome, attempt, routes
 from .shard_result import ShardResult
 from .subject import Surface, fooled
 
-# The check at a huge eps needs few samples: nothing may survive there.
-HUGE_EPS_SAMPLES = 10
-# Inner logits may be hidden behind a table of stored answers, which the graph's own gradient then sees beyond.
-HUGE_EPS_GRADIENTS = 2
 # Of the largest logit; kernels for other batch sizes may round an int8 logit one or two steps otherwise.
 FAR = 0.05
 
@@ -111,25 +104,3 @@ def check_twin(result: ShardResult, clean: np.ndarray, surface: Surface) -> None
     if len(candidates):
         same = surface.twin(candidates).argmax(1) == surface.predict(candidates).argmax(1)
         counts.adversarial_agreeing = int(same.sum())
-
-
-def check_huge_eps(result: ShardResult, batch: Batch, context: Context) -> None:
-    """Attack with an eps at which nothing can be robust; what survives hides from the gradients."""
-    chosen = result.clean_correct & (np.cumsum(result.clean_correct) <= HUGE_EPS_SAMPLES)
-    if not chosen.any():
-        return
-    pixels = batch.images[0].numel()
-    huge = 1.0 if context.threat.norm == "Linf" else float(pixels) ** 0.5
-    wide = Context(context.surface, ThreatModel(norm=context.threat.norm, eps=huge), context.config, context.pool)
-    few = batch.where(chosen)
-    broken = np.zeros(len(few), bool)
-    for gradients in list(context.surface.differentiable)[:HUGE_EPS_GRADIENTS]:
-        if not broken.all():
-            rest = few.where(~broken)
-            with suppress(SamplesFailed), context.surface.watching(rest.images.numpy(), wide.threat):
-                broken[~broken] = wide.attack("apgd-ce", gradients, rest).broken
-                continue
-            broken[:] = True  # in so wide a ball a failure is anybody's
-    if context.surface.differentiable:
-        result.counts.huge_eps_attacked = len(few)
-        result.counts.huge_eps_survived = int((~broken).sum())

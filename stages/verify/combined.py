@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from ..eight_bit import STEPS
 
+# Gradients by name: of both a quantized model and its float one, of what they differ by, of logits made smaller.
+JOINT, DIFFERENCE, RESCALED = "joint", "difference", "rescaled"
+
 
 class Blend(nn.Module):
     """The weighted sum of several models' logits.

@@ -28,6 +28,11 @@ class Counts:
         inner_agreeing: clean images on which inner logits and answer give the same label.
         inner_compared: how many were compared (0 where nothing hides the inner logits).
         failing: images at which the model crashed, hung or raised.
+        gradients_asked: samples at which gradients were asked for.
+        gradients_gone: those of them at which all were zero, or no numbers.
+        monotone_asked: samples that were attacked in fewer steps and in a wider ball.
+        fewer_steps_better: those that fell to fewer steps and not to more.
+        wider_ball_worse: those that fell in the ball and not in the wider one.
     """
 
     clean_agreeing: int = 0
@@ -48,6 +53,11 @@ class Counts:
     inner_agreeing: int = 0
     inner_compared: int = 0
     failing: int = 0
+    gradients_asked: int = 0
+    gradients_gone: int = 0
+    monotone_asked: int = 0
+    fewer_steps_better: int = 0
+    wider_ball_worse: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         mine, theirs = asdict(self), asdict(other)

@@ -12,6 +12,8 @@ TWIN_ADVERSARIAL = 0.98
 HUGE_EPS_SURVIVORS = 0.1
 ALLOWED_CHANGES = 0.01
 FLAT = 0.1
+GONE = 0.1
+NOT_MONOTONE = 0.1
 
 _WARNINGS = {
     "randomised": "the answers change from call to call; a random defence needs attacks that average over it",
@@ -70,6 +72,15 @@ def find(counts: Counts, warnings: Iterable[str]) -> list[Finding]:
                 "nothing can be robust; the gradients are masked",
             )
         )
+    if counts.gradients_gone > GONE * counts.gradients_asked and not undressed and "labels-only" not in heard:
+        found.append(
+            Finding(
+                "vanishing-gradients",
+                f"no gradient has anything but zeros at {counts.gradients_gone} of {counts.gradients_asked} samples; "
+                "the white box sees nothing there",
+            )
+        )
+    found += _not_monotone(counts)
     if counts.unstable:
         found.append(
             Finding(
@@ -124,3 +135,14 @@ def find(counts: Counts, warnings: Iterable[str]) -> list[Finding]:
                 )
             )
     return found
+
+
+def _not_monotone(counts: Counts) -> list[Finding]:
+    return [
+        Finding("not-monotone", f"{many} of {counts.monotone_asked} samples {what}; its gradients are noise")
+        for many, what in (
+            (counts.fewer_steps_better, "fall to fewer steps of the white box and withstand more"),
+            (counts.wider_ball_worse, "fall in the ball and withstand a wider one"),
+        )
+        if many > max(2, NOT_MONOTONE * counts.monotone_asked)
+    ]

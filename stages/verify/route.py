@@ -67,7 +67,9 @@ class Context:
     pool: Candidates
     restarts: int = 1
 
-    def attack(self, name: Attack, gradients: str | None, batch: Batch, *, restarts: int = 1) -> Outcome:
+    def attack(
+        self, name: Attack, gradients: str | None, batch: Batch, *, restarts: int = 1, steps: int | None = None
+    ) -> Outcome:
         """Run one attack of AutoAttack through the named gradients (Square: without) and judge what it found."""
         run: AttackRun = run_attack(
             name,
@@ -80,6 +82,7 @@ class Context:
             seed=self.config.seed,
             restarts=restarts,
             queries=self.config.square_queries,
+            steps=steps,
         )
         label = name if gradients in ("autograd", None) else f"{name}/{gradients}"
         found = Candidates(

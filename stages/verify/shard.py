@@ -12,10 +12,11 @@ from ..data import Split
 from ..threat import ThreatModel
 from .canaries import Canaries
 from .candidates import Candidates
-from .checks import audit, check_canaries, check_huge_eps, check_inner, check_stability, check_twin, white_box
+from .checks import audit, check_canaries, check_inner, check_stability, check_twin, white_box
 from .config import VerifyConfig
 from .counts import Counts
 from .delivered import deliver
+from .gradient_checks import check_gradients, check_huge_eps, check_monotone, with_rescaled
 from .route import Batch, Context, Outcome, attempt, routes
 from .shard_result import ROUNDED, ShardResult
 from .subject import Subject, is_correct
@@ -43,11 +44,12 @@ def attack_shard(
     """
     torch.set_num_threads(1)
     surface = subject.open()
-    context = Context(surface, threat, config, pool)
     batch = Batch(torch.from_numpy(split.images), torch.from_numpy(split.labels), split.index)
     clean = surface.predict(split.images)
     canaries = Canaries.released(surface.predict, split.images, threat)
     surviving = is_correct(clean, split.labels)
+    surface = with_rescaled(surface, clean, surviving)
+    context = Context(surface, threat, config, pool)
     result = ShardResult(split, surviving.copy(), {}, Candidates.none(split.images.shape[1:]), Counts())
     result.warnings |= surface.doubts
     found: list[Candidates] = []
@@ -76,7 +78,9 @@ def attack_shard(
     check_canaries(result, canaries, surface)
     check_inner(result, clean, surface)
     check_twin(result, clean, surface)
+    check_gradients(result, batch, context)
     check_huge_eps(result, batch, context)
+    check_monotone(result, batch, context)
     result.counts.failing = 0 if surface.guard is None else len(surface.guard.failures)
     result.seconds["checks"] = time.perf_counter() - started
     return result

@@ -22,6 +22,7 @@ from ..distill.fast import FastForward
 from ..threat import ThreatModel
 from ..twin import BackwardMode, Twin, UnsupportedOperator, load_twin
 from .attackable import AttackableEngine
+from .combined import DIFFERENCE, JOINT, Blend
 from .guarded import BATCH, Guarded
 from .inner import differentiable, inner_logits
 
@@ -136,7 +137,12 @@ class EngineSubject:
         if twins and differentiable(next(iter(twins.values())), shape):
             gradients |= {mode: AttackableEngine(predict, twin) for mode, twin in twins.items()}
         if self.surrogate is not None:
-            gradients["surrogate"] = AttackableEngine(predict, load_twin(self.surrogate))
+            other = load_twin(self.surrogate)
+            if twins:
+                own = AttackableEngine(predict, next(iter(twins.values())))
+                gradients[JOINT] = Blend([own, other], [1.0, 1.0])
+                gradients[DIFFERENCE] = Blend([own, other], [2.0, -1.0])
+            gradients["surrogate"] = AttackableEngine(predict, other)
         return Surface(
             predict,
             gradients,

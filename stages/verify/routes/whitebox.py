@@ -6,16 +6,19 @@ import numpy as np
 
 from ..autoattack import Attack
 from ..candidates import Candidates
+from ..combined import DIFFERENCE, JOINT, RESCALED
 from ..route import Batch, Context, Outcome, Route, routes
 
 ATTACKS: tuple[Attack, ...] = ("apgd-ce", "apgd-t", "fab-t")
+# The other losses take no notice of the scale of logits; blends are one further attack each.
+CE_ONLY = {JOINT, DIFFERENCE, RESCALED}
 
 
 class WhiteBox(Route):
-    """All gradient attacks through the first gradient; the two APGD attacks through each further one.
+    """All gradient attacks through the first gradient; the two APGD attacks, or one, through each further one.
 
-    The first gradient is the twin's rule; the others (another backward mode, a surrogate) are further
-    attacks on what is left, not substitutes.
+    The first gradient is the twin's rule; the others (another backward mode, a surrogate, twin and surrogate
+    together or against each other) are further attacks on what is left, not substitutes.
     """
 
     white_box = True
@@ -26,7 +29,7 @@ class WhiteBox(Route):
         found: list[Candidates] = []
         warnings: set[str] = set()
         for number, gradients in enumerate(context.surface.differentiable):
-            for attack in ATTACKS if number == 0 else ATTACKS[:2]:
+            for attack in ATTACKS if number == 0 else ATTACKS[:1] if gradients in CE_ONLY else ATTACKS[:2]:
                 if broken.all():
                     break
                 rest = batch.where(~broken)

@@ -57,11 +57,12 @@ def test_whoever_looks_after_every_sample_is_misled_in_at_most_5_percent_of_the_
 
 def test_the_error_is_shared_by_the_accuracies_that_have_gates():
     bits = np.arange(50) < 40
-    alone = Sequential((AtLeast(0.5),), 1000).intervals(bits, bits)
+    both = {"robust_accuracy": bits, "clean_accuracy": bits}
+    alone = Sequential((AtLeast(0.5),), 1000).intervals(both)
     shared = Sequential((AtLeast(0.5), AtLeast(0.5, "clean_accuracy"), AtLeast(9, "size_bytes")), 1000)
     assert list(alone) == ["robust_accuracy"]
-    assert set(shared.intervals(bits, bits)) == {"clean_accuracy", "robust_accuracy"}
-    assert shared.intervals(bits, bits)["robust_accuracy"][0] < alone["robust_accuracy"][0]
+    assert set(shared.intervals(both)) == {"clean_accuracy", "robust_accuracy"}
+    assert shared.intervals(both)["robust_accuracy"][0] < alone["robust_accuracy"][0]
 
 
 def test_a_run_stops_at_the_same_sample_whoever_works_and_reports_its_own_interval(

@@ -1,0 +1,118 @@
+"""Gradients that lead nowhere: planted in toy models, found by the checks; and those that help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from edgeproof.stages.bpda import BPDA
+from edgeproof.stages.data import Split
+from edgeproof.stages.threat import ThreatModel
+from edgeproof.stages.verify import VerifyConfig
+from edgeproof.stages.verify.candidates import Candidates
+from edgeproof.stages.verify.combined import Blend, Scaled
+from edgeproof.stages.verify.counts import Counts
+from edgeproof.stages.verify.findings import find
+from edgeproof.stages.verify.gradient_checks import check_gradients, check_huge_eps, check_monotone, with_rescaled
+from edgeproof.stages.verify.route import Batch, Context
+from edgeproof.stages.verify.shard_result import ShardResult
+from edgeproof.stages.verify.subject import Surface, in_batches
+from torch import Tensor, nn
+
+EPS, COUNT, SHAPE = 0.1, 60, (1, 2, 2)
+
+
+class Margins(nn.Module):
+    """Four classes; the first one's lead over the second is a function of the image, `[N]`."""
+
+    def __init__(self, lead: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.lead = lead
+
+    def forward(self, x: Tensor) -> Tensor:
+        lead = self.lead(x)
+        rest = torch.full_like(lead, -1e3)
+        return torch.stack([lead, torch.zeros_like(lead), rest, rest], 1)
+
+
+def straight(x: Tensor) -> Tensor:
+    return 0.05 - (x - 0.5).flatten(1).mean(1)
+
+
+def away(x: Tensor) -> Tensor:
+    return 1 - (x - 0.5).flatten(1).abs().amax(1) * 10
+
+
+def ripple(x: Tensor) -> Tensor:
+    """1 at the image, -1 on the rim of the ball, 1 on that of the wider one."""
+    return torch.cos(torch.pi * (x - 0.5).flatten(1).abs().amax(1) / EPS)
+
+
+def checked(check, model: nn.Module) -> Counts:
+    images = np.full((COUNT, *SHAPE), 0.5, np.float32)
+    split = Split(images, np.zeros(COUNT, np.int64), np.arange(COUNT))
+    result = ShardResult(split, np.ones(COUNT, bool), {}, Candidates.none(SHAPE), Counts())
+    batch = Batch(torch.from_numpy(images), torch.zeros(COUNT, dtype=torch.long), split.index)
+    surface = Surface(in_batches(model), {"own": model}, 4)
+    threat = ThreatModel(norm="Linf", eps=EPS)
+    check(result, batch, Context(surface, threat, VerifyConfig(), Candidates.none(SHAPE)))
+    return result.counts
+
+
+def names(counts: Counts) -> list[str]:
+    return [finding.name for finding in find(counts, ()) if finding.inconclusive]
+
+
+@pytest.mark.parametrize("check", [check_gradients, check_huge_eps, check_monotone])
+def test_nothing_is_held_against_an_honest_gradient(check):
+    assert not names(checked(check, Margins(straight)))
+
+
+def test_a_rounding_without_gradient_is_seen():
+    counts = checked(check_gradients, Margins(lambda x: straight((x * 4).round() / 4)))
+    assert (counts.gradients_gone, counts.gradients_asked) == (COUNT, COUNT)
+    assert names(counts) == ["vanishing-gradients"]
+
+
+def test_a_gradient_that_is_no_number_is_none():
+    counts = checked(check_gradients, Margins(lambda x: straight(x) + (x * 0).flatten(1).sum(1).sqrt()))
+    assert counts.gradients_gone == COUNT
+
+
+def test_a_gradient_that_leads_past_what_it_looks_for_is_seen():
+    """The lead's slope is another function's: at the ball's rim that is luck, in the wider ball it is none."""
+    model = BPDA(Margins(ripple), Margins(away))
+    counts = checked(check_monotone, model)
+    assert counts.wider_ball_worse == counts.monotone_asked == 4
+    assert names(counts) == ["not-monotone"]
+    assert not names(Counts(monotone_asked=100, fewer_steps_better=10)), "ten of a hundred may be restarts' luck"
+    assert names(Counts(monotone_asked=100, fewer_steps_better=11)) == ["not-monotone"]
+
+
+def test_saturated_logits_are_divided_until_the_cross_entropy_has_a_gradient():
+    model = Scaled(Margins(straight), 1e4)
+    images = torch.full((3, *SHAPE), 0.5)
+    surface = Surface(in_batches(model), {"own": model}, 4)
+    found = with_rescaled(surface, surface.predict(images.numpy()), np.ones(3, bool))
+    assert list(found.differentiable) == ["own", "rescaled"]
+
+    def slope(module: nn.Module) -> float:
+        x = images.clone().requires_grad_()
+        loss = nn.functional.cross_entropy(module(x), torch.zeros(3, dtype=torch.long))
+        return float(torch.autograd.grad(loss, x)[0].abs().max())
+
+    assert slope(found.differentiable["own"]) == 0
+    assert slope(found.differentiable["rescaled"]) > 1e-3
+    mild = Surface(in_batches(Margins(straight)), {"own": Margins(straight)}, 4)
+    assert with_rescaled(mild, mild.predict(images.numpy()), np.ones(3, bool)) is mild
+
+
+def test_a_blend_is_the_weighted_sum_with_its_gradient():
+    one, other = nn.Linear(4, 3), nn.Linear(4, 3)
+    x = torch.randn(5, 4, requires_grad=True)
+    found = Blend([one, other], [2.0, -1.0])(x)
+    assert torch.allclose(found, 2 * one(x) - other(x))
+    (slope,) = torch.autograd.grad(found[:, 0].sum(), x)
+    assert torch.allclose(slope, (2 * one.weight[0] - other.weight[0]).expand(5, 4), atol=1e-6)
