@@ -1,4 +1,4 @@
-"""An ONNX model on disk: one file, or a file and the external data that it names."""
+"""A model on disk: one file, or a file and the data that belong to it."""
 
 from __future__ import annotations
 
@@ -38,12 +38,28 @@ def files_of(model: Path) -> tuple[Path, ...]:
     return (model, *(model.parent / name for name in sorted(names)))
 
 
+def engine_files(engine: Path) -> tuple[Path, ...]:
+    """Return an engine's files: an ONNX file and its external data, an OpenVINO `.xml` and its `.bin`, or one file.
+
+    Raises:
+        ModelError: see `files_of`; or the weights of an OpenVINO model are not there.
+    """
+    if engine.suffix == ".onnx":
+        return files_of(engine)
+    if engine.suffix != ".xml":
+        return (engine,)
+    weights = engine.with_suffix(".bin")
+    if not weights.is_file():
+        raise ModelError(f"{engine}: its weights, {weights.name}, are not there; they belong beside the model")
+    return engine, weights
+
+
 def digest_of(model: Path) -> str:
-    """SHA-256 of what a model is: of its file, or where there is external data, of the list of all files' digests.
+    """SHA-256 of what a model is: of its file, or where there are more, of the list of all files' digests.
 
     That list is what `sha256sum MODEL DATA...` prints in the model's folder, data files by name.
     """
-    files = files_of(model) if model.suffix == ".onnx" else (model,)
+    files = engine_files(model)
     if len(files) == 1:
         return sha256_of(model)
     lines = "".join(f"{sha256_of(file)}  {file.relative_to(model.parent)}\n" for file in files)

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: the engine file is the ONNX file itself, which OpenVINO reads as it is."""
+"""OpenVINO on the CPU: the engine file is an ONNX file, which OpenVINO reads as it is, or its own `.xml` and `.bin`."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ class OpenVino(Target):
         if not state.available:
             raise BackendMissing(f"target {self.name!r}: {state.reason}")
         engine.check()
-        signature = read_signature(engine.path) if readable() else None
+        signature = read_signature(engine.path) if engine.path.suffix == ".onnx" and readable() else None
         compiled = _compile(engine.path, threads)
         return OpenVinoEngine(compiled, signature or compiled_signature(compiled, engine.path))
 
 
 def compiled_signature(compiled: openvino.CompiledModel, path: Path) -> ModelSignature:
-    """Read the signature off a compiled model, where there is no `onnx` to read the file with; `path` is for messages.
+    """Read the signature off a compiled model, where no ONNX file can be read; `path` is for messages.
 
     Raises:
         ModelError: the model is no image classifier.

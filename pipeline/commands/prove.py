@@ -16,7 +16,10 @@ from .output import answer, finish
 @app.command()
 def verify(
     model: Annotated[
-        str, typer.Argument(help="The model to attack: an ONNX file, from any exporter, or package.module:function.")
+        str,
+        typer.Argument(
+            help="The model to attack: an ONNX file from any exporter, an engine, or package.module:function."
+        ),
     ],
     dataset: Annotated[
         str, typer.Option(help="The data set whose test split is attacked: a name, or package.module:function.")
@@ -27,6 +30,9 @@ def verify(
     data_root: DataRoot = None,
     image_size: Annotated[
         int | None, typer.Option(min=1, help="Resize the images (gtsrb, eurosat, imagefolder).")
+    ] = None,
+    graph: Annotated[
+        Path | None, typer.Option(help="The ONNX file that the model was built from, where it is none itself.")
     ] = None,
     surrogate: Annotated[
         Path | None, typer.Option(help="Another ONNX model of the task, whose gradients and examples help.")
@@ -61,6 +67,7 @@ def verify(
         samples=samples,
         data_root=data_root,
         image_size=image_size,
+        graph=graph,
         surrogate=surrogate,
         out=folder,
         target=target,

@@ -70,3 +70,24 @@ def test_data_outside_the_folder_are_not_opened(location: str, words: str, apart
     onnx.save(model, apart)
     with pytest.raises(ModelError, match=words):
         files_of(apart)
+
+
+def test_an_openvino_model_is_its_weights_as_well(tmp_path: Path, float_onnx: Path):
+    openvino = pytest.importorskip("openvino")
+    xml = tmp_path / "model.xml"
+    openvino.save_model(openvino.convert_model(float_onnx), xml, compress_to_fp16=False)
+    engine = EngineFile.of("openvino", xml)
+    images = np.random.default_rng(0).random((5, 1, 8, 8), np.float32)
+    with (
+        targets["openvino"].load(engine) as own,
+        targets["onnxruntime"].load(EngineFile.of("onnxruntime", float_onnx)) as other,
+    ):
+        assert own.signature.image_shape == (1, 8, 8)
+        assert np.allclose(own(images), other(images), atol=1e-4)
+    weights = xml.with_suffix(".bin")
+    weights.write_bytes(weights.read_bytes()[:-4] + b"1234")
+    with pytest.raises(StageError, match="altered"):
+        targets["openvino"].load(engine)
+    weights.unlink()
+    with pytest.raises(ModelError, match=r"its weights, model\.bin, are not there"):
+        EngineFile.of("openvino", xml)

@@ -1,0 +1,214 @@
+"""What `verify` is asked to prove, checked before anything is written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..stages.data import DataConfig, Dataset, Split, load_dataset
+from ..stages.threat import ThreatModel
+from ..stages.twin import UnsupportedOperator, load_twin
+from ..stages.verify import EngineSubject, FunctionSubject, Subject, VerifyConfig, sample
+from ..stages.verify.routes.hop_skip_jump import HARD_LABEL, check_installed
+from ..stages.verify.sequential import Sequential
+from ..targets.base import EngineFile, targets
+from ..targets.errors import BackendMissing, UsageError
+from ..targets.function import is_function
+from ..targets.model_file import digest_of, engine_files, files_of
+from ..targets.signature import ModelSignature, read_signature
+from .functions import functions_digest
+from .gate import Condition
+from .options import option
+
+SURROGATE = "surrogate"
+FUNCTION = "function"
+_FINGERPRINT = 64
+_REFUSED = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be proven, checked before anything is written.
+
+    Attributes:
+        model: the model's file, or `package.module:function`.
+        target: the runtime that runs it.
+        threat: the ball.
+        config: how hard to try.
+        dataset: the data set.
+        samples: the test images that are attacked.
+        subjects: the model, after the surrogate if there is one.
+        digests: SHA-256 of each: of a file's bytes, or of a function's source and some answers.
+        warnings: what the user should know beforehand.
+        graph: the ONNX file of the model's twin; None of a function.
+        stop: ends the attacks as soon as the gates are decided.
+    """
+
+    model: str
+    target: str
+    threat: ThreatModel
+    config: VerifyConfig
+    dataset: Dataset
+    samples: Split
+    subjects: dict[str, Subject]
+    digests: dict[str, str]
+    warnings: tuple[str, ...] = ()
+    graph: Path | None = None
+    stop: Sequential | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that the subjects are read from."""
+        engines = [subject for subject in self.subjects.values() if isinstance(subject, EngineSubject)]
+        return tuple(
+            {file: None for each in engines for file in (*engine_files(each.engine.path), *files_of(each.graph))}
+        )
+
+    def identity(self) -> dict[str, object]:
+        """Everything that the result depends on, as JSON-able data."""
+        return {
+            "files": self.digests,
+            "dataset": self.dataset.digest,
+            "threat": self.threat.model_dump(),
+            "verify": self.config.model_dump(mode="json"),
+            "target": self.target,
+            **({} if self.stop is None else {"stop": repr(self.stop)}),
+        }
+
+    def digest(self) -> str:
+        """SHA-256 of the identity."""
+        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()
+
+
+def check_request(
+    model: str,
+    source: DataConfig,
+    threat: ThreatModel,
+    config: VerifyConfig,
+    target: str,
+    *,
+    graph: str | Path | None = None,
+    surrogate: str | Path | None = None,
+    deciding: tuple[Condition, ...] | None = None,
+) -> Request:
+    """Check what a user wants proven.
+
+    Args:
+        model: an engine file, or `package.module:function`.
+        source: the data set.
+        threat: the ball.
+        config: how hard to try.
+        target: the runtime.
+        graph: the ONNX file that the engine was built from, where it is none itself.
+        surrogate: another ONNX file of the task.
+        deciding: the gates that end the attacks as soon as they are decided; None for a sample of fixed size.
+
+    Raises:
+        UsageError: an argument or a file is wrong.
+        BackendMissing: the runtime, or what attacks labels, is not installed.
+    """
+    called = is_function(model) and not Path(model).exists()
+    own = None if called else _graph_of(Path(model), graph)
+    signature = None if own is None else read_signature(own)
+    with option("--target: "):
+        state = targets[target].available()
+    if not state.available:
+        raise BackendMissing(f"target {target!r}: {state.reason}")
+    data = load_dataset(source)
+    if own is not None and signature is not None:
+        _same_task(own, signature, data, source.dataset)
+    with option("--"):
+        split = sample(data.test, config, shuffled=deciding is not None)
+    stop = None if deciding is None else Sequential(deciding, len(data.test))
+    subjects: dict[str, Subject] = {}
+    digests: dict[str, str] = {}
+    other = None
+    if surrogate is not None:
+        other = Path(surrogate).resolve()
+        with option("--surrogate: "):
+            _same_task(Path(surrogate), read_signature(other), data, source.dataset)
+        of_surrogate = EngineSubject(SURROGATE, EngineFile.of(target, other), other, config.backward)
+        digests[SURROGATE] = of_surrogate.engine.sha256
+        if stop is None:
+            subjects[SURROGATE] = of_surrogate
+    request = Request(model, target, threat, config, data, split, subjects, digests, stop=stop)
+    return _with_function(request, other) if own is None else _with_engine(request, own, other)
+
+
+def _with_function(request: Request, surrogate: Path | None) -> Request:
+    data, config = request.dataset, request.config
+    function = FunctionSubject(FUNCTION, request.model, data.image_shape, len(data.class_names), surrogate)
+    surface = function.open()
+    if surface.labels_only:
+        check_installed()
+        config = config.model_copy(update={"routes": (*config.routes, HARD_LABEL)})
+    # Its source does not tell which weights it loads; its answers do.
+    answers = surface.predict(request.samples.images[:_FINGERPRINT]).tobytes()
+    digest = hashlib.sha256(functions_digest(request.model).encode() + answers).hexdigest()
+    return replace(
+        request,
+        target=FUNCTION,
+        config=config,
+        subjects={**request.subjects, FUNCTION: function},
+        digests={**request.digests, FUNCTION: digest},
+    )
+
+
+def _with_engine(request: Request, graph: Path, surrogate: Path | None) -> Request:
+    target, graph = request.target, graph.resolve()
+    engine = EngineFile.of(target, Path(request.model).resolve())
+    subject = EngineSubject(target, engine, graph, request.config.backward, surrogate)
+    digests = {**request.digests, target: engine.sha256}
+    if graph != engine.path:
+        digests["graph"] = digest_of(graph)
+    return replace(
+        request,
+        subjects={**request.subjects, target: subject},
+        digests=digests,
+        warnings=_warnings(subject),
+        graph=graph,
+    )
+
+
+def _graph_of(model: Path, graph: str | Path | None) -> Path:
+    """The ONNX file of the twin: the model itself, or the one that the user names.
+
+    Raises:
+        UsageError: the model is of another kind and none is named, or it is one that can run code.
+    """
+    if model.suffix.lower() in _REFUSED:
+        raise UsageError(
+            f"{model}: a pickle can run code when it is loaded and is refused; export the model as ONNX and verify that"
+        )
+    if graph is not None:
+        return Path(graph)
+    if model.suffix == ".onnx" or not model.is_file():
+        return model
+    raise UsageError(f"{model}: is no ONNX file; name the one that it was built from with --graph, for its gradients")
+
+
+def _same_task(path: Path, signature: ModelSignature, data: Dataset, name: str) -> None:
+    for what, found, expected in (
+        ("images", signature.image_shape, data.image_shape),
+        ("classes", signature.classes, len(data.class_names)),
+    ):
+        if found != expected:
+            raise UsageError(f"{path}: its {what} are {found}, those of dataset {name!r} are {expected}")
+
+
+def _warnings(subject: EngineSubject) -> tuple[str, ...]:
+    """What the user should know beforehand: that the graph has no twin.
+
+    Raises:
+        UnsupportedOperator: nor has it inner logits that have one, and there is no surrogate.
+    """
+    try:
+        load_twin(subject.graph)
+    except UnsupportedOperator as error:
+        gradients = subject.open().differentiable
+        if not gradients:
+            raise
+        return (f"no-twin: {error}; the gradients are those of: {', '.join(gradients)}",)
+    return ()
