@@ -178,7 +178,7 @@ def engine_subject(
         entry["calibration"] = {key: value for key, value in calibration.items() if key != "warnings"}
         warnings = [*warnings, *calibration["warnings"]]
     entry |= _accuracies(figures)
-    for key in ("retention", "retention_ci"):
+    for key in ("retention", "retention_ci", "against_student"):
         if key in figures:
             entry[key] = figures[key]
     entry["routes"] = figures["routes"]

@@ -8,6 +8,7 @@ from .rows import (
     BENCH_COLUMNS,
     CORRUPTION_COLUMNS,
     GATE_COLUMNS,
+    PAIRED_COLUMNS,
     ROUTE_COLUMNS,
     attack_note,
     bench_rows,
@@ -15,6 +16,7 @@ from .rows import (
     gate_rows,
     headline,
     ledger,
+    paired_rows,
     route_rows,
     warnings,
 )
@@ -28,6 +30,8 @@ def markdown(report: Report) -> str:
         parts.append(_table(GATE_COLUMNS, gate_rows(report)))
     parts.append(_table(*ledger(report)))
     parts.append(_table(ROUTE_COLUMNS, route_rows(report)))
+    if compared := paired_rows(report):
+        parts.append(_table(PAIRED_COLUMNS, compared))
     if corrupted := corruption_rows(report):
         parts.append(_table(CORRUPTION_COLUMNS, corrupted))
     if timed := bench_rows(report):

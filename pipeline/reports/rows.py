@@ -20,6 +20,7 @@ LEDGER_COLUMNS = (
 CORRUPTION_COLUMNS = ("subject", "accuracy under common corruptions: mean [95 %], then each")
 ROUTE_COLUMNS = ("subject", "robust accuracy left after each attack, in order")
 BENCH_COLUMNS = ("engine", "batch", "p50 / p90 / p99 ms", "float ONNX takes", "torch eager takes")
+PAIRED_COLUMNS = ("engine", "lost against the student", "gained", "difference [95 %, Tango]", "p (exact McNemar)")
 GATE_COLUMNS = ("gate", "limit", "value", "95 % interval", "outcome")
 
 
@@ -117,6 +118,23 @@ def bench_rows(report: Report) -> list[tuple[str, ...]]:
         for subject in report.subjects
         for row in subject.get("bench", {}).get("latency_ms", ())
         if row["subject"] == "engine"
+    ]
+
+
+def paired_rows(report: Report) -> list[tuple[str, ...]]:
+    """One row an engine that was compared with the float student, sample by sample."""
+    compared = [
+        (subject["name"], subject["against_student"]) for subject in report.subjects if "against_student" in subject
+    ]
+    return [
+        (
+            name,
+            str(found["lost"]),
+            str(found["gained"]),
+            f"{found['difference']:+.3f} {_interval(found['ci'])}",
+            f"{found['p']:.3g}",
+        )
+        for name, found in compared
     ]
 
 

@@ -16,6 +16,7 @@ from ..pack_manifest import write_manifest
 from .attack import Attacked
 from .candidates import Candidates
 from .corrupted import CorruptionsConfig, corrupted_accuracies
+from .paired import compare_paired
 from .sequential import ACCURACIES, Sequential
 from .statistics import clopper_pearson, retention, retention_interval
 from .subject import Subject, digest_of_subject, fooled
@@ -45,7 +46,8 @@ def settle(
         subjects: how to open them.
         split: the samples.
         folder: where the files go.
-        student: the float student's name, against which retention is measured; None where there is none.
+        student: the float student's name, against which retention is measured and the others are compared sample by
+            sample; None where there is none.
         stop: what ended the attacks early; the intervals are its own then.
         about: what the manifest says of all packs: `threat`, `dataset`.
         corruptions: what else the samples are shown under; nothing when None.
@@ -72,6 +74,8 @@ def settle(
             assert isinstance(figure, dict)
             figure["retention"] = retention(robust, _last(bits[name]))
             figure["retention_ci"] = retention_interval(robust, _last(bits[name]))
+            if name != student:
+                figure["against_student"] = compare_paired(robust, _last(bits[name])).as_json()
     (folder / FIGURES).write_text(json.dumps(figures, indent=1))
 
 

@@ -38,6 +38,7 @@ def report() -> Report:
         findings=[doubt],
         retention=0.9885,
         retention_ci=[0.96, 1.01],
+        against_student={"lost": 4, "gained": 1, "difference": -0.01, "ci": [-0.0296, 0.0073], "p": 0.375},
         twin_agreement={"clean": 1.0, "adversarial": 0.99},
     )
     latency = {"p50": 0.2, "p90": 0.3, "p99": 0.4}
@@ -83,6 +84,7 @@ def test_markdown_holds_gates_ledger_routes_latency_and_warnings(report: Report)
         "| retention | >= 0.99 | 0.9885 | [0.960, 1.010] | fail |",
         "| onnxruntime int8 | 0.990 | 0.860 [0.820, 0.900] | -0.010 | 0.989 | 13.4 | 0.2 |",
         "replay 0.880 whitebox 0.860 square 0.860",
+        "| onnxruntime | 4 | 1 | -0.010 [-0.030, 0.007] | 0.375 |",
         "0.200 / 0.300 / 0.400",
         "0.45 ×",
         "on 300 test images, Linf eps 0.1",

@@ -16,6 +16,7 @@ from edgeproof.stages.verify import EngineSubject, TorchSubject, VerifyConfig, a
 from edgeproof.stages.verify import attack as attack_module
 from edgeproof.stages.verify.attack import Attacked
 from edgeproof.stages.verify.candidates import Candidates
+from edgeproof.stages.verify.paired import compare_paired
 from edgeproof.stages.verify.shard import attack_shard
 from edgeproof.targets.base import EngineFile
 from edgeproof.targets.errors import UsageError
@@ -115,6 +116,18 @@ def test_per_sample_bits_and_pack_lie_beside_the_figures(run):
             assert np.abs(pack["adversarial"] - pack["clean"]).max() <= 0.1 + 1e-6
             assert pack["adversarial"].min() >= 0
             assert pack["adversarial"].max() <= 1
+
+
+def test_the_engine_is_compared_with_the_student_sample_by_sample(run):
+    folder, _, _ = run
+    figures = json.loads((folder / "verification" / "figures.json").read_text())
+    with np.load(folder / "verification" / "student.npz") as student:
+        before = student["replay"]
+    with np.load(folder / "verification" / "onnxruntime.npz") as engine:
+        after = engine["square"]
+    expected = compare_paired(before, after).as_json()
+    assert figures["onnxruntime"]["against_student"] == expected
+    assert "against_student" not in figures["student"]
 
 
 def test_the_manifest_describes_the_packs(run, int8_engine):

@@ -1,0 +1,138 @@
+"""Two subjects on the same samples: what the second loses and gains against the first, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import binomtest, norm
+
+from .statistics import LEVEL
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """What came of comparing two subjects sample by sample.
+
+    Attributes:
+        samples: how many both answered, above 0.
+        first_accuracy: share of them that the first gets right, 0 to 1.
+        second_accuracy: the second's.
+        lost: how many the first gets right and the second does not.
+        gained: the other way round.
+        difference: second accuracy minus first, -1 to 1; equal to (gained - lost) / samples.
+        interval: of the difference, by Tango's score; see `difference_interval`.
+        p_value: two-sided, of the exact McNemar test; see `mcnemar`.
+        level: of the interval.
+    """
+
+    samples: int
+    first_accuracy: float
+    second_accuracy: float
+    lost: int
+    gained: int
+    difference: float
+    interval: tuple[float, float]
+    p_value: float
+    level: float
+
+    def as_json(self) -> Mapping[str, Any]:
+        """The comparison as it stands in reports: `{lost, gained, difference, ci, p}`."""
+        return {
+            "lost": self.lost,
+            "gained": self.gained,
+            "difference": self.difference,
+            "ci": list(self.interval),
+            "p": self.p_value,
+        }
+
+
+def compare_paired(first_bits: np.ndarray, second_bits: np.ndarray, level: float = LEVEL) -> PairedComparison:
+    """Compare two subjects on the same samples.
+
+    Args:
+        first_bits: what the first gets right, bool [N].
+        second_bits: what the second gets right, bool [N], the same samples in the same order.
+        level: how often such an interval holds the true difference, above 0 and below 1.
+
+    Raises:
+        ValueError: no samples, or the two are not of one length.
+    """
+    if first_bits.ndim != 1 or first_bits.shape != second_bits.shape:
+        raise ValueError(f"bits must be [N], the same N twice, got {first_bits.shape} and {second_bits.shape}")
+    samples = len(first_bits)
+    if not samples:
+        raise ValueError("no samples, so nothing to compare")
+    first, second = first_bits.astype(bool), second_bits.astype(bool)
+    lost, gained = int((first & ~second).sum()), int((~first & second).sum())
+    return PairedComparison(
+        samples=samples,
+        first_accuracy=float(first.mean()),
+        second_accuracy=float(second.mean()),
+        lost=lost,
+        gained=gained,
+        difference=(gained - lost) / samples,
+        interval=difference_interval(lost, gained, samples, level),
+        p_value=mcnemar(lost, gained),
+        level=level,
+    )
+
+
+def mcnemar(lost: int, gained: int) -> float:
+    """Two-sided p-value of the exact McNemar test (McNemar, Psychometrika 12:153-157, 1947).
+
+    Of the samples on which two equally good subjects differ, each is lost or gained with probability 1/2.
+
+    Returns:
+        The p-value, in (0, 1]; 1 where they differ on none, which speaks against nothing.
+    """
+    return float(binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0
+
+
+def difference_interval(lost: int, gained: int, samples: int, level: float = LEVEL) -> tuple[float, float]:
+    """Interval of the difference of two paired proportions, (gained - lost) / samples: Tango's score interval.
+
+    Tango, Statistics in Medicine 17:891-908, 1998: all differences that a score test does not reject. Wald's interval
+    has no width where nothing differs; this one is then ±z²/(N + z²). It is asymptotic: with N from 10 to 500 and
+    shares lost and gained from 0 to 0.3 (a grid of 735 cases, all outcomes counted), a 95 % interval holds the truth
+    92.8 to 100 % of the time. Nor is it McNemar's exact test turned round, which rejects less where few samples differ.
+
+    Args:
+        lost: samples that only the first gets right.
+        gained: samples that only the second gets right.
+        samples: of how many, at least lost + gained and above 0.
+        level: above 0 and below 1.
+
+    Returns:
+        Lower and upper end, in [-1, 1].
+    """
+    z = float(norm.ppf((1 + level) / 2))
+    return -_upper(lost, gained, samples, z), _upper(gained, lost, samples, z)
+
+
+def _upper(more: int, less: int, samples: int, z: float) -> float:
+    """The largest share of `more` minus that of `less` whose score stays within z; the lower end mirrors it."""
+    if more == samples:
+        return 1.0
+    if more == less == 0:  # the equation below holds at 0 as well; this is its other solution
+        return z * z / (samples + z * z)
+
+    def spare(delta: float) -> float:
+        return z * sqrt(_variance(delta, more, less, samples)) - (samples * delta - (more - less))
+
+    root = brentq(spare, (more - less) / samples, 1.0, xtol=1e-12)
+    assert isinstance(root, float)  # a tuple only where more is asked for
+    return root
+
+
+def _variance(delta: float, more: int, less: int, samples: int) -> float:
+    """Variance of `more` - `less` by the likeliest shares whose difference is delta (Tango's equation for q21)."""
+    a = 2 * samples
+    b = (2 * samples - more + less) * delta - more - less
+    c = -less * delta * (1 - delta)
+    share = (sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
+    return max(samples * (2 * share + delta * (1 - delta)), 0.0)
