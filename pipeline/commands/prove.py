@@ -1,4 +1,4 @@
-"""`verify`, `replay`, `gate`, `report`, `bench`, `lint`: what is asked of models and reports that are there."""
+"""`verify`, `replay`, `compare`, `gate`, `report`, `bench`, `lint`: asked of models and reports that are there."""
 
 from __future__ import annotations
 
@@ -95,6 +95,23 @@ def replay(
     result = run(pack, engine, target=target)
     answer(result, as_json, show_replay)
     raise typer.Exit(result["exit_code"])
+
+
+@app.command()
+def compare(
+    first: Annotated[
+        Path, typer.Argument(metavar="A", help="A run's folder, its report.json, or verification/<subject>.npz.")
+    ],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Likewise; what it loses and gains against A is said.")],
+    figure: Annotated[str, typer.Option(help="robust or clean.")] = "robust",
+    subject: Annotated[str | None, typer.Option(help="Which one of a run (default: its only engine).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two engines on the samples that both were verified on: lost, gained, interval and exact McNemar test."""
+    from ..comparing import compare as run
+    from ..comparing import show_comparison
+
+    answer(run(first, second, figure=figure, subject=subject), as_json, show_comparison)
 
 
 @app.command()

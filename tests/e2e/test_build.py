@@ -40,6 +40,14 @@ def test_report_json_is_as_documented(run: Path):
     assert engine["latency_ms"]["batch"] == 1
     assert engine["size_bytes"] == (run / engine["path"]).stat().st_size
     assert engine["retention"] == pytest.approx(engine["robust_accuracy"] / student["robust_accuracy"])
+    with (
+        np.load(run / "verification" / "student.npz") as mine,
+        np.load(run / "verification" / "onnxruntime.npz") as its,
+    ):
+        before, after = mine[mine.files[-1]], its[its.files[-1]]
+    paired = engine["against_student"]
+    assert (paired["lost"], paired["gained"]) == ((before & ~after).sum(), (~before & after).sum())
+    assert paired["ci"][0] <= paired["difference"] <= paired["ci"][1]
     assert 0.98 <= engine["twin_agreement"]["adversarial"] <= 1
     low, high = engine["robust_accuracy_ci"]
     assert low < engine["robust_accuracy"] < high
@@ -148,6 +156,11 @@ def test_report_gate_and_bench_of_a_run(run: Path):
     assert shown.code == 0
     assert "onnxruntime" in shown.out
     assert edgeproof("gate", run, "--require", "retention >= 5").code == 1
+    bits = run / "verification"
+    compared = json.loads(edgeproof("compare", bits / "student.npz", run, "--json").out)
+    paired = json.loads((run / "report.json").read_text())["subjects"][-1]["against_student"]
+    assert [len(compared["lost"]), len(compared["gained"])] == [paired["lost"], paired["gained"]]
+    assert [compared[key] for key in ("difference", "ci", "p")] == [paired[key] for key in ("difference", "ci", "p")]
     engine, floating = run / "engines" / "onnxruntime" / "model.onnx", run / "export" / "model.onnx"
     timed = json.loads(edgeproof("bench", engine, "--against", floating, "--repeats", "20", "--json").out)
     assert timed["ratio_to_against"]["1"] > 0

@@ -44,6 +44,7 @@ def test_help_is_quick_to_import():
     for command in (
         "build",
         "verify",
+        "compare",
         "gate",
         "bench",
         "report",
