@@ -17,7 +17,7 @@ from ..targets.errors import UsageError
 from ..targets.registry import nearest
 from .report import Report
 
-_NO_ROUTE = ("index", "label", "clean_correct")
+_NO_ROUTE = ("index", "label", "clean_correct", "robust_8bit")
 
 
 @dataclass(frozen=True)
