@@ -26,6 +26,7 @@ def columns(fallen: Sequence[int], rows: np.ndarray = ROWS, misread: Sequence[in
         "index": rows,
         "label": rows % 10,
         "clean_correct": clean,
+        "robust_8bit": clean,
         "whitebox": clean,
         "square": clean & ~np.isin(rows, fallen),
     }
