@@ -1,4 +1,4 @@
-"""A process that only helps to train: it joins the trainings of the leading process and waits for the rest.
+"""A process that only helps: it joins the trainings and attacks of the leading process and waits for the rest.
 
 With several devices or machines every process runs the same command. One of them leads: it holds the run's folder and
 does everything. The others go through the same stages with a store that writes nothing: where a training stage is
@@ -57,8 +57,9 @@ class FollowingStore(Store):
         seed: int | None = None,
         resumable: bool = False,
         trains: bool = False,
+        shared: bool = False,
     ) -> Artifact:
-        """Return the leader's artifact; join its training first where there is none yet. Arguments as of Store."""
+        """Return the leader's artifact; join its work first where there is none yet. Arguments as of Store."""
         identity = self.identity(stage, config, inputs, code, packages)
         joined = False
         while True:
@@ -68,6 +69,9 @@ class FollowingStore(Store):
             if trains and not joined:
                 with tempfile.TemporaryDirectory() as folder:  # what this process writes is not kept
                     work(Path(folder))
+                joined = True
+            if shared and not joined:
+                work(self.partial(identity))
                 joined = True
             if os.getppid() != self._leader:
                 raise StageError(f"{stage}: the leading process is gone")

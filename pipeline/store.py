@@ -128,6 +128,7 @@ class Store:
         seed: int | None = None,
         resumable: bool = False,
         trains: bool = False,
+        shared: bool = False,
     ) -> Artifact:
         """Return the stage's artifact, running `work` only when there is none for these inputs yet.
 
@@ -141,7 +142,8 @@ class Store:
             parents: the artifacts it was made from, for the manifest.
             seed: the seed it ran under, for the manifest.
             resumable: whether `work` goes on from files that a killed run left.
-            trains: whether `work` is shared with the processes that follow this one.
+            trains: whether the processes that follow this one take part in `work`, each in a folder of its own.
+            shared: whether they take part in it in this one's folder.
         """
         identity = self.identity(stage, config, inputs, code, packages)
         key = key_of(identity)
@@ -149,7 +151,7 @@ class Store:
         found = self._load(stage, key, folder)
         if found is not None:
             return found
-        partial = self.root / ".store" / "partial" / f"{stage.replace('/', '-')}-{key}"
+        partial = self.partial(identity)
         if not resumable:
             shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True, exist_ok=True)
@@ -191,6 +193,10 @@ class Store:
             "code": code_digest(*code),
             "packages": {package: _version(package) for package in packages},
         }
+
+    def partial(self, identity: Mapping[str, Any]) -> Path:
+        """The folder in which a stage is being made."""
+        return self.root / ".store" / "partial" / f"{identity['stage'].replace('/', '-')}-{key_of(identity)}"
 
     def find(self, identity: Mapping[str, Any]) -> Artifact | None:
         """Return the artifact of an identity if it is there and whole; nothing is changed."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..stages.verify import Attacked, CorruptionsConfig, VerifyConfig, attack_subject, default_workers, settle
 from ..stages.verify.candidates import Candidates
+from ..stages.verify.machines import Machines
 from ..stages.verify.route import routes
 from ..stages.verify.sequential import ACCURACIES
 from ..stages.verify.settle import FIGURES
 from ..targets.errors import UsageError
 from ..targets.function import is_function
 from ..targets.model_file import engine_files, sha256_of
+from .following import FollowingStore
 from .gate import CORRUPTED, Condition
 from .options import data_config, option, threat_model
 from .progress import Reporter
@@ -42,6 +45,7 @@ def verify(
     seed: int = 0,
     corruptions: CorruptionsConfig | None = None,
     workers: int | None = None,
+    num_nodes: int = 1,
     reporter: Reporter | None = None,
 ) -> Report:
     """Attack a model and write its report, per-sample bits and adversarial pack into `out`.
@@ -66,6 +70,7 @@ def verify(
         seed: seeds the sample draw and the attacks.
         corruptions: common corruptions under which accuracy is measured besides.
         workers: processes that attack; one a core when left out.
+        num_nodes: machines that share the attacks; each runs the same command and sees the folder.
         reporter: where progress goes.
 
     Raises:
@@ -77,6 +82,8 @@ def verify(
         conditions = [Condition.parse_line(line) for line in gates]
     if sequential and not any(condition.figure in ACCURACIES for condition in conditions):
         raise UsageError(f"--sequential: needs a gate to decide, on one of: {', '.join(ACCURACIES)}")
+    if sequential and num_nodes > 1:
+        raise UsageError("--sequential: on one machine; several would attack samples that are not needed")
     if sequential and corruptions is not None:
         raise UsageError("--corruptions: not with --sequential, whose sample ends as soon as the gates are decided")
     if corruptions is None and any(condition.figure == CORRUPTED for condition in conditions):
@@ -92,11 +99,13 @@ def verify(
         surrogate=surrogate,
         deciding=tuple(conditions) if sequential else None,
     )
-    store = Store(Path(out), reporter.notice)
+    machines = Machines.launched(num_nodes)
+    store = (Store if machines.leads else FollowingStore)(Path(out), reporter.notice)
     with store.locked():
         artifacts: list[Artifact] = []
         for name in request.subjects:
-            artifacts.append(_attacked(request, name, artifacts, store, reporter, workers or default_workers()))
+            attack = Attack(store, reporter, workers or default_workers(), machines)
+            artifacts.append(attack.on(request, name, artifacts))
         settled = _settled(request, artifacts, store)
         report = _report(request, conditions, json.loads(settled.path(FIGURES).read_text()))
         store.publish(
@@ -108,41 +117,50 @@ def verify(
     return report
 
 
-def _attacked(
-    request: Request, name: str, before: list[Artifact], store: Store, reporter: Reporter, workers: int
-) -> Artifact:
-    """Attack one subject; what was found on the ones before is replayed on it."""
-    config, subject = request.config, request.subjects[name]
-    order = config.routes if before else tuple(route for route in config.routes if route != "replay")
-    shape = request.dataset.image_shape
+@dataclass(frozen=True)
+class Attack:
+    """Who attacks, and where the result goes."""
 
-    def work(folder: Path) -> None:
-        pool = Candidates.join([Attacked.load(artifact.folder).candidates for artifact in before], shape)
-        with reporter.stage(f"attack {name}") as bar:
-            attack_subject(
-                subject,
-                request.samples,
-                request.threat,
-                config,
-                order,
-                folder,
-                pool=pool,
-                workers=workers,
-                progress=bar.shards,
-                stop=request.stop,
-            )
+    store: Store
+    reporter: Reporter
+    workers: int
+    machines: Machines
 
-    return store.make(
-        f"attack/{name}",
-        work,
-        config={**request.identity(), "verify": config.of_attacks(), "order": list(order)},
-        inputs={artifact.stage: artifact.key for artifact in before},
-        code=["edgeproof.stages.verify.attack", *(type(routes[route]).__module__ for route in order)],
-        packages=ATTACKING,
-        parents=before,
-        seed=config.seed,
-        resumable=True,
-    )
+    def on(self, request: Request, name: str, before: list[Artifact]) -> Artifact:
+        """Attack one subject; what was found on the ones before is replayed on it."""
+        config, subject = request.config, request.subjects[name]
+        order = config.routes if before else tuple(route for route in config.routes if route != "replay")
+        shape = request.dataset.image_shape
+
+        def work(folder: Path) -> None:
+            pool = Candidates.join([Attacked.load(artifact.folder).candidates for artifact in before], shape)
+            with self.reporter.stage(f"attack {name}") as bar:
+                attack_subject(
+                    subject,
+                    request.samples,
+                    request.threat,
+                    config,
+                    order,
+                    folder,
+                    pool=pool,
+                    workers=self.workers,
+                    progress=bar.shards,
+                    stop=request.stop,
+                    machines=self.machines,
+                )
+
+        return self.store.make(
+            f"attack/{name}",
+            work,
+            config={**request.identity(), "verify": config.of_attacks(), "order": list(order)},
+            inputs={artifact.stage: artifact.key for artifact in before},
+            code=["edgeproof.stages.verify.attack", *(type(routes[route]).__module__ for route in order)],
+            packages=ATTACKING,
+            parents=before,
+            seed=config.seed,
+            resumable=True,
+            shared=True,
+        )
 
 
 def _settled(request: Request, artifacts: list[Artifact], store: Store) -> Artifact:

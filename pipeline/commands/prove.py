@@ -50,6 +50,9 @@ def verify(
         bool, typer.Option("--corruptions", help="Also the accuracy under common corruptions (noise, blur, JPEG, …).")
     ] = False,
     workers: Workers = None,
+    num_nodes: Annotated[
+        int, typer.Option(min=1, help="Machines that share the attacks; each runs this command and sees --out.")
+    ] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Prove the robustness of a model that somebody else exported, by attacking it."""
@@ -76,6 +79,7 @@ def verify(
         seed=seed,
         corruptions=CorruptionsConfig() if corruptions else None,
         workers=workers,
+        num_nodes=num_nodes,
         reporter=Reporter(quiet=as_json),
     )
     finish(report, as_json, folder)

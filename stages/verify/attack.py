@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed, parallel_config
 
 from ...targets.errors import UsageError
-from ...targets.orphan import end_with
 from ..data import Split
-from ..freed_memory import keep_freed_memory
 from ..threat import ThreatModel
 from .candidates import Candidates
 from .config import VerifyConfig
 from .counts import Counts
 from .findings import allowance, find
+from .machines import ALONE, Machines
+from .run_shards import Progress, run_shards
 from .sequential import Sequential
 from .shard import attack_shard, strengthen_shard
 from .shard_result import ShardResult
@@ -34,9 +30,6 @@ CANDIDATES = "candidates.npz"
 SUMMARY = "attack.json"
 # Samples between two looks of a sequential run.
 BETWEEN_LOOKS = 25
-
-# (shards done, shards in all, samples done, samples still robust)
-Progress = Callable[[int, int, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -118,6 +111,7 @@ def attack_subject(
     workers: int = 1,
     progress: Progress = lambda *_: None,
     stop: Sequential | None = None,
+    machines: Machines = ALONE,
 ) -> None:
     """Attack a subject and write `bits.npz`, `candidates.npz` and `attack.json` into `folder`.
 
@@ -135,75 +129,32 @@ def attack_subject(
         workers: processes, one thread each.
         progress: called after every shard.
         stop: attack the samples, which are in random order, only until its gates are decided.
+        machines: those that share the shards; all must see `folder`, and the leading one writes the result.
     """
     pool = Candidates.none(split.images.shape[1:]) if pool is None else pool
     size = config.shard_size if stop is None else min(config.shard_size, BETWEEN_LOOKS)
     parts = np.array_split(np.arange(len(split)), max(1, -(-len(split) // size)))
     shards = [split.take(rows) for rows in parts]
-    results = _resumable(
+    results = run_shards(
         [partial(attack_shard, subject, shard, threat, config, tuple(order), pool.of(shard.index)) for shard in shards],
         folder / "shards",
         workers,
         progress,
-        None if stop is None else partial(_decided, stop),
+        machines=machines,
+        enough=None if stop is None else partial(_decided, stop),
     )
     counts = sum((result.counts for result in results), Counts())
     if counts.missed_by_white_box > allowance(counts.standing):
-        results = _resumable(
+        results = run_shards(
             [partial(strengthen_shard, subject, result, threat, config) for result in results],
             folder / "strong",
             workers,
             progress,
+            machines=machines,
         )
-    _write(results, counts, config, folder)
-
-
-def _resumable(
-    jobs: list[Callable[[], ShardResult]],
-    folder: Path,
-    workers: int,
-    progress: Progress,
-    enough: Callable[[Sequence[ShardResult]], bool] | None = None,
-) -> list[ShardResult]:
-    """Run the jobs whose shard file is not there yet, and return all results in order, or the first that are enough."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{number:04d}.npz" for number in range(len(jobs))]
-    done = {path: ShardResult.load(path) for path in paths if path.exists()}
-    missing = [path for path in paths if path not in done]
-
-    def report() -> None:
-        robust = sum(int(result.robust.sum()) for result in done.values())
-        progress(len(done), len(jobs), sum(len(result.split) for result in done.values()), robust)
-
-    seen = 0
-
-    def complete() -> bool:
-        # Looked at in order, one more at a time: what is enough depends neither on workers nor on a kill.
-        nonlocal seen
-        while enough is not None and seen < len(paths) and paths[seen] in done:
-            seen += 1
-            if enough([done[path] for path in paths[:seen]]):
-                return True
-        return False
-
-    report()
-    if complete():
-        missing = []
-    todo = [delayed(_filed)(path, jobs[paths.index(path)], os.getpid()) for path in missing]
-    with parallel_config(backend="loky", inner_max_num_threads=1):
-        # One worker is this very process, so that a debugger and small jobs stay simple.
-        pool = Parallel(n_jobs=min(workers, max(len(todo), 1)), return_as="generator_unordered", max_nbytes=None)
-        finished: Any = pool(todo)
-        for path, result in finished:
-            result.save(path)
-            done[path] = result
-            report()
-            if complete():
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # that it cancels what runs, which is the point
-                    finished.close()
-                break
-    return [done[path] for path in (paths if enough is None else paths[:seen])]
+    machines.meet()  # nobody reads shards any more
+    if machines.leads:
+        _write(results, counts, config, folder)
 
 
 def _decided(stop: Sequential, results: Sequence[ShardResult]) -> bool:
@@ -214,12 +165,6 @@ def _decided(stop: Sequential, results: Sequence[ShardResult]) -> bool:
             "robust_accuracy_8bit": np.concatenate([result.eight_bit for result in results]),
         }
     )
-
-
-def _filed(path: Path, job: Callable[[], ShardResult], parent: int) -> tuple[Path, ShardResult]:
-    end_with(parent)
-    keep_freed_memory()
-    return path, job()
 
 
 def _write(results: list[ShardResult], counts: Counts, config: VerifyConfig, folder: Path) -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import socket
+import subprocess
+import sys
 from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
@@ -11,15 +15,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from edgeproof.stages.classifier import Classifier
-from edgeproof.stages.data import Dataset
+from edgeproof.stages.data import Dataset, Split
 from edgeproof.stages.verify import EngineSubject, TorchSubject, VerifyConfig, attack_subject, sample, settle
 from edgeproof.stages.verify import attack as attack_module
 from edgeproof.stages.verify.attack import Attacked
 from edgeproof.stages.verify.candidates import Candidates
+from edgeproof.stages.verify.counts import Counts
+from edgeproof.stages.verify.machines import Machines
 from edgeproof.stages.verify.paired import compare_paired
+from edgeproof.stages.verify.run_shards import run_shards
 from edgeproof.stages.verify.shard import attack_shard
+from edgeproof.stages.verify.shard_result import ShardResult
 from edgeproof.targets.base import EngineFile
-from edgeproof.targets.errors import UsageError
+from edgeproof.targets.errors import StageError, UsageError
 
 DATA = Path(__file__).parents[2] / "data"
 CONFIG = VerifyConfig(square_queries=50, shard_size=10)
@@ -175,3 +183,50 @@ def test_an_altered_engine_is_not_attacked(int8_onnx, digits, threat, tmp_path: 
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(Exception, match="altered"):
         attack_subject(subject, digits.test.take(slice(0, 5)), threat, CONFIG, ORDER, tmp_path)
+
+
+HALF = """
+import sys
+from pathlib import Path
+import torch
+from edgeproof.stages.classifier import Classifier
+from edgeproof.stages.data import DataConfig, load_dataset
+from edgeproof.stages.threat import ThreatModel
+from edgeproof.stages.verify import TorchSubject, VerifyConfig, attack_subject
+from edgeproof.stages.verify.machines import Machines
+
+torch.set_num_threads(1)
+weights, folder = map(Path, sys.argv[1:])
+split = load_dataset(DataConfig(dataset="digits")).test.take(slice(0, 30))
+student = TorchSubject("student", Classifier("cnn8_small", weights, (1, 8, 8), 10))
+config, threat = VerifyConfig(square_queries=50, shard_size=10), ThreatModel(norm="Linf", eps=0.1)
+attack_subject(student, split, threat, config, ("apgd-ce",), folder, machines=Machines.launched(2))
+"""
+
+
+def test_two_machines_share_the_shards_and_come_to_the_same(
+    student: Classifier, digits: Dataset, threat, tmp_path: Path
+):
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    alone.mkdir(), shared.mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    there = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", HALF, str(student.weights), str(shared)]
+    both = [subprocess.Popen(command, env={**there, "NODE_RANK": rank}) for rank in ("0", "1")]
+    attack_subject(TorchSubject("student", student), digits.test.take(slice(0, 30)), threat, CONFIG, ORDER, alone)
+    assert [process.wait(240) for process in both] == [0, 0]
+    assert same(alone, shared)
+    assert not (shared / "shards").exists()
+
+
+def test_what_another_machine_left_undone_is_an_error(tmp_path: Path):
+    class Half(Machines):
+        def part(self, items):
+            return items[::2]
+
+    empty = Split(np.zeros((0, 1, 1, 1), np.float32), np.zeros(0, np.int64), np.zeros(0, np.int64))
+    done = ShardResult(empty, np.zeros(0, bool), {}, Candidates.none((1, 1, 1)), Counts())
+    with pytest.raises(StageError, match=r"0001\.npz: another machine did not write it"):
+        run_shards([lambda: done] * 2, tmp_path, 1, lambda *_: None, machines=Half())

@@ -1,0 +1,97 @@
+"""The shards of an attack, over processes and machines; a finished one survives a kill."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from joblib import Parallel, delayed, parallel_config
+
+from ...targets.errors import StageError
+from ...targets.orphan import end_with
+from ..freed_memory import keep_freed_memory
+from .machines import ALONE, Machines
+from .shard_result import ShardResult
+
+# (shards done, shards in all, samples done, samples still robust)
+Progress = Callable[[int, int, int, int], None]
+
+
+def run_shards(
+    jobs: list[Callable[[], ShardResult]],
+    folder: Path,
+    workers: int,
+    progress: Progress,
+    *,
+    machines: Machines = ALONE,
+    enough: Callable[[Sequence[ShardResult]], bool] | None = None,
+) -> list[ShardResult]:
+    """Run the jobs whose shard file is not there yet.
+
+    Args:
+        jobs: one a shard.
+        folder: where finished shards lie, for all machines to see.
+        workers: processes on this machine.
+        progress: called after every shard.
+        machines: those that share the jobs.
+        enough: says of the first results whether the others are needed; on a single machine only.
+
+    Returns:
+        All results in order, or the first that are enough.
+
+    Raises:
+        StageError: what another machine should have done is not there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{number:04d}.npz" for number in range(len(jobs))]
+    done = {path: ShardResult.load(path) for path in paths if path.exists()}
+    missing = [path for path in machines.part(paths) if path not in done]
+
+    def report() -> None:
+        robust = sum(int(result.robust.sum()) for result in done.values())
+        progress(len(done), len(jobs), sum(len(result.split) for result in done.values()), robust)
+
+    seen = 0
+
+    def complete() -> bool:
+        # Looked at in order, one more at a time: what is enough depends neither on workers nor on a kill.
+        nonlocal seen
+        while enough is not None and seen < len(paths) and paths[seen] in done:
+            seen += 1
+            if enough([done[path] for path in paths[:seen]]):
+                return True
+        return False
+
+    report()
+    if complete():
+        missing = []
+    todo = [delayed(_filed)(path, jobs[paths.index(path)], os.getpid()) for path in missing]
+    with parallel_config(backend="loky", inner_max_num_threads=1):
+        # One worker is this very process, so that a debugger and small jobs stay simple.
+        pool = Parallel(n_jobs=min(workers, max(len(todo), 1)), return_as="generator_unordered", max_nbytes=None)
+        finished: Any = pool(todo)
+        for path, result in finished:
+            result.save(path)
+            done[path] = result
+            report()
+            if complete():
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # that it cancels what runs, which is the point
+                    finished.close()
+                break
+    if enough is not None:
+        return [done[path] for path in paths[:seen]]
+    machines.meet()
+    for path in paths:
+        if path not in done and not path.exists():
+            raise StageError(f"{path}: another machine did not write it; all must see its folder and run the same code")
+    return [done[path] if path in done else ShardResult.load(path) for path in paths]
+
+
+def _filed(path: Path, job: Callable[[], ShardResult], parent: int) -> tuple[Path, ShardResult]:
+    end_with(parent)
+    keep_freed_memory()
+    return path, job()
