@@ -1,10 +1,12 @@
-"""How much a wrong backward pass flatters an INT8 engine: robust accuracy by backward mode and scheme.
+"""How much a wrong backward pass flatters an engine: robust accuracy by backward mode and by quantization.
 
-    python benchmarks/backward_modes.py --student runs/digits/student/model.safetensors
+    python benchmarks/backward_modes.py                                                  # digits; after make quickstart
+    python benchmarks/backward_modes.py --dataset fashion_mnist --data-root DATA --samples 300
+    python benchmarks/quantization.py --preset fashion --data-root DATA --only float     # trains the latter's student
 
-Every row attacks the same real ONNX Runtime engines (engine forward, three PGD runs of 100 steps on all 500 test
-images of the digits); only the gradient differs. The engines swallow their ReLUs, as ONNX Runtime's quantizer makes
-them by default.
+Every row attacks the same real ONNX Runtime engines (engine forward, three PGD runs of 100 steps); only the gradient
+differs. The INT8 engines swallow their ReLUs, as ONNX Runtime's quantizer makes them by default; those of 4-bit weights
+keep them, as edgeproof makes them.
 """
 
 from __future__ import annotations
@@ -12,35 +14,53 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from edgeproof.stages.checkpoint import read_weights
+from edgeproof.stages.checkpoint import named_model
 from edgeproof.stages.classifier import Classifier
-from edgeproof.stages.data import DataConfig, Dataset, load_dataset
+from edgeproof.stages.data import DataConfig, Dataset, Split, load_dataset
 from edgeproof.stages.distill import InnerMaximisation
 from edgeproof.stages.export import export_onnx
-from edgeproof.stages.quantize import CalibrationConfig, calibration_split, quantize_onnx
+from edgeproof.stages.freed_memory import keep_freed_memory
+from edgeproof.stages.quantize import CalibrationConfig, QuantizeConfig, calibration_split, quantize_onnx, scheme_of
 from edgeproof.stages.twin import BackwardMode, load_twin
+from edgeproof.stages.verify import VerifyConfig, sample
 from edgeproof.stages.verify.attackable import AttackableEngine
+from edgeproof.stages.verify.statistics import clopper_pearson
 from edgeproof.targets.base import Engine, EngineFile, Scheme, targets
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+# A student, and the keys of DataConfig that it was trained with.
+STUDENTS: dict[str, tuple[Path, dict[str, Any]]] = {
+    "digits": (Path("runs/digits/student/model.safetensors"), {}),
+    "fashion_mnist": (
+        Path("runs/quantization-fashion/student/model.safetensors"),
+        {"train": 10_000, "validation": 1_000},
+    ),
+}
+EPS = 0.1
+TARGET = targets["onnxruntime"]
 SCHEMES = {
-    "U8S8": replace(targets["onnxruntime"].scheme, keep_activations=False),
+    "U8S8": replace(TARGET.scheme, keep_activations=False),
     "S8S8": Scheme("s8s8", "int8", activation_symmetric=True, keep_activations=False),
+    "W4A8": scheme_of(QuantizeConfig(weight_bits=4), TARGET.scheme),
+    "W4A4": scheme_of(QuantizeConfig(weight_bits=4, activation_bits=4), TARGET.scheme),
 }
 MODES = {
     "clipped": "zero where clipped, bounds included (torch.clamp)",
     "identity": "identity everywhere",
     "relu": "identity, but zero below a lower clip that is a ReLU (ours)",
     "relu-ceiling": "ours, and zero above the upper clip",
+    "smooth": "ours, of the graph whose activations are clipped but not rounded",
 }
 FLOAT = "the float student's gradient"
 REPLAY = "none: the float student's adversarial examples replayed"
@@ -66,10 +86,29 @@ def robust(engine: Engine, clean: np.ndarray, labels: np.ndarray, candidates: li
 
 
 def table(
-    student: Classifier, dataset: Dataset, folder: Path, *, eps: float = 0.1, steps: int = 100, runs: int = 3
+    student: Classifier,
+    dataset: Dataset,
+    test: Split,
+    folder: Path,
+    *,
+    schemes: Mapping[str, Scheme] = SCHEMES,
+    eps: float = EPS,
+    steps: int = 100,
+    runs: int = 3,
 ) -> dict[str, dict[str, float]]:
-    """Measure robust accuracy by gradient (rows) and scheme (columns); `float` holds the student's own."""
-    x, y = torch.from_numpy(dataset.test.images), torch.from_numpy(dataset.test.labels)
+    """Measure robust accuracy by gradient (rows) and scheme (columns); `float` holds the student's own.
+
+    Args:
+        student: the float student.
+        dataset: its training split gives the calibration images.
+        test: what is attacked.
+        folder: where the engines go.
+        schemes: how the student is quantized, by name.
+        eps: of the Linf ball.
+        steps: of every PGD run.
+        runs: with other starts and step lengths.
+    """
+    x, y = torch.from_numpy(test.images), torch.from_numpy(test.labels)
     model = student.load()
     from_float = pgd_candidates(model, x, y, eps, steps=steps, runs=runs)
     with torch.no_grad():
@@ -78,10 +117,11 @@ def table(
     graph = folder / "float.onnx"
     export_onnx(model, student.image_shape, graph, opset=18)
     calibration = calibration_split(dataset.train, CalibrationConfig()).images
-    for name, scheme in SCHEMES.items():
+    for name, scheme in schemes.items():
+        begin = time.time()
         path = folder / f"{name}.onnx"
         quantize_onnx(graph, path, scheme, calibration)
-        engine = targets["onnxruntime"].load(EngineFile.of("onnxruntime", path))
+        engine = TARGET.load(EngineFile.of("onnxruntime", path))
         gradients: dict[str, nn.Module] = {
             label: load_twin(path, backward=cast(BackwardMode, mode)) for mode, label in MODES.items()
         }
@@ -90,35 +130,71 @@ def table(
             for label, gradient in {**gradients, FLOAT: model}.items()
         }
         bits = {
-            label: robust(engine, dataset.test.images, dataset.test.labels, candidates)
+            label: robust(engine, test.images, test.labels, candidates)
             for label, candidates in {**found, REPLAY: from_float}.items()
         }
         bits[WORST] = np.logical_and.reduce(list(bits.values()))
         for label, column in bits.items():
             result.setdefault(label, {})[name] = float(column.mean())
+        Console(stderr=True).print(f"{name}: {time.time() - begin:.0f} s", highlight=False)
     return result
+
+
+def with_interval(share: float, samples: int) -> str:
+    """A share of the samples, with its 95 % interval."""
+    low, high = clopper_pearson(round(share * samples), samples)
+    return f"{share:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def show(result: Mapping[str, Mapping[str, float]], dataset: str, samples: int) -> str:
+    """Print the table, and return it as Markdown."""
+    shown = Table(title=f"{dataset}, {samples} test images")
+    columns = ("backward pass", *result[WORST])
+    for place, column in enumerate(columns):
+        shown.add_column(column, justify="right" if place else "left")
+    lines = [f"| {' | '.join(columns)} |", f"|---{'|---:' * (len(columns) - 1)}|"]
+    for label, row in result.items():
+        if label == "float":
+            continue
+        values = [with_interval(share, samples) if label == WORST else f"{share:.3f}" for share in row.values()]
+        shown.add_row(label, *values)
+        lines.append(f"| {label} | {' | '.join(values)} |")
+    line = f"{dataset}, {samples} test images, eps {EPS:g}; 95 % intervals in brackets. "
+    line += f"The float student under the same PGD: {with_interval(result['float']['student'], samples)}."
+    Console(width=165).print(shown)
+    return "\n".join([*lines, "", line]) + "\n"
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--student", type=Path, default=Path("runs/digits/student/model.safetensors"))
-    parser.add_argument("--json", action="store_true")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", choices=sorted(STUDENTS), default="digits")
+    parser.add_argument("--data-root", type=Path, help="local copies of the data sets")
+    parser.add_argument("--student", type=Path, help="its weights (default: what the commands above leave in runs/)")
+    parser.add_argument("--student-model", help="its model, where the file does not tell it")
+    parser.add_argument("--samples", type=int, help="test images, a seeded draw (default: all)")
+    parser.add_argument("--markdown", type=Path, help="a file for the table as Markdown (it is printed anyway)")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    dataset = load_dataset(DataConfig(dataset="digits"))
-    _, model = read_weights(arguments.student)
-    student = Classifier(str(model), arguments.student, dataset.image_shape, len(dataset.class_names))
+    keep_freed_memory()
+    weights, data = STUDENTS[arguments.dataset]
+    dataset = load_dataset(DataConfig(dataset=arguments.dataset, root=arguments.data_root, **data))
+    test = sample(dataset.test, VerifyConfig(samples=arguments.samples))
+    weights = arguments.student or weights
+    model = arguments.student_model or named_model(weights)
+    if model is None:
+        parser.error(f"{weights} does not tell its model: --student-model")
+    student = Classifier(model, weights, dataset.image_shape, len(dataset.class_names))
     with tempfile.TemporaryDirectory() as folder:
-        result = table(student, dataset, Path(folder))
+        result = table(student, dataset, test, Path(folder))
     if arguments.json:
-        print(json.dumps(result, indent=1))
+        print(json.dumps({"dataset": arguments.dataset, "samples": len(test), "robust": result}, indent=1))
         return
-    shown = Table("backward pass", *SCHEMES, title=f"float student: {result['float']['student']:.3f}")
-    for label, row in result.items():
-        if label != "float":
-            shown.add_row(label, *(f"{row[name]:.3f}" for name in SCHEMES))
-    Console(width=100).print(shown)
+    markdown = show(result, arguments.dataset, len(test))
+    print(markdown, end="")
+    if arguments.markdown is not None:
+        arguments.markdown.write_text(markdown)
 
 
 if __name__ == "__main__":
