@@ -35,7 +35,7 @@ def test_report_json_is_as_documented(run: Path):
     assert engine["kind"] == "engine"
     assert engine["path"] == "engines/onnxruntime/model.onnx"
     assert engine["precision"] == "int8"
-    assert list(engine["routes"]) == ["replay", "whitebox", "probe", "square"]
+    assert list(engine["routes"]) == ["replay", "whitebox", "probe", "square", "rounded"]
     assert set(engine["latency_ms"]) == {"batch", "p50", "p90", "p99"}
     assert engine["latency_ms"]["batch"] == 1
     assert engine["size_bytes"] == (run / engine["path"]).stat().st_size

@@ -163,29 +163,25 @@ def test_options_that_are_refused(tmp_path: Path, float_onnx: Path, more: tuple[
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_engine_that_is_no_onnx_file_is_attacked_through_the_one_it_was_built_from(tmp_path: Path, float_onnx: Path):
+def test_an_engine_that_is_no_onnx_file_is_attacked_sequentially_through_the_one_it_was_built_from(
+    tmp_path: Path, float_onnx: Path
+):
     openvino = pytest.importorskip("openvino")
     xml = tmp_path / "ir" / "model.xml"
     openvino.save_model(openvino.convert_model(float_onnx), xml, compress_to_fp16=False)
     words = "is no ONNX file; name the one that it was built from with --graph"
     one_line(verify(xml, tmp_path, "--target", "openvino"), 2, words)
-    gate = ("--sequential", "--gate", "clean_accuracy >= 0.3")
-    done = verify(xml, tmp_path, "--target", "openvino", "--graph", float_onnx, "--json", "--workers", "1", *gate)
-    (engine,) = json.loads(done.out)["subjects"]
-    assert done.code == 0
-    assert engine["twin_agreement"] == {"clean": 1.0, "adversarial": 1.0}
-    assert engine["robust_accuracy"] < engine["clean_accuracy"]
-    assert engine["size_bytes"] == xml.stat().st_size + xml.with_suffix(".bin").stat().st_size
-
-
-def test_a_sequential_run_ends_as_soon_as_its_gate_is_decided_and_says_what_its_interval_is(tmp_path, float_onnx):
-    done = verify(float_onnx, tmp_path, "--sequential", "--gate", "clean_accuracy >= 0.3", "--workers", "1", "--json")
+    more = ("--sequential", "--gate", "clean_accuracy >= 0.3", "--workers", "1", "--json")
+    done = verify(xml, tmp_path, "--target", "openvino", "--graph", float_onnx, *more)
     report = json.loads(done.out)
     (engine,), (gate,) = report["subjects"], report["gates"]
     assert (done.code, gate["outcome"], engine["samples"]) == (0, "pass", 25)
     assert 0.3 < gate["ci"][0] < 0.95
     assert engine["sequential"] == {"population": 500, "error": 0.05}
     assert engine["robust_accuracy_ci"] is None, "no gate is on it, and no interval was kept for it"
+    assert engine["twin_agreement"] == {"clean": 1.0, "adversarial": 1.0}
+    assert engine["robust_accuracy"] < engine["clean_accuracy"]
+    assert engine["size_bytes"] == xml.stat().st_size + xml.with_suffix(".bin").stat().st_size
 
 
 def test_noise_behind_the_logits_has_no_twin_and_is_inconclusive(tmp_path: Path, float_onnx: Path):
@@ -221,7 +217,7 @@ def test_verify_a_model_that_nobody_here_exported(tmp_path: Path, student):
     assert done.code == report["exit_code"] == 1
     (engine,) = report["subjects"]
     assert engine["precision"] == "fp32"
-    assert list(engine["routes"]) == ["whitebox", "probe", "square"]
+    assert list(engine["routes"]) == ["whitebox", "probe", "square", "rounded"]
     assert 0.6 < engine["robust_accuracy"] < 0.97
     assert engine["twin_agreement"] == {"clean": 1.0, "adversarial": 1.0}
     assert (tmp_path / "proof" / "verification" / "onnxruntime.npz").is_file()

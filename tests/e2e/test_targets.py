@@ -31,7 +31,7 @@ def test_every_target_is_built_attacked_and_timed(both: Path):
     report = json.loads((both / "report.json").read_text())
     assert [each["name"] for each in report["subjects"]] == ["teacher", "student", "onnxruntime", "openvino"]
     found = report["subjects"][-1]
-    assert list(found["routes"]) == ["replay", "whitebox", "probe", "square"]
+    assert list(found["routes"]) == ["replay", "whitebox", "probe", "square", "rounded"]
     assert round((1 - found["twin_agreement"]["clean"]) * found["samples"]) <= 1  # one of a few may lie on a tie
     assert found["twin_agreement"]["adversarial"] >= 0.98
     assert {row["subject"] for row in found["bench"]["latency_ms"]} == {"engine", "float", "eager"}
