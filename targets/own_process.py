@@ -8,11 +8,11 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from typing import Any
 
 from .base import Engine, EngineFile, Images, targets
 from .errors import EngineFailure
+from .framing import receive, send
 
 # Seconds a model may take for one batch before it counts as hung, and how much longer to open.
 PATIENCE = 60.0
@@ -54,7 +54,7 @@ class OwnProcess:
         if not self._finalizer.alive:
             self._open()
         try:
-            self._connection.send(images)
+            send(self._socket, images)
         except OSError:
             raise EngineFailure(self._died()) from None
         return self._answer(self._patience)
@@ -75,20 +75,21 @@ class OwnProcess:
                 stdout=2,
                 env={**os.environ, **_ONE_THREAD},
             )
-        self._connection, self._process = Connection(ours.detach()), process
-        self._finalizer = weakref.finalize(self, _end, self._connection, process)
+        self._socket, self._process = ours, process
+        self._finalizer = weakref.finalize(self, _end, ours, process)
         try:
-            self._connection.send(self._opener)
+            send(ours, self._opener)
         except OSError:
             raise EngineFailure(self._died()) from None
         self._answer(_OPENING * self._patience)
 
     def _answer(self, patience: float) -> Any:
+        self._socket.settimeout(patience)
         try:
-            if not self._connection.poll(patience):
-                self.close()
-                raise EngineFailure(f"hung: no answer within {patience:g} seconds")
-            kind, value = self._connection.recv()
+            kind, value = receive(self._socket)
+        except TimeoutError:
+            self.close()
+            raise EngineFailure(f"hung: no answer within {patience:g} seconds") from None
         except (EOFError, OSError):
             raise EngineFailure(self._died()) from None
         if kind == "refused":
@@ -107,8 +108,8 @@ class OwnProcess:
         return f"crashed: its process ended with {'signal ' if code and code < 0 else ''}{abs(code or 0)}"
 
 
-def _end(connection: Connection, process: subprocess.Popen[bytes]) -> None:
-    connection.close()
+def _end(there: socket.socket, process: subprocess.Popen[bytes]) -> None:
+    there.close()
     process.kill()
     process.wait()
 

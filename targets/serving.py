@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
-import pickle
 import signal
-from multiprocessing.connection import Connection
+import socket
 
 from .errors import EdgeproofError, StageError, reason_of
+from .framing import packed, receive, send
 from .orphan import end_with
 
 
 def serve(descriptor: int, parent: int) -> None:
-    """Read an opener, then batches, from a connection; write what they come to.
+    """Read an opener, then batches, from a socket; write what they come to.
 
     Every answer is a pair: `("answer", value)`, `("raised", reason)`, or `("refused", error)` where the model
     does not open.
 
     Args:
-        descriptor: file descriptor of the connection.
+        descriptor: file descriptor of the socket.
         parent: process number of who asks; this process ends with it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks decides when it is over
     end_with(parent)
-    with Connection(descriptor) as connection:
+    with socket.socket(fileno=descriptor) as there:
         try:
-            model = connection.recv()()
+            model = receive(there)()
         except EdgeproofError as error:
-            connection.send(("refused", error))
+            send(there, ("refused", error))
             return
         except Exception as error:  # a third party's target or function may fail in any way
-            connection.send(("refused", StageError(reason_of(error))))
+            send(there, ("refused", StageError(reason_of(error))))
             return
-        connection.send(("answer", None))
+        send(there, ("answer", None))
         while True:
             try:
-                images = connection.recv()
+                images = receive(there)
             except EOFError:
                 return
             try:
-                answer = pickle.dumps(("answer", model(images)))
-            except Exception as error:  # likewise
-                answer = pickle.dumps(("raised", f"raised {type(error).__name__}: {reason_of(error)}"))
-            connection.send_bytes(answer)
+                answer = packed(("answer", model(images)))
+            except Exception as error:  # likewise; or no pickle takes the answer
+                answer = packed(("raised", f"raised {type(error).__name__}: {reason_of(error)}"))
+            there.sendall(answer)
