@@ -70,7 +70,10 @@ class Context:
     def attack(
         self, name: Attack, gradients: str | None, batch: Batch, *, restarts: int = 1, steps: int | None = None
     ) -> Outcome:
-        """Run one attack of AutoAttack through the named gradients (Square: without) and judge what it found."""
+        """Run one attack of AutoAttack through the named gradients (Square: without) and judge what it found.
+
+        Where the gradients are the subject's own (`autograd`) it is AutoAttack's to the last random start.
+        """
         run: AttackRun = run_attack(
             name,
             self.surface.asked if gradients is None else self.surface.differentiable[gradients],
@@ -83,6 +86,7 @@ class Context:
             restarts=restarts,
             queries=self.config.square_queries,
             steps=steps,
+            targets_at_once=gradients != "autograd",
         )
         label = name if gradients in ("autograd", None) else f"{name}/{gradients}"
         found = Candidates(

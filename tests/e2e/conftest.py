@@ -19,11 +19,14 @@ SMALL = [
     "teacher.train.epochs=2",
     "distill.epochs=3",
     "verify.samples=24",
-    "verify.shard_size=12",
+    "verify.shard_size=24",
     "verify.square_queries=50",
+    "verify.backward=[relu]",
     "bench.repeats=20",
     "gates={clean_accuracy: '>= 0.5'}",
 ]
+# For tests that do not look at what the attacks find.
+QUICK = ["verify.attacks=[apgd-ce, square]", "verify.routes=[replay, square]"]
 
 
 @dataclass(frozen=True)

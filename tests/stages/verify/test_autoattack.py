@@ -119,3 +119,22 @@ def test_what_left_the_ball_is_put_back_and_the_rest_kept(norm: str):
     found = inside(x + delta, x, threat)
     assert torch.equal(found[0], (x + delta)[0])
     assert torch.allclose(found[1], x[1] + torch.tensor([0.2, 0.0]).view(1, 1, 2))
+
+
+def test_targets_that_share_a_batch_break_what_they_break_one_by_one(student: Classifier, digits: Dataset):
+    """All random starts but the first target's are others, so on samples that are nobody's luck."""
+    model, threat = student.load(), ThreatModel(eps=0.15)
+    x, y = torch.from_numpy(digits.test.images[:16]), torch.from_numpy(digits.test.labels[:16])
+    kept = model(x).argmax(1) == y
+    arguments = (model, x[kept], y[kept], digits.test.index[:16][kept.numpy()], threat)
+    calls: list[int] = []
+    model.register_forward_hook(lambda _, inputs, __: calls.append(len(inputs[0])))
+    one_by_one = run_attack("apgd-t", *arguments, classes=10, seed=0)
+    before = len(calls)
+    together = run_attack("apgd-t", *arguments, classes=10, seed=0, targets_at_once=True)
+    assert len(calls) - before < before / 3, "far fewer batches"
+    broken = [model(run.x_adv).argmax(1) != y[kept] for run in (one_by_one, together)]
+    assert 0 < int(broken[0].sum()) < len(broken[0])
+    assert int((broken[0] != broken[1]).sum()) <= 1
+    targets = np.unique(together.candidates.index, return_counts=True)[1]
+    assert targets.max() == 9, "every target's end point is kept"
