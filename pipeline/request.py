@@ -129,7 +129,9 @@ def check_request(
         other = Path(surrogate).resolve()
         with option("--surrogate: "):
             _same_task(Path(surrogate), read_signature(other), data, source.dataset)
-        of_surrogate = EngineSubject(SURROGATE, EngineFile.of(target, other), other, config.backward)
+        of_surrogate = EngineSubject(
+            SURROGATE, EngineFile.of(target, other), other, config.backward, isolated=config.isolate
+        )
         digests[SURROGATE] = of_surrogate.engine.sha256
         if stop is None:
             subjects[SURROGATE] = of_surrogate
@@ -159,7 +161,7 @@ def _with_function(request: Request, surrogate: Path | None) -> Request:
 def _with_engine(request: Request, graph: Path, surrogate: Path | None) -> Request:
     target, graph = request.target, graph.resolve()
     engine = EngineFile.of(target, Path(request.model).resolve())
-    subject = EngineSubject(target, engine, graph, request.config.backward, surrogate)
+    subject = EngineSubject(target, engine, graph, request.config.backward, surrogate, request.config.isolate)
     digests = {**request.digests, target: engine.sha256}
     if graph != engine.path:
         digests["graph"] = digest_of(graph)

@@ -72,6 +72,7 @@ class Attacks:
                 graph.path(MODEL),
                 self._shop.recipe.verify.backward,
                 floating,
+                self._shop.recipe.verify.isolate,
             )
         return found
 

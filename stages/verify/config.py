@@ -29,6 +29,8 @@ class VerifyConfig(Section):
         hard_label_iterations: of the attack on a subject that answers with labels alone.
         strong_restarts: restarts of the stronger white box that a suspicious result triggers.
         shard_size: samples a unit of work; a finished shard survives a kill.
+        isolate: run engines in a process of their own, where a crash or a hang costs a sample and not the run; small
+            networks answer sooner without.
         corruptions: the common corruptions under which accuracy is measured besides; none where left out.
     """
 
@@ -41,6 +43,7 @@ class VerifyConfig(Section):
     hard_label_iterations: int = Field(default=30, ge=1)
     strong_restarts: int = Field(default=5, ge=1)
     shard_size: int = Field(default=150, ge=1)
+    isolate: bool = True
     corruptions: CorruptionsConfig | None = None
 
     def of_attacks(self) -> dict[str, Any]:

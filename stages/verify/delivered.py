@@ -49,7 +49,7 @@ def deliver(result: ShardResult, batch: Batch, context: Context) -> None:
 def rounded(candidates: Candidates, batch: Batch) -> Candidates:
     """Candidates rounded to the grid, towards the clean pixels of their samples."""
     images = towards(candidates.images, batch.images.numpy()[candidates.rows_in(batch.index)])
-    names = np.array([f"{name}/8-bit" for name in candidates.attack.tolist()], dtype=np.str_)
+    names = np.array([f"{name.removesuffix('/on-grid')}/8-bit" for name in candidates.attack.tolist()], dtype=np.str_)
     return Candidates(candidates.index, names, images)
 
 
@@ -67,5 +67,6 @@ def _on_grid(surface: Surface) -> Surface:
     def predict(images: np.ndarray) -> np.ndarray:
         return surface.predict(np.asarray(np.rint(images * 255) / 255, np.float32))
 
-    first = dict(list(surface.differentiable.items())[:1])
-    return replace(surface, predict=predict, differentiable={name: OnGrid(model) for name, model in first.items()})
+    # Not by its own name: as `autograd` it would aim at one target after the other, for equality with AutoAttack.
+    first = next(iter(surface.differentiable.values()), None)
+    return replace(surface, predict=predict, differentiable={} if first is None else {"on-grid": OnGrid(first)})

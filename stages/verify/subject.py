@@ -113,7 +113,8 @@ class EngineSubject:
         modes: the twin's backward modes, the one to trust most first; a graph that has no twin is attacked through
             its inner logits or the surrogate, where there are any.
         surrogate: an ONNX file (the float student, say) whose gradients are tried as well.
-        patience: seconds the engine may take for a batch before it counts as hung.
+        isolated: whether the engine runs in a process of its own.
+        patience: seconds it may take there for a batch before it counts as hung.
     """
 
     name: str
@@ -121,10 +122,11 @@ class EngineSubject:
     graph: Path
     modes: tuple[BackwardMode, ...]
     surrogate: Path | None = None
+    isolated: bool = True
     patience: float = PATIENCE
 
     def open(self) -> Surface:
-        """Load the engine with one thread, in a process of its own, and make its twin."""
+        """Load the engine with one thread, and make its twin."""
         signature = read_signature(self.graph)
         predict, shape, classes = self.predictor(), signature.image_shape, signature.classes
         twins = self._twins()
@@ -164,10 +166,10 @@ class EngineSubject:
             return {}
 
     def predictor(self) -> Guarded:
-        """Load the engine alone, in a process of its own."""
-        return Guarded(
-            OwnProcess(partial(open_engine, self.engine), patience=self.patience), read_signature(self.graph).classes
-        )
+        """Load the engine alone."""
+        opener = partial(open_engine, self.engine)
+        engine = OwnProcess(opener, patience=self.patience) if self.isolated else opener()
+        return Guarded(engine, read_signature(self.graph).classes)
 
 
 def digest_of_subject(subject: Subject) -> str | None:

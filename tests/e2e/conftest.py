@@ -22,6 +22,7 @@ SMALL = [
     "verify.shard_size=24",
     "verify.square_queries=50",
     "verify.backward=[relu]",
+    "verify.isolate=false",
     "bench.repeats=20",
     "gates={clean_accuracy: '>= 0.5'}",
 ]

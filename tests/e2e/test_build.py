@@ -181,7 +181,8 @@ def test_a_teacher_from_a_checkpoint(run: Path, tmp_path: Path):
 def test_a_killed_build_leaves_no_workers_behind(run: Path, tmp_path: Path):
     out = tmp_path / "digits"
     shutil.copytree(run, out)
-    recipe = small_recipe(out, "--set", "verify.seed=1", "--set", "verify.square_queries=5000")
+    more = ["verify.seed=1", "verify.shard_size=12", "verify.square_queries=5000"]
+    recipe = small_recipe(out, *(part for override in more for part in ("--set", override)))
     command = [sys.executable, "-m", "edgeproof.pipeline", "build", *map(str, recipe), "--workers", "2"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV)
     workers: list[int] = []

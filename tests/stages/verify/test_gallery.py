@@ -39,7 +39,7 @@ def samples(digits: Dataset) -> Split:
 
 
 def attacked(path: Path, samples: Split, threat: ThreatModel, folder: Path) -> Attacked:
-    subject = EngineSubject("engine", EngineFile.of("onnxruntime", path), path, CONFIG.backward)
+    subject = EngineSubject("engine", EngineFile.of("onnxruntime", path), path, CONFIG.backward, isolated=False)
     attack_subject(subject, samples, threat, CONFIG, CONFIG.routes, folder)
     return Attacked.load(folder)
 
