@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from ...targets.base import Logits
 from ..data import Split
 from ..distill.selection import pgd_attack, pgd_survivors
 from ..quantize.config import SearchConfig
@@ -66,11 +65,3 @@ def survivors(
         found.append(torch.stack(masks).numpy())
     clean, robust = np.concatenate(found, axis=1)
     return clean, robust
-
-
-def margins(logits: Logits, labels: np.ndarray) -> np.ndarray:
-    """Return `[N]`: the logit of the label less the largest other one; below zero the answer is wrong."""
-    rows = np.arange(len(labels))
-    others = logits.copy()
-    others[rows, labels] = -np.inf
-    return logits[rows, labels] - others.max(1)

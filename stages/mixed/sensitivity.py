@@ -12,9 +12,10 @@ import onnx
 
 from ...targets.base import Scheme
 from ...targets.onnxruntime import open_session
+from ..margin import margins
 from ..quantize.qdq import insert
 from ..quantize.ranges import Range
-from .points import Points, margins
+from .points import Points
 
 # What is worth a precision of its own; everything else follows the layer before it.
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")

@@ -88,9 +88,8 @@ def check_inner(result: ShardResult, clean: np.ndarray, surface: Surface) -> Non
     counts.inner_compared = len(clean)
     counts.inner_agreeing = int((surface.inner(result.split.images).argmax(1) == clean.argmax(1)).sum())
     rows = candidates.rows_in(result.split.index)
-    robust = list(result.bits.values())[-1] if result.bits else result.clean_correct
     inside = fooled(surface.inner, candidates.images, rows, result.split.labels)
-    counts.hidden = int((robust & inside).sum())
+    counts.hidden = int((result.robust & inside).sum())
 
 
 def check_twin(result: ShardResult, clean: np.ndarray, surface: Surface) -> None:

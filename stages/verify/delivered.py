@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..eight_bit import towards, whole_steps
+from ..eight_bit import STEPS, towards, whole_steps
 from ..threat import ThreatModel
 from .autoattack import Attack
 from .candidates import Candidates
@@ -65,7 +65,7 @@ def _attack(name: Attack, batch: Batch, on_grid: Context) -> Candidates:
 
 def _on_grid(surface: Surface) -> Surface:
     def predict(images: np.ndarray) -> np.ndarray:
-        return surface.predict(np.asarray(np.rint(images * 255) / 255, np.float32))
+        return surface.predict(np.asarray(np.rint(images * STEPS) / STEPS, np.float32))
 
     # Not by its own name: as `autograd` it would aim at one target after the other, for equality with AutoAttack.
     first = next(iter(surface.differentiable.values()), None)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..margin import margin
 from ..threat import ThreatModel
 from .combined import RESCALED, Scaled
 from .guarded import SamplesFailed
@@ -113,12 +114,9 @@ def _falls(batch: Batch, context: Context, gradients: str, *, steps: int | None 
 
 
 def _has_slope(model: nn.Module, images: Tensor, labels: Tensor) -> np.ndarray:
-    """Whether the gradient of the label's lead over the other logits is finite and not zero, `[N]`."""
+    """Whether the gradient of the margin is finite and not zero, `[N]`."""
     x = images.clone().requires_grad_()
     with torch.enable_grad():
-        logits = model(x)
-        own = logits.gather(1, labels[:, None])[:, 0]
-        others = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
-        (slope,) = torch.autograd.grad((own - others).sum(), x)
+        (slope,) = torch.autograd.grad(margin(model(x), labels).sum(), x)
     sizes = slope.flatten(1).abs().amax(1)
     return (torch.isfinite(sizes) & (sizes > 0)).numpy()

@@ -55,7 +55,6 @@ def settle(
     (folder / "verification").mkdir()
     (folder / "adversarial").mkdir()
     faced = {name: _faced(name, attacked, subjects[name], split) for name in attacked}
-    bits = {name: one.bits for name, one in faced.items()}
     corrupted: Mapping[str, dict[str, object]] = {}
     if corruptions is not None:
         predictors = {name: subjects[name].predictor() for name in attacked}
@@ -63,19 +62,19 @@ def settle(
     figures: dict[str, object] = {}
     for name, found in attacked.items():
         _save_bits(folder / "verification" / f"{name}.npz", faced[name])
-        _save_pack(folder / "adversarial" / f"{name}.npz", found, split, bits[name])
+        _save_pack(folder / "adversarial" / f"{name}.npz", found, split, faced[name].robust)
         figures[name] = _figures(faced[name]) | _stopped(stop, faced[name]) | corrupted.get(name, {})
     digests = {name: digest_of_subject(subjects[name]) for name in attacked}
     write_manifest(folder / "adversarial", digests, about or {})
     if student is not None:
-        robust = _last(bits[student])
+        robust = faced[student].robust
         for name in attacked:
             figure = figures[name]
             assert isinstance(figure, dict)
-            figure["retention"] = retention(robust, _last(bits[name]))
-            figure["retention_ci"] = retention_interval(robust, _last(bits[name]))
+            figure["retention"] = retention(robust, faced[name].robust)
+            figure["retention_ci"] = retention_interval(robust, faced[name].robust)
             if name != student:
-                figure["against_student"] = compare_paired(robust, _last(bits[name])).as_json()
+                figure["against_student"] = compare_paired(robust, faced[name].robust).as_json()
     (folder / FIGURES).write_text(json.dumps(figures, indent=1))
 
 
@@ -102,10 +101,6 @@ def _with_replay(found: Attacked, broken: np.ndarray) -> dict[str, np.ndarray]:
     if not reached:
         bits[REPLAY] = found.robust & ~broken
     return bits
-
-
-def _last(bits: dict[str, np.ndarray]) -> np.ndarray:
-    return list(bits.values())[-1]
 
 
 def _figures(found: Attacked) -> dict[str, object]:
@@ -154,7 +149,7 @@ def _save_bits(path: Path, found: Attacked) -> None:
     )
 
 
-def _save_pack(path: Path, found: Attacked, split: Split, bits: dict[str, np.ndarray]) -> None:
+def _save_pack(path: Path, found: Attacked, split: Split, robust: np.ndarray) -> None:
     rows = found.candidates.rows_in(found.index)
     np.savez_compressed(
         path,
@@ -163,5 +158,5 @@ def _save_pack(path: Path, found: Attacked, split: Split, bits: dict[str, np.nda
         attack=found.candidates.attack,
         adversarial=found.candidates.images,
         clean=split.images[rows],
-        robust=_last(bits)[rows],
+        robust=robust[rows],
     )

@@ -98,7 +98,7 @@ def strengthen_shard(subject: Subject, result: ShardResult, threat: ThreatModel,
     restarted = config.model_copy(update={"seed": config.seed + 1})
     pool = Candidates.none(split.images.shape[1:])
     context = Context(subject.open(), threat, restarted, pool, restarts=config.strong_restarts)
-    surviving = list(result.bits.values())[-1].copy()
+    surviving = result.robust.copy()
     batch = Batch(torch.from_numpy(split.images), torch.from_numpy(split.labels), split.index)
     found = [result.candidates]
     if surviving.any():

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ...distill.inner import InnerMaximisation
+from ...margin import margin, margins
 from ..candidates import Candidates
 from ..route import Batch, Context, Outcome, Route, routes
 from ..subject import is_correct
@@ -32,9 +33,9 @@ class Probe(Route):
 
     def run(self, batch: Batch, context: Context) -> Outcome:
         """Try the survivors nearest to an error, and all others where one of them falls."""
-        margins = _margins(context.surface.predict(batch.images.numpy()), batch.labels.numpy())
+        found = margins(context.surface.predict(batch.images.numpy()), batch.labels.numpy())
         near = np.zeros(len(batch), bool)
-        near[np.argsort(margins, kind="stable")[:PROBED]] = True
+        near[np.argsort(found, kind="stable")[:PROBED]] = True
         outcome = self._attack(batch.where(near), context)
         broken = np.zeros(len(batch), bool)
         broken[near] = outcome.broken
@@ -67,15 +68,15 @@ class _Trail:
 
     def _ask(self, images: np.ndarray) -> np.ndarray:
         logits = self._context.surface.predict(images)
-        margins = _margins(np.nan_to_num(logits, nan=0.0), self._labels)
-        margins[~is_correct(logits, self._labels)] = -np.inf
-        return margins
+        found = margins(np.nan_to_num(logits, nan=0.0), self._labels)
+        found[~is_correct(logits, self._labels)] = -np.inf
+        return found
 
     def visit(self, images: np.ndarray) -> None:
         """Show the subject a point for each sample; keep the better ones."""
-        margins = self._ask(images)
-        better = margins <= self.margins
-        self.points[better], self.margins[better] = images[better], margins[better]
+        found = self._ask(images)
+        better = found <= self.margins
+        self.points[better], self.margins[better] = images[better], found[better]
 
     def ascend(self, model: nn.Module) -> None:
         """Follow the slope of the margin, averaged over noise around each point."""
@@ -87,7 +88,7 @@ class _Trail:
 
         def objective(x: Tensor) -> Tensor:
             around = torch.cat([x + spread * torch.randn_like(x) for _ in range(DRAWS)]).clamp(0, 1)
-            return -_margin(model(around), batch.labels.repeat(DRAWS)).sum()
+            return -margin(model(around), batch.labels.repeat(DRAWS)).sum()
 
         def after(x: Tensor) -> Tensor:
             self.visit(x.numpy())
@@ -114,17 +115,6 @@ class _Trail:
                 block = (row, slice(None), slice(top, top + side), slice(left, left + side))
                 trial[block] = clean[block] + eps * signs[row]
             self.visit(trial.clip(0, 1))
-
-
-def _margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """The label's logit less the largest other one, `[N]`."""
-    own = logits.gather(1, labels[:, None])[:, 0]
-    others = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
-    return own - others
-
-
-def _margins(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    return _margin(torch.from_numpy(logits), torch.from_numpy(labels)).numpy()
 
 
 routes.register("probe")(Probe())

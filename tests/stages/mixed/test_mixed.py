@@ -11,10 +11,11 @@ import onnx
 import pytest
 import torch
 from edgeproof.stages.data import Dataset
+from edgeproof.stages.margin import margins
 from edgeproof.stages.mixed import ASSIGNMENT, assign
 from edgeproof.stages.mixed.assign import _counts
 from edgeproof.stages.mixed.candidate import Candidate, choose
-from edgeproof.stages.mixed.points import find_points, margins
+from edgeproof.stages.mixed.points import find_points
 from edgeproof.stages.mixed.sensitivity import answer, measure_sensitivity
 from edgeproof.stages.quantize import QuantizeConfig, quantize_student
 from edgeproof.stages.quantize.config import SearchConfig
