@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,18 +73,45 @@ class Availability:
     versions: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TargetOptions:
+    """How a target builds and runs its engines, beside the graph; targets that have a choice derive from this.
+
+    Fields are JSON-able and have defaults; `__post_init__` raises ValueError for what their types do not say. A plain
+    dataclass, because a device that replays a pack may have no pydantic.
+    """
+
+    # Read by pydantic where recipes are checked.
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The fields that are not the target's own choice."""
+        return {
+            each.name: getattr(self, each.name) for each in fields(self) if getattr(self, each.name) != each.default
+        }
+
+
 @dataclass(frozen=True)
 class EngineFile:
-    """A built engine on disk, bound to its content: a verdict belongs to this digest."""
+    """A built engine on disk, bound to its content: a verdict belongs to this digest and these options.
+
+    Attributes:
+        target: the target's name.
+        path: the file.
+        sha256: its digest.
+        options: what differs from the target's own options, as JSON-able data.
+    """
 
     target: str
     path: Path
     sha256: str
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, target: str, path: Path) -> EngineFile:
+    def of(cls, target: str, path: Path, options: TargetOptions | None = None) -> EngineFile:
         """Describe a file as it is now, the external data of an ONNX file included."""
-        return cls(target, path, digest_of(path))
+        return cls(target, path, digest_of(path), {} if options is None else options.chosen)
 
     def check(self) -> None:
         """Raise StageError when the file is not the one that was built."""
@@ -159,14 +187,17 @@ class Target(ABC):
 
     name: ClassVar[str]
     scheme: ClassVar[Scheme]
+    options: ClassVar[type[TargetOptions]] = TargetOptions
 
     @abstractmethod
     def available(self) -> Availability:
         """Say whether this runtime can run here, and why not when not."""
 
     @abstractmethod
-    def build(self, onnx_path: Path, out_dir: Path, *, threads: int = 1) -> EngineFile:
-        """Build the engine of an ONNX file into `out_dir`.
+    def build(
+        self, onnx_path: Path, out_dir: Path, *, threads: int = 1, options: TargetOptions | None = None
+    ) -> EngineFile:
+        """Build the engine of an ONNX file into `out_dir`; `options` are of the class `self.options`.
 
         Raises:
             BackendMissing: the runtime is not installed.
@@ -175,7 +206,25 @@ class Target(ABC):
 
     @abstractmethod
     def load(self, engine: EngineFile, *, threads: int = 1) -> Engine:
-        """Load an engine after checking its digest; `threads` bounds the runtime's own parallelism."""
+        """Load an engine after checking its digest, with the options it was built with.
+
+        `threads` bounds the runtime's own parallelism.
+
+        Raises:
+            BackendMissing: the runtime is not installed.
+            StageError: the file was altered, or the runtime refuses it.
+        """
+
+    def options_of(self, engine: EngineFile) -> Any:
+        """Return the options of an engine, an instance of `self.options`.
+
+        Raises:
+            StageError: they are no options of this target.
+        """
+        try:
+            return self.options(**engine.options)
+        except (TypeError, ValueError) as error:
+            raise StageError(f"{engine.path}: no options of target {self.name!r}: {error}") from None
 
 
 targets: Registry[Target] = Registry("target", "edgeproof.targets", "edgeproof.targets")

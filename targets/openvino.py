@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .base import Availability, Engine, EngineFile, Images, Logits, Target, targets
+from .base import Availability, Engine, EngineFile, Images, Logits, Target, TargetOptions, targets
 from .errors import BackendMissing, StageError
 from .model_file import copy_model
 from .schemes import SCHEMES
@@ -56,10 +56,12 @@ class OpenVino(Target):
             return Availability(False, f"{error}; install it with: pip install 'edgeproof[openvino]'")
         return Availability(True, versions={"openvino": version("openvino")})
 
-    def build(self, onnx_path: Path, out_dir: Path, *, threads: int = 1) -> EngineFile:
+    def build(
+        self, onnx_path: Path, out_dir: Path, *, threads: int = 1, options: TargetOptions | None = None
+    ) -> EngineFile:
         """Copy the ONNX file as `model.onnx` and prove that the runtime compiles it."""
         read_signature(onnx_path)
-        engine = EngineFile.of(self.name, copy_model(onnx_path, out_dir, "model.onnx"))
+        engine = EngineFile.of(self.name, copy_model(onnx_path, out_dir, "model.onnx"), options)
         self.load(engine, threads=threads).close()
         return engine
 
