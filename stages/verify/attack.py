@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,11 +19,11 @@ from .config import VerifyConfig
 from .counts import Counts
 from .findings import allowance, find
 from .machines import ALONE, Machines
-from .run_shards import Progress, run_shards
+from .run_shards import Job, Progress, run_shards
 from .sequential import Sequential
 from .shard import attack_shard, strengthen_shard
 from .shard_result import ShardResult
-from .subject import Subject
+from .subject import EngineSubject, Subject
 
 BITS = "bits.npz"
 CANDIDATES = "candidates.npz"
@@ -135,11 +135,19 @@ def attack_subject(
     size = config.shard_size if stop is None else min(config.shard_size, BETWEEN_LOOKS)
     parts = np.array_split(np.arange(len(split)), max(1, -(-len(split) // size)))
     shards = [split.take(rows) for rows in parts]
+
+    def jobs(subject: Subject) -> list[Job]:
+        return [
+            partial(attack_shard, subject, shard, threat, config, tuple(order), pool.of(shard.index))
+            for shard in shards
+        ]
+
     results = run_shards(
-        [partial(attack_shard, subject, shard, threat, config, tuple(order), pool.of(shard.index)) for shard in shards],
+        jobs(_in_worker(subject)),
         folder / "shards",
         workers,
         progress,
+        careful=jobs(subject),
         machines=machines,
         enough=None if stop is None else partial(_decided, stop),
     )
@@ -155,6 +163,10 @@ def attack_subject(
     machines.meet()  # nobody reads shards any more
     if machines.leads:
         _write(results, counts, config, folder)
+
+
+def _in_worker(subject: Subject) -> Subject:
+    return replace(subject, in_worker=True) if isinstance(subject, EngineSubject) else subject
 
 
 def _decided(stop: Sequential, results: Sequence[ShardResult]) -> bool:

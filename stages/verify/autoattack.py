@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from ..ball import clip_to_ball, norms
 from ..threat import ThreatModel
 from .candidates import Candidates
+from .several_targets import AT_SEVERAL
 
 Attack = Literal["apgd-ce", "apgd-t", "fab-t", "square"]
 STANDARD: tuple[Attack, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
@@ -29,9 +30,6 @@ STANDARD: tuple[Attack, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
 # The targeted attacks of the standard version aim at nine classes, and the targeted DLR loss needs four.
 TARGETS = 9
 DLR_CLASSES = 4
-
-# Images in a batch from which on a step's time grows with their number, for small networks.
-AT_ONCE = 200
 
 # x + (x' - x) in float32 may overshoot eps by this much; AutoAttack's own examples do.
 ROUNDING = 1e-6
@@ -87,8 +85,8 @@ def run_attack(
         restarts: random restarts of APGD and FAB.
         queries: budget of Square.
         steps: of APGD; AutoAttack's own 100 when None.
-        targets_at_once: let APGD-T aim a small batch at several targets in one, which takes a fraction of the time;
-            its random starts are others then.
+        targets_at_once: let targeted attacks aim a small batch at several targets in one, which takes a fraction of
+            the time; APGD-T's random starts are others then.
     """
     if attack == "apgd-t" and classes < DLR_CLASSES:
         return AttackRun(x, Candidates.none(tuple(x.shape[1:])), frozenset({"no-targeted-dlr"}))
@@ -109,38 +107,11 @@ def run_attack(
         "square": runner.square,
     }[attack]
     worker.attack_single_run = recorder.watching(worker.attack_single_run)
-    if targets_at_once and attack == "apgd-t":
-        worker.perturb = partial(_aim_at_several, worker)
+    if targets_at_once and attack in AT_SEVERAL:
+        worker.perturb = partial(AT_SEVERAL[attack], worker)
     with _warnings() as heard, _tracing_kept(), torch.random.fork_rng(devices=[]):
         x_adv, _ = runner.run_standard_evaluation(x, y, batch_size=max(len(x), 1))
     return AttackRun(x_adv.detach(), recorder.candidates(), frozenset(heard))
-
-
-def _aim_at_several(worker: Any, x: Tensor, y: Tensor) -> Tensor:
-    """`APGDAttack_targeted.perturb`, but that as many targets share a batch as there is room for.
-
-    Each run of a small batch costs its Python and little else. With more than AT_ONCE / 2 samples it is that function.
-
-    Returns:
-        Adversarial images of the samples that fell, the others as they were.
-    """
-    worker.init_hyperparam(x)
-    torch.manual_seed(worker.seed)
-    logits = worker.model(x)
-    classes, standing = logits.sort(dim=1)[1], logits.argmax(1) == y
-    runs = [rank for rank in range(2, worker.n_target_classes + 2) for _ in range(worker.n_restarts)]
-    found = x.clone()
-    while runs and standing.any():
-        rows = standing.nonzero()[:, 0]
-        now = runs[: max(1, AT_ONCE // len(rows))]
-        runs = runs[len(now) :]
-        each = rows.repeat(len(now))
-        worker.y_target = torch.cat([classes[rows, -rank] for rank in now])
-        _, accurate, _, fooling = worker.attack_single_run(x[each].clone(), y[each].clone())
-        fallen = accurate == 0
-        found[each[fallen]] = fooling[fallen]
-        standing[each[fallen]] = False
-    return found
 
 
 def inside(x_adv: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:

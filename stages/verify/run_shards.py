@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 from joblib import Parallel, delayed, parallel_config
 
-from ...targets.errors import StageError
+from ...targets.errors import StageError, reason_of
 from ...targets.orphan import end_with
 from ..freed_memory import keep_freed_memory
 from .machines import ALONE, Machines
@@ -18,14 +19,16 @@ from .shard_result import ShardResult
 
 # (shards done, shards in all, samples done, samples still robust)
 Progress = Callable[[int, int, int, int], None]
+Job = Callable[[], ShardResult]
 
 
 def run_shards(
-    jobs: list[Callable[[], ShardResult]],
+    jobs: Sequence[Job],
     folder: Path,
     workers: int,
     progress: Progress,
     *,
+    careful: Sequence[Job] | None = None,
     machines: Machines = ALONE,
     enough: Callable[[Sequence[ShardResult]], bool] | None = None,
 ) -> list[ShardResult]:
@@ -36,6 +39,8 @@ def run_shards(
         folder: where finished shards lie, for all machines to see.
         workers: processes on this machine.
         progress: called after every shard.
+        careful: the same jobs, slower, but no danger to the process they run in: for this process, and for what is
+            left once a worker has died.
         machines: those that share the jobs.
         enough: says of the first results whether the others are needed; on a single machine only.
 
@@ -43,7 +48,7 @@ def run_shards(
         All results in order, or the first that are enough.
 
     Raises:
-        StageError: what another machine should have done is not there.
+        StageError: a worker died for good, or what another machine should have done is not there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{number:04d}.npz" for number in range(len(jobs))]
@@ -65,23 +70,32 @@ def run_shards(
                 return True
         return False
 
+    def run(jobs: Sequence[Job], processes: int) -> None:
+        todo = [delayed(_filed)(path, jobs[paths.index(path)], os.getpid()) for path in missing if path not in done]
+        with parallel_config(backend="loky", inner_max_num_threads=1):
+            finished: Any = Parallel(n_jobs=processes, return_as="generator_unordered", max_nbytes=None)(todo)
+            for path, result in finished:
+                result.save(path)
+                done[path] = result
+                report()
+                if complete():
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")  # that it cancels what runs, which is the point
+                        finished.close()
+                    return
+
     report()
-    if complete():
-        missing = []
-    todo = [delayed(_filed)(path, jobs[paths.index(path)], os.getpid()) for path in missing]
-    with parallel_config(backend="loky", inner_max_num_threads=1):
-        # One worker is this very process, so that a debugger and small jobs stay simple.
-        pool = Parallel(n_jobs=min(workers, max(len(todo), 1)), return_as="generator_unordered", max_nbytes=None)
-        finished: Any = pool(todo)
-        for path, result in finished:
-            result.save(path)
-            done[path] = result
-            report()
-            if complete():
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # that it cancels what runs, which is the point
-                    finished.close()
-                break
+    if not complete():
+        careful = jobs if careful is None else careful
+        # One is this very process, so that a debugger and small jobs stay simple.
+        processes = min(workers, max(len(missing), 1))
+        try:
+            try:
+                run(jobs if processes > 1 else careful, processes)
+            except BrokenProcessPool:
+                run(careful, processes)
+        except BrokenProcessPool as error:
+            raise StageError(f"{folder}: a worker process died twice: {reason_of(error)}") from None
     if enough is not None:
         return [done[path] for path in paths[:seen]]
     machines.meet()

@@ -17,6 +17,7 @@ from ...targets.base import EngineFile, Images, Logits
 from ...targets.model_file import sha256_of
 from ...targets.own_process import PATIENCE, OwnProcess, open_engine
 from ...targets.signature import read_signature
+from ...targets.watched import Watched
 from ..classifier import Classifier
 from ..distill.fast import FastForward
 from ..threat import ThreatModel
@@ -113,8 +114,10 @@ class EngineSubject:
         modes: the twin's backward modes, the one to trust most first; a graph that has no twin is attacked through
             its inner logits or the surrogate, where there are any.
         surrogate: an ONNX file (the float student, say) whose gradients are tried as well.
-        isolated: whether the engine runs in a process of its own.
-        patience: seconds it may take there for a batch before it counts as hung.
+        isolated: whether what the engine does to its process is guarded against.
+        patience: seconds it may take for a batch before it counts as hung.
+        in_worker: whether this process is a worker that may die of the engine: somebody will then open the subject
+            anew, and the engine in a process of its own. Asking that one costs more than small networks take.
     """
 
     name: str
@@ -124,6 +127,7 @@ class EngineSubject:
     surrogate: Path | None = None
     isolated: bool = True
     patience: float = PATIENCE
+    in_worker: bool = False
 
     def open(self) -> Surface:
         """Load the engine with one thread, and make its twin."""
@@ -167,9 +171,15 @@ class EngineSubject:
 
     def predictor(self) -> Guarded:
         """Load the engine alone."""
+        return Guarded(self._ask(), read_signature(self.graph).classes)
+
+    def _ask(self) -> Callable[[Images], Logits]:
         opener = partial(open_engine, self.engine)
-        engine = OwnProcess(opener, patience=self.patience) if self.isolated else opener()
-        return Guarded(engine, read_signature(self.graph).classes)
+        if not self.isolated:
+            return opener()
+        if self.in_worker:
+            return Watched(opener(), patience=self.patience)
+        return OwnProcess(opener, patience=self.patience)
 
 
 def digest_of_subject(subject: Subject) -> str | None:

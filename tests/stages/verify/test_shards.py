@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -230,3 +231,42 @@ def test_what_another_machine_left_undone_is_an_error(tmp_path: Path):
     done = ShardResult(empty, np.zeros(0, bool), {}, Candidates.none((1, 1, 1)), Counts())
     with pytest.raises(StageError, match=r"0001\.npz: another machine did not write it"):
         run_shards([lambda: done] * 2, tmp_path, 1, lambda *_: None, machines=Half())
+
+
+def test_what_is_left_when_a_worker_dies_is_done_carefully(student, digits, threat, tmp_path: Path):
+    split = digits.test.take(slice(0, 30))
+    subject, none = TorchSubject("student", student), Candidates.none((1, 8, 8))
+    careful = [
+        partial(attack_shard, subject, split.take(rows), threat, CONFIG, ORDER, none)
+        for rows in np.array_split(np.arange(30), 3)
+    ]
+    expected = run_shards(careful, tmp_path / "expected", 1, lambda *_: None)
+    seen: list[int] = []
+    found = run_shards(
+        [careful[0], os.abort, os.abort],
+        tmp_path / "found",
+        2,
+        lambda done, *_: seen.append(done),
+        careful=careful,
+    )
+    for one, other in zip(found, expected, strict=True):
+        assert np.array_equal(one.robust, other.robust)
+        assert np.array_equal(one.candidates.images, other.candidates.images)
+    assert seen[-1] == 3
+    with pytest.raises(StageError, match="a worker process died twice"):
+        run_shards([os.abort, os.abort], tmp_path / "twice", 2, lambda *_: None)
+
+
+def test_a_process_that_nobody_replaces_takes_no_risk(tmp_path: Path, student, digits, threat):
+    job = partial(
+        attack_shard,
+        TorchSubject("student", student),
+        digits.test.take(slice(0, 5)),
+        threat,
+        CONFIG,
+        ORDER,
+        Candidates.none((1, 8, 8)),
+    )
+    for workers in (1, 2):  # a single job runs here, whatever the number of workers
+        (found,) = run_shards([os.abort], tmp_path / str(workers), workers, lambda *_: None, careful=[job])
+        assert len(found.split) == 5
