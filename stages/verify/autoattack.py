@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from ..ball import clip_to_ball, norms
 from ..threat import ThreatModel
 from .candidates import Candidates
+from .lean_square import square_single_run
 from .several_targets import AT_SEVERAL
 
 Attack = Literal["apgd-ce", "apgd-t", "fab-t", "square"]
@@ -106,6 +107,8 @@ def run_attack(
         "fab-t": runner.fab,
         "square": runner.square,
     }[attack]
+    if attack == "square" and threat.norm == "Linf":
+        worker.attack_single_run = partial(square_single_run, worker)
     worker.attack_single_run = recorder.watching(worker.attack_single_run)
     if targets_at_once and attack in AT_SEVERAL:
         worker.perturb = partial(AT_SEVERAL[attack], worker)

@@ -1,0 +1,80 @@
+"""Square Attack in the Linf ball with pyautoattack's own random numbers, asking only about images that are new.
+
+Source: Andriushchenko et al., "Square Attack", ECCV 2020 (arXiv 1912.00049), algorithms 1 and 2, with the schedule and
+the order of random numbers of `SquareAttack.attack_single_run`: on a model whose answers are always the same, the same
+image to the last bit. Late in the attack half the proposals on one-channel images, of one pixel each, set it to what
+it is; and the bookkeeping of a proposal costs more than a small network's answer.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Array = np.ndarray
+
+
+def square_single_run(worker: Any, x: Tensor, y: Tensor) -> tuple[None, Tensor]:
+    """`SquareAttack.attack_single_run` for Linf and the margin loss.
+
+    An answer that is no number counts as an error.
+
+    Args:
+        worker: pyautoattack's attack, whose `predict`, `eps`, `n_queries` and `p_selection` are used; the random
+            numbers are torch's, seeded by its `perturb`.
+        x: `[N, C, H, W]` images.
+        y: `[N]` labels.
+
+    Returns:
+        None, where pyautoattack returns the number of queries, and the images with the least margins.
+    """
+    clean, labels = x.cpu().numpy(), y.cpu().numpy()
+    channels, height, width = clean.shape[1:]
+    eps = np.float32(worker.eps)
+    low, high = (np.clip(clean + sign * eps, 0, 1) for sign in (np.float32(-1), np.float32(1)))
+    stripes = _signs(torch.rand(len(clean), channels, 1, width).numpy())
+    best = np.clip(clean + eps * stripes, 0, 1)
+    draws = torch.rand(worker.n_queries, 2 + channels).numpy()
+
+    def ask(images: Array, rows: Array) -> Array:
+        with torch.no_grad():
+            return _margins(worker.predict(torch.from_numpy(images).to(x.device)).cpu().numpy(), labels[rows])
+
+    margins = ask(best, np.arange(len(best)))
+    for query, draw in enumerate(draws):
+        rows = np.flatnonzero(margins > 0)
+        if not len(rows):
+            break
+        share = worker.p_selection(query)
+        side = min(max(round(math.sqrt(share * height * width)), 1), height, width)
+        top, left = (int(np.float32(room - side) * draw[at]) for at, room in enumerate((height, width)))
+        window = (slice(None), slice(None), slice(top, top + side), slice(left, left + side))
+        step = np.float32(2 * worker.eps) * _signs(draw[2:]).reshape(-1, 1, 1)
+        before = best[window][rows]
+        after = np.clip(before + step, low[window][rows], high[window][rows])
+        new = (after != before).reshape(len(rows), -1).any(1)
+        rows, after = rows[new], after[new]
+        if not len(rows):
+            continue
+        images = best[rows]
+        images[window] = after
+        found = ask(images, rows)
+        better = (found < margins[rows]) | (found <= 0)
+        best[rows[better]], margins[rows[better]] = images[better], found[better]
+    return None, torch.from_numpy(best).to(x.device)
+
+
+def _signs(uniform: Array) -> Array:
+    return np.sign(2 * uniform - 1)
+
+
+def _margins(logits: Array, labels: Array) -> Array:
+    rows = np.arange(len(logits))
+    others = logits.copy()
+    others[rows, labels] = -np.inf
+    margins = logits[rows, labels] - others.max(1)
+    return np.where(np.isfinite(logits).all(1), margins, -np.inf)
