@@ -51,7 +51,7 @@ def test_it_ends_where_pyautoattack_ends_and_asks_less(shape: tuple[int, int, in
     ours, lean = attacked(model, x, y, eps, lean=True)
     assert torch.equal(ours, theirs)
     assert lean < asked
-    assert 0 < int((model(theirs).argmax(1) != y).sum())
+    assert (model(theirs).argmax(1) != y).any()
 
 
 def test_an_answer_that_is_no_number_is_an_error():
