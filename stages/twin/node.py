@@ -26,12 +26,14 @@ class Value:
         constant: its value where it depends on no input.
         live: whether it depends on a float input in a differentiable way. An integer value that is live travels as
             a float tensor of whole numbers, so that its gradient passes.
+        positive: whether it is known to have no element below zero; see `signs.never_negative`.
     """
 
     slot: int
     elem_type: int = 0
     constant: Tensor | None = None
     live: bool = False
+    positive: bool = False
 
 
 class Node:

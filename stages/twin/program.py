@@ -18,6 +18,7 @@ from .inference import output_types
 from .node import Node, Value
 from .quantize import Dequantizer, Quantizer
 from .registry import Kernel, Operator
+from .signs import never_negative
 from .types import DTYPES, from_proto, type_name
 
 
@@ -142,6 +143,7 @@ class Compiler:
                 raise ModelError(f"the graph reads '{name}', which no node, input or initialiser defines")
             found = self.outer.lookup(name)
             value = self.define(name, elem_type=found.elem_type, constant=found.constant, live=found.live)
+            value.positive = found.positive
             self.borrowed[value.slot] = found
         return self.scope[name]
 
@@ -193,6 +195,7 @@ class Compiler:
             return
         live = known.differentiable and any(value.live for value in given)
         outputs = [self.define(name, elem_type=kind, live=live) for name, kind in zip(proto.output, types, strict=True)]
+        outputs[0].positive = never_negative(node)
         slots = tuple(0 if value is None else value.slot for value in inputs)
         self.add_step(node, kernel, slots, outputs, moded=known.moded)
 

@@ -59,26 +59,31 @@ def zero_point_reader(node: Node, index: int, fit: Fit) -> Callable[[Tensor | No
 
 @dataclass(frozen=True)
 class Quantizer:
-    """Kernel of QuantizeLinear."""
+    """Kernel of QuantizeLinear; `positive` says that its input is never below zero."""
 
     fit: Fit
     read_zero_point: Callable[[Tensor | None, Tensor], ZeroPoint]
     limits: tuple[int, int]
     layout: tuple[int, int]
+    positive: bool = False
+
+    def mode(self, backward: BackwardMode) -> BackwardMode:
+        """The backward mode, or a cheaper one of the same gradient: without x < 0 the ReLU's is the identity's."""
+        return "identity" if self.positive and backward == "relu" else backward
 
     def __call__(self, x: Tensor, scale: Tensor, zero_point: Tensor | None = None, *, backward: BackwardMode) -> Tensor:
         """Quantize."""
         if not x.is_floating_point():
             x = x.to(scale.dtype)
         zero = self.read_zero_point(zero_point, x)
-        return quantize(x, self.fit(scale, x), zero, limits=self.limits, mode=backward)
+        return quantize(x, self.fit(scale, x), zero, limits=self.limits, mode=self.mode(backward))
 
     def paired(self, x: Tensor, scale: Tensor, zero_point: Tensor | None = None, *, backward: BackwardMode) -> Tensor:
         """Quantize and dequantize at one go."""
         if not x.is_floating_point():
             x = x.to(scale.dtype)
         zero = self.read_zero_point(zero_point, x)
-        return fake_quantize(x, self.fit(scale, x), zero, limits=self.limits, mode=backward)
+        return fake_quantize(x, self.fit(scale, x), zero, limits=self.limits, mode=self.mode(backward))
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,8 @@ def quantize_linear(node: Node) -> Quantizer:
     node.require(precision in (0, node.elem_type(1)), "a precision other than the scale's is not implemented")
     layout = _layout(node)
     fit = granularity(*layout)
-    return Quantizer(fit, zero_point_reader(node, 2, fit), limits, layout)
+    positive = node.inputs[0] is not None and node.inputs[0].positive
+    return Quantizer(fit, zero_point_reader(node, 2, fit), limits, layout, positive)
 
 
 @operator("DequantizeLinear", since=10)

@@ -23,7 +23,7 @@ from ..ball import clip_to_ball, norms
 from ..threat import ThreatModel
 from .candidates import Candidates
 from .lean_square import square_single_run
-from .several_targets import AT_SEVERAL
+from .several_targets import apgd_at_several, fab_at_several
 
 Attack = Literal["apgd-ce", "apgd-t", "fab-t", "square"]
 STANDARD: tuple[Attack, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
@@ -86,8 +86,8 @@ def run_attack(
         restarts: random restarts of APGD and FAB.
         queries: budget of Square.
         steps: of APGD; AutoAttack's own 100 when None.
-        targets_at_once: let targeted attacks aim a small batch at several targets in one, which takes a fraction of
-            the time; APGD-T's random starts are others then.
+        targets_at_once: let APGD-T aim a small batch at several targets in one, which takes a fraction of the time;
+            its random starts are others then. FAB-T, which has none, always does.
     """
     if attack == "apgd-t" and classes < DLR_CLASSES:
         return AttackRun(x, Candidates.none(tuple(x.shape[1:])), frozenset({"no-targeted-dlr"}))
@@ -110,8 +110,10 @@ def run_attack(
     if attack == "square" and threat.norm == "Linf":
         worker.attack_single_run = partial(square_single_run, worker)
     worker.attack_single_run = recorder.watching(worker.attack_single_run)
-    if targets_at_once and attack in AT_SEVERAL:
-        worker.perturb = partial(AT_SEVERAL[attack], worker)
+    if attack == "fab-t":
+        worker.perturb = partial(fab_at_several, worker)
+    elif attack == "apgd-t" and targets_at_once:
+        worker.perturb = partial(apgd_at_several, worker)
     with _warnings() as heard, _tracing_kept(), torch.random.fork_rng(devices=[]):
         x_adv, _ = runner.run_standard_evaluation(x, y, batch_size=max(len(x), 1))
     return AttackRun(x_adv.detach(), recorder.candidates(), frozenset(heard))
