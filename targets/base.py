@@ -66,11 +66,12 @@ class Scheme:
 
 @dataclass(frozen=True)
 class Availability:
-    """Whether a target can run here, and if not, why and what to install."""
+    """Whether a target can run here, and if not, why and what to install; `builds`: it builds even where it cannot."""
 
     available: bool
     reason: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    builds: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
