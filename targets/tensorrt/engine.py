@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from ..base import Images, Logits
-from ..errors import EdgeproofError, StageError
+from ..errors import EdgeproofError, StageError, reason_of
 from ..signature import ModelSignature
 from .api import CudaEngine, ExecutionContext, Runtime
 from .batched import BatchedEngine
 from .bindings import batch_range, plan_signature
 from .library import Library
 from .log import listening, logger_of, words
+
+# A run that fails logs a handful of lines; earlier ones are of something else.
+_RECENT = 5
 
 
 class PlanEngine(BatchedEngine):
@@ -46,8 +49,11 @@ class PlanEngine(BatchedEngine):
         with self._turn, torch.cuda.device(self._device), torch.cuda.stream(self._stream):
             if self._closed:
                 raise EdgeproofError("the engine is closed")
-            given = torch.tensor(images, device="cuda")
-            answer = torch.empty((len(images), self.signature.classes), dtype=torch.float32, device="cuda")
+            try:
+                given = torch.tensor(images, device="cuda")
+                answer = torch.empty((len(images), self.signature.classes), dtype=torch.float32, device="cuda")
+            except torch.cuda.OutOfMemoryError as error:
+                raise StageError(f"{self._library.title}: {len(images)} images: {reason_of(error)}") from None
             self._point_at(tuple(given.shape), given.data_ptr(), tuple(answer.shape), answer.data_ptr())
             if not self._context.execute_async_v3(self._stream.cuda_stream):
                 raise self._failure("the run failed")
@@ -69,7 +75,7 @@ class PlanEngine(BatchedEngine):
                 raise self._failure(f"no memory for {name!r}")
 
     def _failure(self, what: str) -> StageError:
-        return StageError(f"{self._library.title}: {what}: {words(logger_of(self._library).lines)}")
+        return StageError(f"{self._library.title}: {what}: {words(tuple(logger_of(self._library).lines)[-_RECENT:])}")
 
     def layers(self) -> str:
         """What the library tells of the plan's layers, as JSON; see `inspector.py`.

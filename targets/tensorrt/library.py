@@ -5,13 +5,18 @@ from __future__ import annotations
 import ctypes
 import importlib
 import importlib.util
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import cast
 
 from .api import Api
 
+# The names under which each is distributed: by NVIDIA and by JetPack, and on the package index for one CUDA each.
+_DISTRIBUTED = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
+_RTX_DISTRIBUTED = ("tensorrt-rtx", "tensorrt-rtx-cu13-bindings", "onnxruntime-ep-nv-tensorrt-rtx-cu13")
 _RTX_BINDINGS = "tensorrt_rtx_bindings"
 # A provider of ONNX Runtime; its wheel is where NVIDIA publishes the libraries.
 _RTX_LIBRARIES = "onnxruntime_ep_nv_tensorrt_rtx"
@@ -24,15 +29,26 @@ class Library:
     Attributes:
         title: its name in messages.
         api: its module.
+        distributed: names that it may be installed under.
     """
 
     title: str
     api: Api
+    distributed: tuple[str, ...]
 
     @property
     def version(self) -> str:
         """Its version, as plans depend on it."""
         return self.api.__version__
+
+    @property
+    def distributions(self) -> dict[str, str]:
+        """Versions of the distributions that it consists of."""
+        found: dict[str, str] = {}
+        for name in self.distributed:
+            with suppress(PackageNotFoundError):
+                found[name] = version(name)
+        return found or {self.distributed[0]: self.version}
 
 
 @cache
@@ -43,7 +59,7 @@ def tensorrt_library() -> Library:
         ImportError: it is not installed.
         OSError: its shared libraries do not load.
     """
-    return Library("TensorRT", cast(Api, importlib.import_module("tensorrt")))
+    return Library("TensorRT", cast(Api, importlib.import_module("tensorrt")), _DISTRIBUTED)
 
 
 @cache
@@ -55,13 +71,13 @@ def rtx_library() -> Library:
         OSError: the shared libraries do not load.
     """
     if importlib.util.find_spec("tensorrt_rtx") is not None:
-        return Library("TensorRT for RTX", cast(Api, importlib.import_module("tensorrt_rtx")))
+        return Library("TensorRT for RTX", cast(Api, importlib.import_module("tensorrt_rtx")), _RTX_DISTRIBUTED)
     if importlib.util.find_spec(_RTX_BINDINGS) is None:
         raise ModuleNotFoundError(f"No module named {_RTX_BINDINGS!r}")
     # The bindings find libraries that are loaded already, by their names.
     for name in ("libtensorrt_rtx.so.*", "libtensorrt_onnxparser_rtx.so.*"):
         ctypes.CDLL(str(_shared_library(name)), mode=ctypes.RTLD_GLOBAL)
-    return Library("TensorRT for RTX", cast(Api, importlib.import_module(_RTX_BINDINGS)))
+    return Library("TensorRT for RTX", cast(Api, importlib.import_module(_RTX_BINDINGS)), _RTX_DISTRIBUTED)
 
 
 def _shared_library(pattern: str) -> Path:

@@ -52,7 +52,8 @@ def listening(library: Library) -> Iterator[deque[Line]]:
 
 def words(lines: Iterable[Line]) -> str:
     """The errors among the lines, each once, on one line."""
-    errors = [reason for line in lines if "ERROR" in line.severity for reason in [readable(line.text)] if reason]
+    # A copy: other threads' engines may be told something meanwhile.
+    errors = [reason for line in tuple(lines) if "ERROR" in line.severity for reason in [readable(line.text)] if reason]
     return "; ".join(dict.fromkeys(errors)) or "it gives no reason"
 
 

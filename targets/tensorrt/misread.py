@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import StageError
-from ..onnx_walk import nodes
+from ..onnx_walk import nodes, tensors
 from ..signature import read_model
 
 if TYPE_CHECKING:
     import onnx
 
 _QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
+_MEANS_UINT8 = (0, 2)  # of TensorProto.DataType: not given, and uint8
 _OWN_DOMAINS = ("", "ai.onnx")
 # In warnings of the parser: it reads another type or another number than the file holds, and goes on.
 WARNINGS = ("UINT8 zero_point", "Defaulting to INT8", "will use INT8 instead", "outside the range of FLOAT was clamped")
@@ -34,8 +35,8 @@ def refuse_misread(path: Path, title: str) -> None:
         StageError: it would be misread; the message names the node and its operator.
     """
     model = read_model(path)
-    constants = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
-    for node in model.graph.node:
+    constants = {name: list(tensor.dims) for name, tensor in tensors(model)}
+    for node in nodes(model):
         if node.op_type == "Constant":
             shapes = [list(entry.t.dims) for entry in node.attribute if entry.HasField("t")]
             constants[node.output[0]] = shapes[0] if shapes else []
@@ -62,7 +63,7 @@ def refuse_misread(path: Path, title: str) -> None:
 def _no_zero_point(node: onnx.NodeProto) -> str | None:
     if node.op_type != "QuantizeLinear" or (len(node.input) > 2 and node.input[2]):
         return None
-    if any(entry.name == "output_dtype" and entry.i for entry in node.attribute):
+    if any(entry.name == "output_dtype" and entry.i not in _MEANS_UINT8 for entry in node.attribute):
         return None
     return "it has no zero point, so ONNX means uint8, and the parser would read int8; give it an int8 zero point of 0"
 

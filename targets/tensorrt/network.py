@@ -34,7 +34,7 @@ def parse(library: Library, parser: OnnxParser, path: Path, lines: Iterable[Line
     if not parser.parse_from_file(str(path)):
         errors = [parser.get_error(index) for index in range(parser.num_errors)]
         raise StageError(refused + ("; ".join(_told(error) for error in errors) or words(lines)))
-    for line in lines:
+    for line in tuple(lines):
         if line.severity == "WARNING" and any(sign in line.text for sign in WARNINGS):
             raise StageError(f"{refused}its parser would compute something else: {readable(line.text)}")
 

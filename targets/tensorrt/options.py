@@ -20,7 +20,8 @@ class PlanOptions(TargetOptions):
         max_batch: largest batch; larger ones are split.
         workspace_mib: scratch memory a layer may take, in MiB; all of the GPU's when None.
         tf32: let float32 products round their inputs to 10 bits of mantissa, which is the library's own default.
-        refittable: weights can be exchanged later.
+        refittable: weights can be exchanged later. NVIDIA knows of such plans that lose a bias ("Refitting an Engine",
+            TensorRT 11.3), so it is the plan itself that must be verified.
         strip_weights: leave out of the plan what can be had from the ONNX file, which is then kept beside it.
     """
 

@@ -29,7 +29,7 @@ class TensorRtRtx(PlanTarget):
             library = self._library()
         except BackendMissing as error:
             return Availability(False, str(error).partition(": ")[2])
-        versions = {"tensorrt-rtx": library.version}
+        versions = library.distributions
         if gpu_here() is None:
             return Availability(
                 False, f"{self._no_gpu(library)}; it builds engines without one, and runs them with one", versions, True

@@ -55,8 +55,10 @@ class PlanTarget(Target):
     def build(
         self, onnx_path: Path, out_dir: Path, *, threads: int = 1, options: TargetOptions | None = None
     ) -> EngineFile:
-        """Build `model.plan` with its sheet; where there is a GPU that it fits, prove that it loads, and write
-        `layers.json`: how each quantized operator is computed, and all that the engine inspector says.
+        """Build `model.plan` with its sheet; where there is a GPU that it fits, prove that it loads.
+
+        Then `layers.json` is written as well: how each quantized operator is computed, and what the engine inspector
+        says of all layers.
         """
         read_signature(onnx_path)
         library, wanted = self._library(), self._options(options)
@@ -147,10 +149,9 @@ class TensorRt(PlanTarget):
         except BackendMissing as error:
             return Availability(False, _without_target(error))
         if gpu_here() is None:
-            return Availability(
-                False, f"{self._no_gpu(library)}; it can neither build nor run engines", {"tensorrt": library.version}
-            )
-        return Availability(True, versions={"tensorrt": library.version})
+            reason = f"{self._no_gpu(library)}; it can neither build nor run engines"
+            return Availability(False, reason, library.distributions)
+        return Availability(True, versions=library.distributions)
 
     def _import(self) -> Library:
         return tensorrt_library()
@@ -205,8 +206,11 @@ def _weights(plan: Path, sheet: Sheet) -> Path:
 
 def _told(engine: PlanEngine, onnx_path: Path) -> str:
     text = engine.layers()
-    told = precisions(read_layers(text), quantized_operators(onnx_path))
-    return json.dumps({"precision": told, "inspector": json.loads(text)}, indent=1)
+    try:
+        told = {"precision": precisions(read_layers(text), quantized_operators(onnx_path))}
+    except StageError as error:  # the engine is none the worse for it
+        told = {"problem": str(error)}
+    return json.dumps({**told, "inspector": text}, indent=1)
 
 
 def _without_target(error: BackendMissing) -> str:
