@@ -45,6 +45,8 @@ def refuse_misread(path: Path, title: str) -> None:
     def foreign(node: onnx.NodeProto) -> str | None:
         if node.domain in _OWN_DOMAINS or (node.domain, node.op_type) in own:
             return None
+        if node.domain == "com.microsoft" and node.op_type in _QUANTIZERS:
+            return None  # ONNX Runtime's of 4 bits, before ONNX had them: they mean the same
         return f"its domain is {node.domain!r}, and the parser would take it for ONNX's operator of that name"
 
     rules: tuple[Callable[[onnx.NodeProto], str | None], ...] = (

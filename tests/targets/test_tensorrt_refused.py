@@ -38,6 +38,15 @@ def foreign_domain() -> onnx.ModelProto:
     return model
 
 
+def quantizers_of_onnx_runtime() -> onnx.ModelProto:
+    model = quantized_conv()
+    for node in model.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            node.domain = "com.microsoft"
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    return model
+
+
 def dynamically_quantized() -> onnx.ModelProto:
     nodes = [
         helper.make_node("DynamicQuantizeLinear", ["images"], ["q", "scale", "zero"], name="quantize_images"),
@@ -166,9 +175,9 @@ def test_the_parser_would_indeed_misread_them(case: str, rtx: Target, tmp_path: 
         assert [line for line in lines if line.severity in ("WARNING", "ERROR")] == []
 
 
-@pytest.mark.parametrize("model", [quantized_conv(), halves_and_floats()], ids=["quantized", "half"])
-def test_legal_graphs_pass(model: onnx.ModelProto, rtx: Target, tmp_path: Path):
-    path = saved(model, tmp_path / "model.onnx")
+@pytest.mark.parametrize("make", [quantized_conv, quantizers_of_onnx_runtime, halves_and_floats])
+def test_legal_graphs_pass(make: Callable[[], onnx.ModelProto], rtx: Target, tmp_path: Path):
+    path = saved(make(), tmp_path / "model.onnx")
     refuse_misread(path, "TensorRT for RTX")
     assert rtx.build(path, tmp_path / "engine").path.is_file()
 
