@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -24,7 +25,7 @@ from edgeproof.targets.tensorrt.build import Plan, build_plan
 from edgeproof.targets.tensorrt.engine import open_plan
 from edgeproof.targets.tensorrt.gpu import gpu_here
 from edgeproof.targets.tensorrt.library import rtx_library
-from edgeproof.targets.tensorrt.options import RtxOptions, TensorRtOptions
+from edgeproof.targets.tensorrt.options import PlanOptions, RtxOptions, TensorRtOptions
 from edgeproof.targets.tensorrt.sheet import Sheet, read_sheet, sheet_of
 
 TENSORRT = targets["tensorrt"]
@@ -144,6 +145,41 @@ def test_options_reach_the_builder(student_files: dict[str, Path], rtx: Target, 
         build(compute_capability="7.5")
     with pytest.raises(UsageError, match=r"capability 9\.0, only for 7\.5, 8\.0"):
         build(compute_capability="9.0")
+
+
+class Seen(Exception):
+    """A builder's configuration was looked at; nothing need be built."""
+
+
+def configured(model: Path, target: Target, options: PlanOptions) -> Any:
+    """The real configuration that options come to: what it says of itself."""
+    library = rtx_library()
+    kept: list[Any] = []
+
+    def look(config: Any) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # timing caches are kept for the API's sake
+            target._configure(library, config, options)  # type: ignore[attr-defined]
+        flags = {name for name, flag in library.api.BuilderFlag.__members__.items() if config.get_flag(flag)}  # type: ignore[attr-defined]
+        pool = config.get_memory_pool_limit(library.api.MemoryPoolType.WORKSPACE)
+        kept.append((flags, pool, config.builder_optimization_level, config.profiling_verbosity.name))
+        raise Seen
+
+    with pytest.raises(Seen):
+        build_plan(library, model, options, look, threads=1, cached=False)
+    return kept[0]
+
+
+def test_flags_are_the_options(student_files: dict[str, Path], rtx: Target):
+    model = student_files["int8"]
+    flags, _, level, verbosity = configured(model, TENSORRT, TensorRtOptions())
+    assert (flags, level, verbosity) == (set(), 3, "DETAILED"), "TF32, which is on by itself, is off"
+    for option, flag in {
+        "tf32": "TF32", "refittable": "REFIT", "strip_weights": "STRIP_PLAN", "version_compatible": "VERSION_COMPATIBLE"
+    }.items():  # fmt: skip
+        assert configured(model, TENSORRT, TensorRtOptions(**{option: True}))[0] == {flag}
+    assert configured(model, TENSORRT, TensorRtOptions(workspace_mib=64, optimization_level=5))[1:3] == (64 << 20, 5)
+    assert configured(model, rtx, RtxOptions())[0] == set()
 
 
 def test_a_fixed_batch_needs_no_profile(student_files: dict[str, Path], rtx: Target, tmp_path: Path):
