@@ -90,7 +90,10 @@ def _set(library: Library, config: BuilderConfig, options: PlanOptions) -> None:
     if options.workspace_mib is not None:
         config.set_memory_pool_limit(api.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
     flags = api.BuilderFlag
-    (config.set_flag if options.tf32 else config.clear_flag)(flags.TF32)
+    if options.tf32:
+        config.set_flag(flags.TF32)
+    else:  # it is on by itself
+        config.clear_flag(flags.TF32)
     if options.refittable:
         config.set_flag(flags.REFIT)
     if options.strip_weights:
