@@ -3,8 +3,8 @@
     python benchmarks/gallery.py                # a quarter of an hour on one core
     python benchmarks/gallery.py --samples 40   # minutes
 
-Every row hides the same robust student (digits, Linf 0.1) behind something an attack may stumble over; what is hidden is
-its figure, that of the first row. Only where pixels are rounded the ball looks smaller from behind the rounding: a
+Every row hides the same robust student (digits, Linf 0.1) behind something an attack may stumble over; what is hidden
+is its figure, that of the first row. Only where pixels are rounded the ball looks smaller from behind the rounding: a
 sample that the student alone loses counts as robust there if a search through all levels that the ball reaches, by the
 student's own gradients, finds nothing either (`levels.py`). "Plain AutoAttack" is AutoAttack standard on the graph as
 a torch module with torch's own gradients: zero through a rounding, none through an arg max.
