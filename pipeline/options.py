@@ -24,11 +24,15 @@ def option(prefix: str) -> Iterator[None]:
 
 
 def data_config(dataset: str, root: str | Path | None = None, image_size: int | None = None) -> DataConfig:
-    """Which data set, where, and how large its images.
+    """Which data set, where, and how large its images; the name of an .npz file is that data set.
 
     Raises:
         UsageError: names the option that is wrong.
     """
+    if dataset.lower().endswith(".npz"):
+        if root is not None:
+            raise UsageError(f"--data-root: {dataset} is a file already; leave it out")
+        dataset, root = "npz", dataset
     with option("--dataset: "):
         datasets[dataset]
     try:

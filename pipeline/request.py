@@ -116,7 +116,7 @@ def check_request(
         state = targets[target].available()
     if not state.available:
         raise BackendMissing(f"target {target!r}: {state.reason}")
-    data = load_dataset(source)
+    data = load_dataset(source, tests_only=True)
     if own is not None and signature is not None:
         _same_task(own, signature, data, source.dataset)
     with option("--"):
@@ -197,7 +197,8 @@ def _same_task(path: Path, signature: ModelSignature, data: Dataset, name: str) 
         ("classes", signature.classes, len(data.class_names)),
     ):
         if found != expected:
-            raise UsageError(f"{path}: its {what} are {found}, those of dataset {name!r} are {expected}")
+            hint = "; name all of them in its class_names" if (name, what) == ("npz", "classes") else ""
+            raise UsageError(f"{path}: its {what} are {found}, those of dataset {name!r} are {expected}{hint}")
 
 
 def _warnings(subject: EngineSubject) -> tuple[str, ...]:

@@ -58,6 +58,7 @@ class Generated:
 class Dataset:
     """A data set in three disjoint splits, in memory; selection of any kind uses `validation`, never `test`.
 
+    Where there are test images only, `train` and `validation` are empty, both: enough for `verify`, for nothing else.
     `generated` are further images to train on, if there are any. `sources` are the files and folders it was
     read from: a finished build looks there for changes, and they enter no digest.
     """
@@ -69,6 +70,11 @@ class Dataset:
     test: Split
     generated: Generated | None = None
     sources: tuple[Path, ...] = ()
+
+    @property
+    def tests_only(self) -> bool:
+        """Whether there is nothing to train on or to select by."""
+        return all(isinstance(split, Split) and not len(split) for split in (self.train, self.validation))
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -110,7 +116,7 @@ class DataConfig(Section):
         dataset: a registered name, or `package.module:function`, which is called with this config and
             returns a `Dataset`.
         seed: divides what is not test data into train and validation; the test split never depends on it.
-        root: the folder of local copies, in torchvision's layout; $EDGEPROOF_DATA, then
+        root: the folder of local copies, in torchvision's layout (npz: the file); $EDGEPROOF_DATA, then
             `~/.cache/edgeproof/data`, where left out. Where the files lie changes no digest.
         validation: held-out training images, as a number or a share; a tenth, at most 5,000, where left out
             (digits: 200).

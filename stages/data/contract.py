@@ -29,7 +29,7 @@ def checked(found: object, where: str) -> Dataset:
         raise StageError(f"{where}: class_names must be a tuple of two or more strings, got {_shown(names)}")
     if len(set(names)) < len(names):
         raise StageError(f"{where}: class_names must differ, got {_shown(names)}")
-    for name in _SPLITS:
+    for name in ("test",) if found.tests_only else _SPLITS:
         _check_split(getattr(found, name), len(names), f"{where}, {name} split")
     shapes = {name: getattr(found, name).images.shape[1:] for name in _SPLITS}
     for name, shape in shapes.items():

@@ -7,12 +7,11 @@ NeurIPS 2021; Wang et al., "Better Diffusion Models Further Improve Adversarial 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...targets.errors import UsageError
+from .arrays import read_arrays
 from .base import Dataset, Generated
 
 _KEYS = ("image", "label")
@@ -29,7 +28,7 @@ def read_generated(path: Path, fraction: float, dataset: Dataset) -> Generated:
     Raises:
         UsageError: the file is missing or corrupt, lacks a key, or holds other shapes or classes.
     """
-    image, label = _read(path)
+    image, label = read_arrays(path, _KEYS).values()
     channels, height, width = dataset.image_shape
     wanted = (height, width, channels)
     if image.dtype != np.uint8 or image.ndim != 4 or image.shape[1:] != wanted:
@@ -49,22 +48,3 @@ def read_generated(path: Path, fraction: float, dataset: Dataset) -> Generated:
         raise UsageError(f"{path}: label must lie in [0, {classes}), found {wrong[0]}")
     # A view: a million CIFAR images are 3 GB, and batches are copied out of it anyway.
     return Generated(image.transpose(0, 3, 1, 2), labels, fraction)
-
-
-def _read(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file of generated images")
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            raise UsageError(f"{path}: is a single array; an .npz file with `image` and `label` is needed")
-        with loaded as file:
-            for key in _KEYS:
-                if key not in file:
-                    raise UsageError(f"{path}: has no key {key!r} (it has: {', '.join(file) or 'none'})")
-            image, label = (file[key] for key in _KEYS)
-    except UsageError:
-        raise
-    except Exception as error:  # whatever numpy, zipfile and zlib make of a broken file
-        raise UsageError(f"{path}: is no intact .npz file ({' '.join(str(error).split())})") from error
-    return image, label

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...targets.errors import EdgeproofError, StageError
+from ...targets.errors import EdgeproofError, StageError, UsageError
 from .base import DataConfig, Dataset, datasets
 from .contract import checked
 from .generated import read_generated
 
 
-def load_dataset(config: DataConfig) -> Dataset:
+def load_dataset(config: DataConfig, *, tests_only: bool = False) -> Dataset:
     """Load a data set into memory, as float32 in [0, 1], and check what every stage relies on.
+
+    Args:
+        config: which one.
+        tests_only: whether test images are enough.
 
     Raises:
         UsageError: files are missing, corrupt or of the wrong shape, or the config asks for more images than
-            there are (exit code 2).
+            there are, or there are test images and more is needed (exit code 2).
         StageError: a download failed, or the loader raised or returned something that is no data set
             (exit code 3).
     """
@@ -28,6 +32,8 @@ def load_dataset(config: DataConfig) -> Dataset:
         reason = " ".join(str(error).split())
         raise StageError(f"{where}: loading it raised {type(error).__name__}{reason and ': '}{reason}") from error
     dataset = checked(found, where)
+    if dataset.tests_only and not tests_only:
+        raise UsageError(f"{where}: has test images only; there is nothing to train on or to select by")
     if config.extra is None:
         return dataset
     generated = read_generated(config.extra, config.extra_fraction, dataset)

@@ -1,0 +1,41 @@
+"""Arrays out of an .npz file that somebody else made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...targets.errors import UsageError
+
+
+def read_arrays(path: Path, keys: Sequence[str], also: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
+    """Read arrays by their keys; no pickles.
+
+    Args:
+        path: the file.
+        keys: what it must have.
+        also: what is read where it is there.
+
+    Raises:
+        UsageError: the file is missing or corrupt, is a single array, or lacks a key.
+    """
+    wanted = " and ".join(f"`{key}`" for key in keys)
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file; an .npz file with {wanted} is needed")
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise UsageError(f"{path}: is a single array; an .npz file with {wanted} is needed")
+        with loaded as file:
+            for key in keys:
+                if key not in file:
+                    raise UsageError(f"{path}: has no key {key!r} (it has: {', '.join(file) or 'none'})")
+            return {key: file[key] for key in (*keys, *also) if key in file}
+    except UsageError:
+        raise
+    except Exception as error:  # whatever numpy, zipfile and zlib make of a broken file
+        raise UsageError(f"{path}: is no intact .npz file ({' '.join(str(error).split())})") from error
