@@ -12,8 +12,9 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import EdgeproofError, ModelError, StageError
+from .errors import BackendMissing, EdgeproofError, ModelError, StageError
 from .model_file import digest_of
+from .option_values import check_types
 from .registry import Registry
 from .signature import ModelSignature
 
@@ -78,12 +79,16 @@ class Availability:
 class TargetOptions:
     """How a target builds and runs its engines, beside the graph; targets that have a choice derive from this.
 
-    Fields are JSON-able and have defaults; `__post_init__` raises ValueError for what their types do not say. A plain
-    dataclass, because a device that replays a pack may have no pydantic.
+    Fields are JSON-able and have defaults; `__post_init__` raises ValueError for what is not of its type, and that of
+    a derived class for what types do not say. A plain dataclass, because a device that replays a pack may have no
+    pydantic.
     """
 
     # Read by pydantic where recipes are checked.
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        check_types(self)
 
     @property
     def chosen(self) -> dict[str, Any]:
@@ -129,11 +134,17 @@ class EngineFile:
 class Engine(ABC):
     """A loaded, runnable model: float32 images `[N, C, H, W]` in, float32 logits `[N, K]` out.
 
-    Any N >= 0 is allowed, and every call returns an array of its own. Engines are context managers.
+    Any N >= 0 is allowed, several threads may call, and every call returns an array of its own. Engines are context
+    managers.
+
+    Attributes:
+        signature: what goes in and comes out.
+        notes: what a user should know of how it runs here, such as operators that fell back to another processor.
     """
 
-    def __init__(self, signature: ModelSignature) -> None:
+    def __init__(self, signature: ModelSignature, notes: tuple[str, ...] = ()) -> None:
         self.signature = signature
+        self.notes = notes
         self._closed = False
 
     def __call__(self, images: Images) -> Logits:
@@ -215,6 +226,12 @@ class Target(ABC):
             BackendMissing: the runtime is not installed.
             StageError: the file was altered, or the runtime refuses it.
         """
+
+    def check_available(self) -> None:
+        """Raise BackendMissing where the runtime cannot run here, with what to install."""
+        state = self.available()
+        if not state.available:
+            raise BackendMissing(f"target {self.name!r}: {state.reason}")
 
     def options_of(self, engine: EngineFile) -> Any:
         """Return the options of an engine, an instance of `self.options`.

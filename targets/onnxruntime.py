@@ -1,17 +1,18 @@
-"""ONNX Runtime on the CPU: the engine file is the ONNX file itself."""
+"""ONNX Runtime: the engine file is the ONNX file itself."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .base import Availability, Engine, EngineFile, Images, Logits, Target, TargetOptions, targets
-from .errors import BackendMissing, StageError
-from .model_file import copy_model
+from .base import Availability, Engine, EngineFile, Images, Logits, targets
+from .errors import StageError, reason_of
+from .onnx_file import OnnxFileTarget
+from .onnxruntime_options import OnnxRuntimeOptions, check_placement, providers, session_options
 from .saturation import sums_saturate
 from .schemes import SCHEMES
 from .signature import ModelSignature, Value, checked_signature, read_signature, readable
@@ -21,13 +22,26 @@ if TYPE_CHECKING:
 
 # Widens sums that would saturate. Only where they do: with VNNI it changes no answer and takes twice the time.
 WIDE_SUMS = {"session.x64quantprecision": "1"}
+# Distributions that bring the module `onnxruntime`, the usual ones first.
+_DISTRIBUTIONS = (
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxruntime-openvino",
+    "onnxruntime-directml",
+    "onnxruntime-qnn",
+    "onnxruntime-migraphx",
+    "onnxruntime-rocm",
+    "onnxruntime-training",
+)
 
 
 class OnnxRuntimeEngine(Engine):
-    """An ONNX Runtime session on the CPU execution provider."""
+    """An ONNX Runtime session on the CPU."""
 
-    def __init__(self, session: onnxruntime.InferenceSession, signature: ModelSignature) -> None:
-        super().__init__(signature)
+    def __init__(
+        self, session: onnxruntime.InferenceSession, signature: ModelSignature, notes: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(signature, notes)
         self._session = session
 
     def _run(self, images: Images) -> Logits:
@@ -42,42 +56,68 @@ class OnnxRuntimeEngine(Engine):
             del self._session
 
 
-class OnnxRuntime(Target):
+class BoundEngine(OnnxRuntimeEngine):
+    """A session whose input and output lie in a device's memory: each is copied once, at the ends.
+
+    Args:
+        session: the session.
+        signature: what goes in and comes out.
+        notes: see `Engine`.
+        device: whose memory, as ONNX Runtime calls it.
+    """
+
+    def __init__(
+        self,
+        session: onnxruntime.InferenceSession,
+        signature: ModelSignature,
+        notes: tuple[str, ...] = (),
+        device: str = "cuda",
+    ) -> None:
+        super().__init__(session, signature, notes)
+        self._device = device
+
+    def _run(self, images: Images) -> Logits:
+        from onnxruntime import OrtValue
+
+        binding = self._session.io_binding()
+        binding.bind_ortvalue_input(self.signature.input_name, OrtValue.ortvalue_from_numpy(images, self._device, 0))
+        binding.bind_output(self.signature.output_name, self._device, 0)
+        self._session.run_with_iobinding(binding)
+        (logits,) = binding.copy_outputs_to_cpu()
+        return np.array(logits, dtype=np.float32)
+
+
+class OnnxRuntime(OnnxFileTarget):
     """ONNX Runtime; unsigned activations and signed per-channel weights are fastest on x86 CPUs."""
 
     name = "onnxruntime"
     scheme = SCHEMES["onnxruntime"]
+    options = OnnxRuntimeOptions
 
     def available(self) -> Availability:
-        """Available where the `onnxruntime` (or `onnxruntime-gpu`) package imports."""
+        """Available where a package imports that brings `onnxruntime`: its own, or a vendor's build."""
         try:
-            import onnxruntime  # noqa: F401
+            import onnxruntime
         except ImportError as error:
             return Availability(False, f"{error}; install it with: pip install onnxruntime")
-        try:
-            number = version("onnxruntime")
-        except PackageNotFoundError:
-            number = version("onnxruntime-gpu")
-        return Availability(True, versions={"onnxruntime": number})
-
-    def build(
-        self, onnx_path: Path, out_dir: Path, *, threads: int = 1, options: TargetOptions | None = None
-    ) -> EngineFile:
-        """Copy the ONNX file as `model.onnx` and prove that the runtime loads it."""
-        read_signature(onnx_path)
-        engine = EngineFile.of(self.name, copy_model(onnx_path, out_dir, "model.onnx"), options)
-        self.load(engine, threads=threads).close()
-        return engine
+        for name in _DISTRIBUTIONS:
+            with suppress(PackageNotFoundError):
+                return Availability(True, versions={name: version(name)})
+        return Availability(True, versions={"onnxruntime": onnxruntime.__version__})
 
     def load(self, engine: EngineFile, *, threads: int = 1) -> OnnxRuntimeEngine:
-        """Open a session with all graph optimisations and the given number of threads."""
-        state = self.available()
-        if not state.available:
-            raise BackendMissing(f"target {self.name!r}: {state.reason}")
+        """Open a session with the given number of threads."""
+        self.check_available()
         engine.check()
+        options: OnnxRuntimeOptions = self.options_of(engine)
         signature = read_signature(engine.path) if readable() else None
-        session = open_session(engine.path, threads=threads)
-        return OnnxRuntimeEngine(session, signature or session_signature(session, engine.path))
+        session = open_session(engine.path, threads=threads, options=options)
+        signature = signature or session_signature(session, engine.path)
+        if not options.on_gpu:
+            return OnnxRuntimeEngine(session, signature)
+        # It would otherwise open itself again on the CPU after an error, and say so on standard output.
+        session.disable_fallback()
+        return BoundEngine(session, signature, check_placement(session, options, engine.path))
 
 
 def session_signature(session: onnxruntime.InferenceSession, path: Path) -> ModelSignature:
@@ -100,35 +140,36 @@ def session_signature(session: onnxruntime.InferenceSession, path: Path) -> Mode
     return checked_signature(inputs, outputs, path)
 
 
-def open_session(path: Path, *, threads: int = 1, optimise: bool = True) -> onnxruntime.InferenceSession:
-    """Open a CPU session.
+def open_session(
+    path: Path, *, threads: int = 1, optimise: bool = True, options: OnnxRuntimeOptions | None = None
+) -> onnxruntime.InferenceSession:
+    """Open a session; `optimise` counts where there are no options.
 
     Raises:
+        BackendMissing: the execution provider is not here.
         StageError: the runtime refuses the graph.
     """
-    if sums_saturate():
+    options = options or OnnxRuntimeOptions(optimisation="all" if optimise else "none")
+    wanted = providers(options, path)
+    if not options.on_gpu and sums_saturate():
         # onnxruntime 1.31 refuses some U8S8 graphs (ConvNeXt, ViT) with that setting, and loads them without.
         with suppress(Exception):
-            return _open(path, threads, optimise, WIDE_SUMS)
+            return _open(path, threads, options, wanted, WIDE_SUMS)
     try:
-        return _open(path, threads, optimise, {})
+        return _open(path, threads, options, wanted, {})
     except Exception as error:  # the binding raises a family of its own, all derived from Exception
-        reason = str(error).strip().splitlines()[0]
-        raise StageError(f"{path}: ONNX Runtime refuses the model: {reason}") from None
+        raise StageError(f"{path}: ONNX Runtime refuses the model: {reason_of(error)}") from None
 
 
-def _open(path: Path, threads: int, optimise: bool, settings: dict[str, str]) -> onnxruntime.InferenceSession:
+def _open(
+    path: Path, threads: int, options: OnnxRuntimeOptions, wanted: list[Any], settings: dict[str, str]
+) -> onnxruntime.InferenceSession:
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    level = onnxruntime.GraphOptimizationLevel
-    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
+    session = session_options(options, threads)
     for key, value in settings.items():
-        options.add_session_config_entry(key, value)
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session.add_session_config_entry(key, value)
+    return onnxruntime.InferenceSession(str(path), session, providers=wanted)
 
 
 targets.register("onnxruntime")(OnnxRuntime())

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from .base import Engine, EngineFile, Images, targets
+from .base import Engine, EngineFile, targets
 from .errors import EngineFailure
 from .framing import receive, send
 
@@ -22,29 +22,33 @@ _SERVE = (
     "import sys; sys.path[:] = sys.argv[3:]; from edgeproof.targets.serving import serve; "
     "serve(int(sys.argv[1]), int(sys.argv[2]))"
 )
-# Processes side by side share the cores; each runtime's own thread counts go by its options.
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+# What libraries read that a runtime may use; its own thread counts go by its options.
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class OwnProcess:
     """A model, opened and asked in a process of its own, which is started again after it died.
 
     Args:
-        opener: picklable; returns the model, a callable of a float32 batch `[N, C, H, W]`. It and its module must not
-            need torch if the process is to start soon.
+        opener: picklable; returns the model, a callable of a float32 batch `[N, C, H, W]` or of anything else that can
+            be pickled. It and its module must not need torch if the process is to start soon.
         patience: seconds one batch may take.
+        threads: of the libraries in the process; one, where processes side by side share the cores.
 
     Raises:
         EdgeproofError: the opener raised one; anything else it raises comes as a StageError.
         EngineFailure: the process died or hung while it opened the model.
     """
 
-    def __init__(self, opener: Callable[[], Callable[[Images], Any]], *, patience: float = PATIENCE) -> None:
+    def __init__(
+        self, opener: Callable[[], Callable[[Any], Any]], *, patience: float = PATIENCE, threads: int = 1
+    ) -> None:
         self._opener = opener
+        self._environment = dict.fromkeys(_THREADS, str(threads))
         self._patience = patience
         self._open()
 
-    def __call__(self, images: Images) -> Any:
+    def __call__(self, images: Any) -> Any:
         """Answer a batch.
 
         Raises:
@@ -73,7 +77,7 @@ class OwnProcess:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=2,
-                env={**os.environ, **_ONE_THREAD},
+                env={**os.environ, **self._environment},
             )
         self._socket, self._process = ours, process
         self._finalizer = weakref.finalize(self, _end, ours, process)
