@@ -43,6 +43,7 @@ def assemble(stages: Stages) -> Report:
                 times=times[name],
                 bench=json.loads(stages.benches.engine(name).path(BENCH).read_text()) if ships else None,
                 calibration=_calibration(stages.engines.quantized(name)) if ships else None,
+                options=engine.options,
                 kind="engine" if ships else "step",
             )
         )

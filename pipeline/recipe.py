@@ -7,10 +7,10 @@ import json
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ..stages.bench import BenchConfig
 from ..stages.data import DataConfig
@@ -24,17 +24,16 @@ from ..stages.student import StudentConfig
 from ..stages.teacher import NaturalTeacherConfig, TeacherConfig
 from ..stages.threat import ThreatModel
 from ..stages.verify import VerifyConfig
-from ..targets.base import targets
+from ..targets.base import TargetOptions
 from ..targets.errors import UsageError
 from ..targets.model_file import sha256_of
 from .gate import CORRUPTED, Condition
 from .problems import one_line
 from .read import FILES
+from .target_choice import TargetChoice, chosen_targets
 
 # Sections whose training learns from a teacher.
 DISTILLATIONS = ("distill", "prune.train", "recover")
-
-TargetName = Annotated[str, AfterValidator(targets.check)]
 
 
 class Recipe(Section):
@@ -52,10 +51,16 @@ class Recipe(Section):
     export: ExportConfig = ExportConfig()
     quantize: QuantizeConfig = QuantizeConfig()
     recover: RecoverConfig | None = None
-    targets: tuple[TargetName, ...] = Field(default=("onnxruntime",), min_length=1)
+    targets: tuple[TargetChoice, ...] = Field(default=("onnxruntime",), min_length=1)
     verify: VerifyConfig = VerifyConfig()
     bench: BenchConfig = BenchConfig()
     gates: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("targets")
+    @classmethod
+    def _each_target_once(cls, choices: tuple[TargetChoice, ...]) -> tuple[TargetChoice, ...]:
+        chosen_targets(choices)
+        return choices
 
     @field_validator("gates")
     @classmethod
@@ -111,6 +116,11 @@ class Recipe(Section):
             if teacher is not None and not teacher.trained_elsewhere:
                 found[f"{name}.train"] = teacher.training
         return found
+
+    @property
+    def chosen_targets(self) -> dict[str, TargetOptions]:
+        """The targets by name in recipe order, each with its options."""
+        return chosen_targets(self.targets)
 
     @cached_property
     def digest(self) -> str:

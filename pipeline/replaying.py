@@ -7,6 +7,7 @@ attack: an engine that withstands examples made for another one may fall to its 
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rich.console import Console
 from ..stages.pack_manifest import check_pack
 from ..targets.base import Engine, EngineFile, targets
 from ..targets.errors import BackendMissing, UsageError
+from ..targets.option_values import read_options
 
 _KEYS = ("index", "label", "attack", "adversarial", "clean", "robust")
 _BATCH = 256
@@ -23,13 +25,16 @@ _BATCH = 256
 _ALLOWED, _ALLOWED_SHARE = 2, 0.005
 
 
-def replay(pack: str | Path, engine: str | Path, *, target: str = "onnxruntime") -> dict[str, Any]:
+def replay(
+    pack: str | Path, engine: str | Path, *, target: str = "onnxruntime", options: Sequence[str] = ()
+) -> dict[str, Any]:
     """Show an engine all candidates of a pack.
 
     Args:
         pack: `adversarial/<subject>.npz` of a run.
         engine: the engine file, or an ONNX file.
         target: the runtime that runs it.
+        options: its options, such as `hint=throughput`.
 
     Returns:
         `{pack, manifest, engine, target, sha256, samples, candidates, clean_accuracy, robust_accuracy,
@@ -48,7 +53,7 @@ def replay(pack: str | Path, engine: str | Path, *, target: str = "onnxruntime")
         raise BackendMissing(f"target {target!r}: {state.reason}")
     if not Path(engine).is_file():
         raise UsageError(f"{engine}: no such file")
-    file = EngineFile.of(target, Path(engine))
+    file = EngineFile.of(target, Path(engine), read_options(targets[target].options, options))
     index, first, rows = np.unique(found["index"], return_index=True, return_inverse=True)
     with targets[target].load(file) as loaded:
         if loaded.signature.image_shape != found["clean"].shape[1:]:
@@ -67,6 +72,7 @@ def replay(pack: str | Path, engine: str | Path, *, target: str = "onnxruntime")
         "manifest": None if manifest is None else str(manifest),
         "engine": str(engine),
         "target": target,
+        **({"options": dict(file.options)} if file.options else {}),
         "sha256": file.sha256,
         "samples": len(index),
         "candidates": len(rows),

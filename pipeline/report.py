@@ -147,6 +147,7 @@ def engine_subject(
     times: Mapping[str, Any],
     bench: Mapping[str, Any] | None = None,
     calibration: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
     kind: Literal["engine", "step"] = "engine",
 ) -> dict[str, Any]:
     """The report's entry of an engine; a `step` is one on the way to it, which no gate looks at.
@@ -160,6 +161,7 @@ def engine_subject(
         times: `size_bytes`, and `latency_ms` if it was timed; see `bench_ledger`.
         bench: what `bench` wrote.
         calibration: what the calibration sample was.
+        options: what the engine was built and run with, where that is not the target's own choice.
         kind: whether it ships.
     """
     entry: dict[str, Any] = {
@@ -168,6 +170,7 @@ def engine_subject(
         "path": path,
         "sha256": sha256,
         "precision": precision,
+        **({"options": dict(options)} if options else {}),
         **times,
     }
     warnings = _sentences(figures)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from ..stages.data import DataConfig, Dataset, Split, load_dataset
 from ..stages.threat import ThreatModel
@@ -17,6 +19,7 @@ from ..targets.base import EngineFile, targets
 from ..targets.errors import BackendMissing, UsageError
 from ..targets.function import is_function
 from ..targets.model_file import digest_of, engine_files, files_of
+from ..targets.option_values import read_options
 from ..targets.signature import ModelSignature, read_signature
 from .functions import functions_digest
 from .gate import Condition
@@ -43,6 +46,7 @@ class Request:
         digests: SHA-256 of each: of a file's bytes, or of a function's source and some answers.
         warnings: what the user should know beforehand.
         graph: the ONNX file of the model's twin; None of a function.
+        options: the runtime's, where they are not its own choice.
         stop: ends the attacks as soon as the gates are decided.
     """
 
@@ -56,6 +60,7 @@ class Request:
     digests: dict[str, str]
     warnings: tuple[str, ...] = ()
     graph: Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
     stop: Sequential | None = None
 
     @property
@@ -74,6 +79,7 @@ class Request:
             "threat": self.threat.model_dump(),
             "verify": self.config.model_dump(mode="json"),
             "target": self.target,
+            **({"options": dict(self.options)} if self.options else {}),
             **({} if self.stop is None else {"stop": repr(self.stop)}),
         }
 
@@ -89,6 +95,7 @@ def check_request(
     config: VerifyConfig,
     target: str,
     *,
+    options: Sequence[str] = (),
     graph: str | Path | None = None,
     surrogate: str | Path | None = None,
     deciding: tuple[Condition, ...] | None = None,
@@ -101,6 +108,7 @@ def check_request(
         threat: the ball.
         config: how hard to try.
         target: the runtime.
+        options: its options, `name=value` each.
         graph: the ONNX file that the engine was built from, where it is none itself.
         surrogate: another ONNX file of the task.
         deciding: the gates that end the attacks as soon as they are decided; None for a sample of fixed size.
@@ -116,6 +124,10 @@ def check_request(
         state = targets[target].available()
     if not state.available:
         raise BackendMissing(f"target {target!r}: {state.reason}")
+    with option("--option: "):
+        chosen = read_options(targets[target].options, options).chosen
+        if called and chosen:
+            raise UsageError(f"{model} is a function, which no target runs")
     data = load_dataset(source, tests_only=True)
     if own is not None and signature is not None:
         _same_task(own, signature, data, source.dataset)
@@ -135,7 +147,7 @@ def check_request(
         digests[SURROGATE] = of_surrogate.engine.sha256
         if stop is None:
             subjects[SURROGATE] = of_surrogate
-    request = Request(model, target, threat, config, data, split, subjects, digests, stop=stop)
+    request = Request(model, target, threat, config, data, split, subjects, digests, options=chosen, stop=stop)
     return _with_function(request, other) if own is None else _with_engine(request, own, other)
 
 
@@ -160,7 +172,8 @@ def _with_function(request: Request, surrogate: Path | None) -> Request:
 
 def _with_engine(request: Request, graph: Path, surrogate: Path | None) -> Request:
     target, graph = request.target, graph.resolve()
-    engine = EngineFile.of(target, Path(request.model).resolve())
+    path = Path(request.model).resolve()
+    engine = EngineFile(target, path, digest_of(path), request.options)
     subject = EngineSubject(target, engine, graph, request.config.backward, surrogate, request.config.isolate)
     digests = {**request.digests, target: engine.sha256}
     if graph != engine.path:

@@ -40,6 +40,7 @@ def verify(
     surrogate: str | Path | None = None,
     out: str | Path,
     target: str = "onnxruntime",
+    options: Sequence[str] = (),
     gates: Sequence[str] = (),
     sequential: bool = False,
     seed: int = 0,
@@ -64,6 +65,7 @@ def verify(
             gradients are a further white-box attack.
         out: the folder of the proof.
         target: the runtime that runs the file.
+        options: the runtime's, such as `hint=throughput`.
         gates: conditions such as `robust_accuracy >= 0.5`.
         sequential: attack in random order, and only until every gate on an accuracy is decided; the intervals
             are then a confidence sequence for the whole test split. A surrogate's own examples are not replayed.
@@ -95,6 +97,7 @@ def verify(
         threat_model(norm, eps),
         config,
         target,
+        options=options,
         graph=graph,
         surrogate=surrogate,
         deciding=tuple(conditions) if sequential else None,
@@ -201,6 +204,7 @@ def _report(request: Request, conditions: Sequence[Condition], figures: dict[str
         sha256=request.digests[request.target],
         precision="unknown" if request.graph is None else precision_of(request.graph),
         figures=found,
+        options=request.options,
         times={} if request.graph is None else {"size_bytes": sum(file.stat().st_size for file in engine_files(path))},
     )
     return draw_up(

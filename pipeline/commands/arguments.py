@@ -22,4 +22,7 @@ DataRoot = Annotated[
 Devices = Annotated[int, typer.Option(min=1, help="Processes that train on this machine, one a device.")]
 NumNodes = Annotated[int, typer.Option(min=1, help="Machines that train; each runs the same command.")]
 Accelerator = Annotated[str, typer.Option(help="What they train on: auto, cpu, cuda.")]
+TargetOption = Annotated[
+    list[str] | None, typer.Option("--option", help="An option of the target: --option hint=throughput; repeatable.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]

@@ -9,7 +9,7 @@ import typer
 
 from ...targets.errors import UsageError
 from .app import app
-from .arguments import AsJson, DataRoot, Workers
+from .arguments import AsJson, DataRoot, TargetOption, Workers
 from .output import answer, finish
 
 
@@ -39,6 +39,7 @@ def verify(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the proof (default: runs/verify-<model>).")] = None,
     target: Annotated[str, typer.Option(help="The runtime that runs the model.")] = "onnxruntime",
+    options: TargetOption = None,
     gate: Annotated[
         list[str] | None, typer.Option(help="A condition such as 'robust_accuracy >= 0.5'; repeatable.")
     ] = None,
@@ -74,6 +75,7 @@ def verify(
         surrogate=surrogate,
         out=folder,
         target=target,
+        options=options or (),
         gates=gate or (),
         sequential=sequential,
         seed=seed,
@@ -90,13 +92,14 @@ def replay(
     pack: Annotated[Path, typer.Argument(help="adversarial/<subject>.npz of a finished run.")],
     engine: Annotated[Path, typer.Argument(help="The engine or ONNX file that it is shown to.")],
     target: Annotated[str, typer.Option(help="The runtime that runs it.")] = "onnxruntime",
+    options: TargetOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Show an engine the adversarial examples of a run, on its device; needs no torch. Exit 1 when samples are lost."""
     from ..replaying import replay as run
     from ..replaying import show_replay
 
-    result = run(pack, engine, target=target)
+    result = run(pack, engine, target=target, options=options or ())
     answer(result, as_json, show_replay)
     raise typer.Exit(result["exit_code"])
 

@@ -99,7 +99,9 @@ class Attacks:
         code = [f"{STAGES}.verify.attack"]
         inputs = {"data": self._shop.dataset.digest}
         student: Artifact | None = None
+        options: dict[str, object] = {}
         if isinstance(subject, EngineSubject):
+            options = dict(subject.engine.options)
             source, graph = self.engines()[name]
             order, student = verify.routes, self.attacked("student")
             inputs |= {
@@ -129,7 +131,12 @@ class Attacks:
         return self._shop.make(
             f"attack/{name}",
             work,
-            config={"threat": self._shop.recipe.threat, "verify": verify.of_attacks(), "order": list(order)},
+            config={
+                "threat": self._shop.recipe.threat,
+                "verify": verify.of_attacks(),
+                "order": list(order),
+                **({"options": options} if options else {}),
+            },
             inputs=inputs,
             code=[*code, *(module_of(type(routes[route])) for route in order)],
             packages=ATTACKING,

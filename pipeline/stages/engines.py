@@ -9,7 +9,7 @@ from ...stages.export import MODEL, export_student
 from ...stages.mixed import assign
 from ...stages.quantize import quantize_student
 from ...stages.recover import recover_onnx
-from ...targets.base import targets
+from ...targets.base import TargetOptions, targets
 from ...targets.onnxruntime import OnnxRuntime
 from ..progress import Bar
 from ..store import Artifact
@@ -28,7 +28,8 @@ class Engines:
     def __init__(self, shop: Workshop, networks: Networks) -> None:
         self._shop = shop
         self._networks = networks
-        states = {name: targets[name].available() for name in shop.recipe.targets}
+        self._options = shop.recipe.chosen_targets
+        states = {name: targets[name].available() for name in self._options}
         self.available = tuple(name for name, state in states.items() if state.available)
         self.missing = tuple(
             f"target {name!r} is missing: {state.reason}" for name, state in states.items() if not state.available
@@ -99,6 +100,7 @@ class Engines:
                 recipe.threat,
                 folder,
                 limits=limits,
+                options=self._options[target],
                 notice=self._shop.reporter.notice,
                 progress=bar.layers,
             ),
@@ -107,6 +109,7 @@ class Engines:
                 "scheme": vars(targets[target].scheme),
                 "threat": recipe.threat,
                 "limits": limits,
+                **({"options": chosen} if (chosen := self._options[target].chosen) else {}),
             },
             inputs={"model": exported.sha256(MODEL), "data": self._shop.dataset.digest},
             code=[f"{STAGES}.mixed.assign", module_of(type(targets[target]))],
@@ -147,25 +150,28 @@ class Engines:
 
     def engine(self, target: str) -> Artifact:
         """A target's engine."""
-        return self._engine(f"engines/{target}", target, self.shipped(target))
+        return self._engine(f"engines/{target}", target, self.shipped(target), self._options[target])
 
     def engine_before(self, target: str) -> Artifact:
         """A target's engine as it was before `recover`, for the ledger."""
-        return self._engine(f"ptq-engine/{target}", target, self.quantized(target))
+        return self._engine(f"ptq-engine/{target}", target, self.quantized(target), self._options[target])
 
     def float_engine(self) -> Artifact:
         """The float ONNX file on ONNX Runtime, beside which engines are timed."""
-        return self._engine("float-engine", OnnxRuntime.name, self.exported())
+        return self._engine("float-engine", OnnxRuntime.name, self.exported(), OnnxRuntime.options())
 
-    def _engine(self, stage: str, target: str, source: Artifact) -> Artifact:
+    def _engine(self, stage: str, target: str, source: Artifact, options: TargetOptions) -> Artifact:
+        chosen = options.chosen
+
         def work(folder: Path, _: Bar) -> None:
-            built = targets[target].build(source.path(MODEL), folder)
-            (folder / "engine.json").write_text(json.dumps({"target": target, "file": built.path.name}))
+            built = targets[target].build(source.path(MODEL), folder, options=options)
+            about = {"target": target, "file": built.path.name, "options": dict(built.options)}
+            (folder / "engine.json").write_text(json.dumps(about))
 
         return self._shop.make(
             stage,
             work,
-            config={"target": target},
+            config={"target": target, **({"options": chosen} if chosen else {})},
             inputs={"model": source.sha256(MODEL)},
             code=[module_of(type(targets[target]))],
             packages=tuple(targets[target].available().versions),

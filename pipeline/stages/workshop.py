@@ -80,7 +80,8 @@ class Workshop:
     def engine_file(self, artifact: Artifact) -> EngineFile:
         """The engine of an engine artifact."""
         about = json.loads(artifact.path("engine.json").read_text())
-        return EngineFile(about["target"], artifact.path(about["file"]), artifact.sha256(about["file"]))
+        path = artifact.path(about["file"])
+        return EngineFile(about["target"], path, artifact.sha256(about["file"]), about.get("options", {}))
 
     def view(self) -> dict[str, tuple[Artifact, str]]:
         """The files that people see in the run's folder, and the artifact each comes from."""

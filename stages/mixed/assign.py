@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...targets.base import Scheme, Target
+from ...targets.base import Scheme, Target, TargetOptions
 from ...targets.errors import StageError
 from ...targets.signature import read_signature
 from ..data import Dataset
@@ -40,6 +40,7 @@ def assign(
     folder: Path,
     *,
     limits: Mapping[str, float],
+    options: TargetOptions | None = None,
     notice: Callable[[str], None] = lambda _: None,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Candidate:
@@ -55,6 +56,7 @@ def assign(
         dataset: its training split calibrates, its validation split is attacked.
         threat: the ball.
         folder: where the files go.
+        options: what the target's engines are built with.
         limits: least `clean_accuracy`, `robust_accuracy` and `retention`; the recipe's gates.
         notice: told where no assignment is good enough.
         progress: told after each layer, with how many there are.
@@ -90,7 +92,14 @@ def assign(
             try:
                 built.append(
                     build_candidate(
-                        title, path, in_float, target=target, points=points, threat=threat, config=config.search
+                        title,
+                        path,
+                        in_float,
+                        target=target,
+                        options=options,
+                        points=points,
+                        threat=threat,
+                        config=config.search,
                     )
                 )
             except StageError as error:

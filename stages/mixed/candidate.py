@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...targets.base import Engine, Target
+from ...targets.base import Engine, Target, TargetOptions
 from ..bench import BenchConfig, measure
 from ..quantize.config import SearchConfig
 from ..threat import ThreatModel
@@ -63,12 +63,13 @@ def build_candidate(
     points: Points,
     threat: ThreatModel,
     config: SearchConfig,
+    options: TargetOptions | None = None,
 ) -> Built:
     """Build a file's engine and attack it: by PGD through its twin, and with the float model's examples.
 
     An image is lost if any point that PGD visits fools the engine.
     """
-    engine = target.load(target.build(path, path.parent / f"{path.stem}-engine"))
+    engine = target.load(target.build(path, path.parent / f"{path.stem}-engine", options=options))
     twin = load_twin(path)
     if twin.coarse:
         twin.backward = "smooth"
