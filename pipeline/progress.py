@@ -94,6 +94,10 @@ class Bar:
         """Show how many layers' sensitivities are known."""
         self._update(done, total, "layers" if done < total else "candidates")
 
+    def count(self, done: int, total: int) -> None:
+        """Show how many of how many are done."""
+        self._update(done, total, "")
+
     def _update(self, completed: int, total: int | None, note: str) -> None:
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=completed, total=total, note=note)

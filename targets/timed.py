@@ -22,10 +22,12 @@ class Opened:
     Attributes:
         seconds: to import the runtime, and to check, read and compile the file.
         cores: the numbers of the cores that the process is kept on; empty where the system cannot.
+        notes: the engine's; see `Engine`.
     """
 
     seconds: float
     cores: tuple[int, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Timed:
         self._before = peak_memory()
         started = time.perf_counter()
         self._model = opener()
-        self.opened = Opened(time.perf_counter() - started, cores)
+        self.opened = Opened(time.perf_counter() - started, cores, getattr(self._model, "notes", ()))
         self._images: Images | None = None
 
     def __call__(self, task: Any) -> Any:

@@ -153,19 +153,36 @@ def report(
 
 @app.command()
 def bench(
-    engine: Annotated[Path, typer.Argument(help="The engine or ONNX file to time.")],
-    target: Annotated[str, typer.Option(help="The runtime that runs it.")] = "onnxruntime",
-    against: Annotated[Path | None, typer.Option(help="Another engine, timed in turn; the ratio is printed.")] = None,
+    engine: Annotated[
+        str,
+        typer.Argument(help="What to time: an engine or ONNX FILE, TARGET:FILE, or TARGET[name=value,...]:FILE."),
+    ],
+    target: Annotated[str, typer.Option(help="The runtime of files that are named without one.")] = "onnxruntime",
+    options: TargetOption = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="Another engine, written likewise, timed in turn; repeatable. Ratios to the first."),
+    ] = None,
     batch: Annotated[list[int] | None, typer.Option(min=1, help="A batch size; repeatable.")] = None,
-    repeats: Annotated[int, typer.Option(min=10, help="Timed calls.")] = 300,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of the runtime.")] = 1,
+    repeats: Annotated[int, typer.Option(min=10, help="Timed calls of each engine and batch size, at least.")] = 300,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each runtime, on as many cores.")] = 1,
+    plot: Annotated[Path | None, typer.Option(help="Draw the latencies into this picture.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure latency percentiles after warm-up, on seeded random images."""
-    from ..benching import bench_file, show_bench
+    """Time engines side by side, each in a process of its own: latency, throughput, memory, cold start, size."""
+    from ..benching import bench_files, show_bench
+    from ..progress import Reporter
 
-    result = bench_file(
-        engine, target, against=against, batches=tuple(batch or (1, 32)), repeats=repeats, threads=threads
+    result = bench_files(
+        engine,
+        target=target,
+        options=options or (),
+        against=against or (),
+        batches=tuple(dict.fromkeys(batch or (1, 32))),
+        repeats=repeats,
+        threads=threads,
+        plot=plot,
+        reporter=Reporter(quiet=as_json),
     )
     answer(result, as_json, show_bench)
 
