@@ -9,6 +9,7 @@ from ...stages.export import MODEL, export_student
 from ...stages.mixed import assign
 from ...stages.quantize import quantize_student
 from ...stages.recover import recover_onnx
+from ...stages.twin import TorchProgram
 from ...targets.base import TargetOptions, targets
 from ...targets.onnxruntime import OnnxRuntime
 from ..progress import Bar
@@ -173,7 +174,8 @@ class Engines:
             work,
             config={"target": target, **({"options": chosen} if chosen else {})},
             inputs={"model": source.sha256(MODEL)},
-            code=[module_of(type(targets[target]))],
+            # What some targets build from is not the ONNX file itself; no import statement of theirs leads there.
+            code=[module_of(type(targets[target])), module_of(TorchProgram)],
             packages=tuple(targets[target].available().versions),
             parents=[source],
         )

@@ -4,10 +4,12 @@ from .backward import BACKWARD_MODES, BackwardMode
 from .errors import UnsupportedOperator
 from .graph import Twin, load_graph, load_twin
 from .registry import supported_operators
+from .torch_program import TorchProgram
 
 __all__ = [
     "BACKWARD_MODES",
     "BackwardMode",
+    "TorchProgram",
     "Twin",
     "UnsupportedOperator",
     "load_graph",

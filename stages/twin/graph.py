@@ -29,19 +29,22 @@ class Twin(nn.Module):
     Args:
         model: the graph; its external data must be loaded (:func:`load_twin` does that).
         backward: backward mode; a plain attribute that may be changed between calls.
+        compiler: what turns nodes into steps.
 
     Raises:
         UnsupportedOperator: a node cannot be reproduced exactly.
         ModelError: the graph is broken.
     """
 
-    def __init__(self, model: onnx.ModelProto, *, backward: BackwardMode = "relu") -> None:
+    def __init__(
+        self, model: onnx.ModelProto, *, backward: BackwardMode = "relu", compiler: type[Compiler] = Compiler
+    ) -> None:
         super().__init__()
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
         opsets = {entry.domain: entry.version for entry in model.opset_import}
-        compiler = Compiler(opsets)
-        self._program = compiler.compile(model.graph)
+        compiled = compiler(opsets)
+        self._program = compiled.compile(model.graph)
         self.backward = backward
         stored = {initializer.name for initializer in model.graph.initializer}
         self.input_names: list[str] = [v.name for v in model.graph.input if v.name not in stored]
@@ -49,10 +52,10 @@ class Twin(nn.Module):
         self._initializers: dict[str, str] = {}
         self._constants: list[tuple[int, str]] = []
         for name in stored:
-            value = compiler.scope[name]
+            value = compiled.scope[name]
             if value.constant is not None and value.constant.is_floating_point():
                 self._initializers[name] = self._store(name, value.constant)
-        names = {compiler.scope[name].slot: buffer for name, buffer in self._initializers.items()}
+        names = {compiled.scope[name].slot: buffer for name, buffer in self._initializers.items()}
         for slot, tensor in self._program.constants.items():
             self._constants.append((slot, names.get(slot) or self._store(f"constant_{slot}", tensor)))
         self._program.constants.clear()  # the buffers hold them now, and follow the module to its device

@@ -124,7 +124,7 @@ class Compiler:
 
     def child(self) -> Compiler:
         """A compiler for a graph inside this one."""
-        return Compiler(self.opsets, outer=self)
+        return type(self)(self.opsets, outer=self)
 
     def define(self, name: str, *, elem_type: int = 0, constant: Tensor | None = None, live: bool = False) -> Value:
         """Give `name` a new slot."""
@@ -188,15 +188,20 @@ class Compiler:
         kernel = known.build(node)
         if node.unread():
             raise node.unsupported(f"attribute '{node.unread()[0]}' is not implemented")
+        self.emit(node, known, kernel)
+
+    def emit(self, node: Node, known: Operator, kernel: Kernel) -> None:
+        """Compute `node` now where all its inputs are constant, else append the step that will."""
         types = output_types(node)
-        given = [value for value in inputs if value is not None]
+        given = [value for value in node.inputs if value is not None]
         if all(value.constant is not None for value in given):
             self._fold(node, known, kernel, types)
             return
         live = known.differentiable and any(value.live for value in given)
-        outputs = [self.define(name, elem_type=kind, live=live) for name, kind in zip(proto.output, types, strict=True)]
+        names = node.proto.output
+        outputs = [self.define(name, elem_type=kind, live=live) for name, kind in zip(names, types, strict=True)]
         outputs[0].positive = never_negative(node)
-        slots = tuple(0 if value is None else value.slot for value in inputs)
+        slots = tuple(0 if value is None else value.slot for value in node.inputs)
         self.add_step(node, kernel, slots, outputs, moded=known.moded)
 
     def _paired(self, step: Step) -> Step:

@@ -1,0 +1,248 @@
+"""ExecuTorch with XNNPACK: the engine file is a `.pte`, lowered from the same ONNX graph."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .base import Availability, Engine, EngineFile, Images, Logits, Target, TargetOptions, targets
+from .errors import BackendMissing, EdgeproofError, StageError, reason_of
+from .executorch_log import overheard
+from .executorch_lowering import Lowered, lower
+from .schemes import SCHEMES
+from .signature import ModelSignature, Value, checked_signature, read_signature
+from .torch_program import torch_program
+
+if TYPE_CHECKING:
+    from executorch.runtime import Method, Program
+    from torch import nn
+
+NAME = "ExecuTorch"
+MODEL = "model.pte"
+DELEGATION = "delegation.json"
+_BACKEND = "XnnpackBackend"
+# torch's numbers of element types (c10/core/ScalarType.h), and ONNX's names.
+_KINDS = {0: "UINT8", 1: "INT8", 2: "INT16", 3: "INT32", 4: "INT64", 5: "FLOAT16", 6: "FLOAT", 7: "DOUBLE", 11: "BOOL"}
+# Images of the check after a build, and how far off a logit may be, in parts of the range of all.
+_CHECKED = 4
+_TOLERANCE = 0.1
+# The runtime is not written for two calls at once.
+_running = Lock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecuTorchOptions(TargetOptions):
+    """How a `.pte` is lowered.
+
+    Attributes:
+        batch: the largest batch that is answered in one call; memory is planned for it.
+    """
+
+    batch: int = 32
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.batch <= 4096:
+            raise ValueError(f"batch is {self.batch}, 1 to 4096 is possible")
+
+
+class ExecuTorchEngine(Engine):
+    """A loaded program.
+
+    Attributes:
+        capacity: the largest batch of one call; larger ones are split.
+        delegated_share: the share of operators that XNNPACK runs; None where the file came without that figure.
+    """
+
+    def __init__(self, program: Program, method: Method, path: Path, delegated_share: float | None) -> None:
+        signature, self.capacity = _signature(method, path)
+        super().__init__(signature)
+        self.delegated_share = delegated_share
+        self._program, self._method = program, method
+
+    def _run(self, images: Images) -> Logits:
+        parts = [self._call(images[start : start + self.capacity]) for start in range(0, len(images), self.capacity)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _call(self, images: Images) -> Logits:
+        with _running:
+            return execute(self._method, images)
+
+    def close(self) -> None:
+        """Drop the program."""
+        if not self._closed:
+            super().close()
+            del self._method, self._program
+
+
+class ExecuTorch(Target):
+    """ExecuTorch's XNNPACK delegate; int8 on both sides, an operator runs in integers between two quantizers."""
+
+    name = "executorch"
+    scheme = SCHEMES["executorch"]
+    options = ExecuTorchOptions
+
+    def available(self) -> Availability:
+        """Available where the `executorch` package imports, its XNNPACK delegate included."""
+        try:
+            runtime = _runtime()
+        except ImportError as error:
+            return Availability(False, f"{reason_of(error)}; install it with: pip install 'edgeproof[executorch]'")
+        if not runtime.backend_registry.is_available(_BACKEND):
+            return Availability(
+                False, f"this executorch has no {_BACKEND}; install the one of the Python package index"
+            )
+        return Availability(True, versions={"executorch": version("executorch"), "torch": version("torch")})
+
+    def build(
+        self, onnx_path: Path, out_dir: Path, *, threads: int = 1, options: TargetOptions | None = None
+    ) -> EngineFile:
+        """Lower the graph into `model.pte`, and prove that it answers as the graph does.
+
+        `delegation.json` beside it says what XNNPACK runs of it.
+        """
+        self._check_available()
+        chosen = options or ExecuTorchOptions()
+        assert isinstance(chosen, ExecuTorchOptions)
+        signature = read_signature(onnx_path)
+        program = torch_program(onnx_path, self.scheme, NAME)
+        free, batch = signature.batch is None, signature.batch or chosen.batch
+        try:
+            lowered = lower(program, signature.image_shape, batch=batch, free=free)
+        except EdgeproofError as error:
+            raise StageError(f"{onnx_path}: {NAME} refuses the model: {reason_of(error)}") from None
+        out_dir.mkdir(parents=True, exist_ok=True)
+        path = out_dir / MODEL
+        path.write_bytes(lowered.content)
+        (out_dir / DELEGATION).write_text(json.dumps(delegation(lowered), indent=1))
+        engine = EngineFile.of(self.name, path, chosen)
+        with self.load(engine, threads=threads) as loaded:
+            _check_answers(loaded, program, onnx_path)
+        return engine
+
+    def load(self, engine: EngineFile, *, threads: int = 1) -> ExecuTorchEngine:
+        """Load the program; the runtime has one thread pool for all engines of a process."""
+        self._check_available()
+        engine.check()
+        _use_threads(threads)
+        program, method = _open(engine.path)
+        return ExecuTorchEngine(program, method, engine.path, _share_beside(engine.path))
+
+    def _check_available(self) -> None:
+        state = self.available()
+        if not state.available:
+            raise BackendMissing(f"target {self.name!r}: {state.reason}")
+
+
+def _check_answers(engine: Engine, program: nn.Module, onnx_path: Path) -> None:
+    """Refuse what answers some noise otherwise than its torch program does.
+
+    A layer more or less in integers is a step of the last quantizer; what the delegate misread was half of the range.
+    """
+    import torch
+
+    images = np.random.default_rng(0).random((_CHECKED, *engine.signature.image_shape), np.float32)
+    with torch.no_grad():
+        expected = program(torch.from_numpy(images)).numpy()
+    difference, extent = np.abs(engine(images) - expected).max(), np.ptp(expected)
+    if not difference <= _TOLERANCE * extent + 1e-5:
+        raise StageError(
+            f"{onnx_path}: {NAME} misreads the model: its logits are off by {difference:.3g} where the graph's range "
+            f"over {extent:.3g}; please report the graph"
+        )
+
+
+def execute(method: Method, images: Images) -> Logits:
+    """Run one batch, which must not be larger than the program's; a fresh array.
+
+    Raises:
+        StageError: the runtime gives up; it says why on standard error, and here with a number.
+    """
+    import torch
+
+    try:
+        (logits,) = method.execute([torch.from_numpy(np.require(images, requirements=["C", "W"]))])
+    except RuntimeError as error:
+        raise StageError(f"{NAME} gives no answer: {reason_of(error)}") from None
+    return np.array(logits.numpy(), dtype=np.float32)
+
+
+def delegation(lowered: Lowered) -> dict[str, Any]:
+    """What XNNPACK runs of a program, as JSON-able data."""
+    return {key: value for key, value in asdict(lowered).items() if key != "content"} | {"share": lowered.share}
+
+
+def _share_beside(path: Path) -> float | None:
+    try:
+        return float(json.loads((path.parent / DELEGATION).read_text())["share"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _runtime() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that its API is experimental
+        from executorch.runtime import Runtime
+    return Runtime.get()
+
+
+def _use_threads(threads: int) -> None:
+    from executorch.extension.pybindings import portable_lib
+
+    with _running, overheard([]):
+        if portable_lib._threadpool_get_thread_count() != threads:
+            portable_lib._unsafe_reset_threadpool(threads)
+
+
+def _open(path: Path) -> tuple[Program, Method]:
+    said: list[str] = []
+    try:
+        with overheard(said):
+            program = _runtime().load_program(path.read_bytes())
+            names = program.method_names
+            if names != {"forward"}:
+                raise StageError(f"{path}: {NAME} programs with one method `forward` are wanted, not {sorted(names)}")
+            return program, program.load_method("forward")
+    except RuntimeError as error:
+        raise StageError(f"{path}: {NAME} refuses the model: {'; '.join([reason_of(error), *said])}") from None
+
+
+def _signature(method: Method, path: Path) -> tuple[ModelSignature, int]:
+    """The signature of a program and its largest batch; one that smaller batches fail on has a fixed batch size.
+
+    Raises:
+        ModelError: the program is no image classifier.
+    """
+    meta = method.metadata
+    inputs = [meta.input_tensor_meta(index) for index in range(meta.num_inputs())]
+    outputs = [meta.output_tensor_meta(index) for index in range(meta.num_outputs())]
+    signature = checked_signature(
+        [Value(f"input {i}", _KINDS.get(each.dtype(), "?"), tuple(each.sizes())) for i, each in enumerate(inputs)],
+        [Value(f"output {i}", _KINDS.get(each.dtype(), "?"), tuple(each.sizes())) for i, each in enumerate(outputs)],
+        path,
+    )
+    capacity = signature.batch
+    assert capacity is not None, "the file names the largest batch"
+    if capacity > 1 and _serves_one(method, signature):
+        signature = ModelSignature(
+            signature.input_name, signature.output_name, signature.image_shape, signature.classes, None
+        )
+    return signature, capacity
+
+
+def _serves_one(method: Method, signature: ModelSignature) -> bool:
+    try:
+        with overheard([]):
+            answer = execute(method, np.zeros((1, *signature.image_shape), np.float32))
+    except StageError:
+        return False
+    return answer.shape == (1, signature.classes)
+
+
+targets.register("executorch")(ExecuTorch())

@@ -1,0 +1,57 @@
+"""Where runtimes that compile torch programs get one from an ONNX file: a slot, which whoever can convert fills.
+
+The converter knows ONNX's operators, and this package does not know the one that has it: imports point the other way.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from .base import Scheme
+from .errors import StageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Converter(Protocol):
+    """Turns an ONNX file into a torch module that `torch.export` takes."""
+
+    def __call__(self, onnx_path: Path, scheme: Scheme, runtime: str) -> nn.Module:
+        """Return float32 images `[N, C, H, W]` to logits `[N, classes]`, the quantizers as torch's own operators.
+
+        Those are `quantized_decomposed`'s `quantize_per_tensor`, `dequantize_per_tensor` and, of weights,
+        `dequantize_per_channel`; weights are integer buffers.
+
+        Args:
+            onnx_path: an image classifier.
+            scheme: what the runtime wants the graph to look like.
+            runtime: what the runtime calls itself, for messages.
+
+        Raises:
+            ModelError: the file is broken.
+            StageError: the graph has no such program, or the runtime would misread it; the message names the node.
+        """
+        ...
+
+
+_filled: list[Converter] = []
+
+
+def fill(converter: Converter) -> Converter:
+    """Put a converter into the slot; a decorator."""
+    _filled[:] = [converter]
+    return converter
+
+
+def torch_program(onnx_path: Path, scheme: Scheme, runtime: str) -> nn.Module:
+    """Convert an ONNX file; see `Converter`.
+
+    Raises:
+        ModelError: the file is broken.
+        StageError: see `Converter`; or nobody filled the slot.
+    """
+    if not _filled:
+        raise StageError(f"{onnx_path}: nothing here makes torch programs of ONNX files; import edgeproof.stages.twin")
+    return _filled[-1](onnx_path, scheme, runtime)
