@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import warnings
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import numpy as np
 
 from .base import Availability, Engine, EngineFile, Images, Logits, Target, TargetOptions, targets
 from .errors import BackendMissing, EdgeproofError, StageError, reason_of
-from .executorch_log import overheard
+from .executorch_log import overheard, quiet
 from .executorch_lowering import Lowered, lower
 from .schemes import SCHEMES
 from .signature import ModelSignature, Value, checked_signature, read_signature
@@ -35,6 +35,8 @@ _CHECKED = 4
 _TOLERANCE = 0.1
 # The runtime is not written for two calls at once.
 _running = Lock()
+# Programs hold on to the process's one thread pool: resizing it under them ends the process (executorch 1.5.1).
+_live: WeakSet[ExecuTorchEngine] = WeakSet()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +67,7 @@ class ExecuTorchEngine(Engine):
         super().__init__(signature)
         self.delegated_share = delegated_share
         self._program, self._method = program, method
+        _live.add(self)
 
     def _run(self, images: Images) -> Logits:
         parts = [self._call(images[start : start + self.capacity]) for start in range(0, len(images), self.capacity)]
@@ -78,7 +81,9 @@ class ExecuTorchEngine(Engine):
         """Drop the program."""
         if not self._closed:
             super().close()
-            del self._method, self._program
+            _live.discard(self)
+            with _running:
+                del self._method, self._program
 
 
 class ExecuTorch(Target):
@@ -127,7 +132,11 @@ class ExecuTorch(Target):
         return engine
 
     def load(self, engine: EngineFile, *, threads: int = 1) -> ExecuTorchEngine:
-        """Load the program; the runtime has one thread pool for all engines of a process."""
+        """Load the program; all engines of a process share one thread pool, so they must be of one mind about it.
+
+        Raises:
+            StageError: see `Target.load`; or another engine is loaded with another number of threads.
+        """
         self._check_available()
         engine.check()
         _use_threads(threads)
@@ -186,8 +195,7 @@ def _share_beside(path: Path) -> float | None:
 
 
 def _runtime() -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that its API is experimental
+    with quiet():
         from executorch.runtime import Runtime
     return Runtime.get()
 
@@ -196,7 +204,13 @@ def _use_threads(threads: int) -> None:
     from executorch.extension.pybindings import portable_lib
 
     with _running, overheard([]):
-        if portable_lib._threadpool_get_thread_count() != threads:
+        now = portable_lib._threadpool_get_thread_count()
+        if now != threads and len(_live):
+            raise StageError(
+                f"{NAME} has one thread pool for all engines of a process, of {now} threads, and {threads} are wanted; "
+                "close the other engines first"
+            )
+        if now != threads:
             portable_lib._unsafe_reset_threadpool(threads)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import operator
-import warnings
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .errors import EdgeproofError, StageError, reason_of
+from .executorch_log import quiet
+from .torch_program import exported
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -60,8 +62,7 @@ def lower(program: nn.Module, image_shape: tuple[int, int, int], *, batch: int, 
         EdgeproofError: the program cannot be computed.
         StageError: the compiler refuses it, or the runtime has no kernel for an operator; in its own words.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         try:
             return _lower(program, image_shape, batch, free)
         except EdgeproofError:
@@ -74,39 +75,28 @@ def lower(program: nn.Module, image_shape: tuple[int, int, int], *, batch: int, 
 
 def _lower(program: nn.Module, image_shape: tuple[int, int, int], batch: int, free: bool) -> Lowered:
     import executorch.kernels.quantized  # noqa: F401  (kernels for quantizers that XNNPACK leaves)
+    import torch
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    exported, batch, free = _exported(program.eval(), image_shape, batch, free)
-    prepared = _export(_prepare(exported.module()), image_shape, batch, free)
+    first, images, free = _exported(program.eval(), torch.zeros(batch, *image_shape), free)
+    prepared = exported(_prepare(first.module()), images, free=free)
     edge = to_edge_transform_and_lower(prepared, partitioner=[XnnpackPartitioner(configs=_configs(prepared))])
     _check_left(edge.exported_program())
     inside, outside = _operators(edge.exported_program().graph_module)
     built = edge.to_executorch()
     _check_kernels(built.executorch_program.execution_plan[0].operators)
     calls = outside.pop("executorch_call_delegate", 0)
-    return Lowered(bytes(built.buffer), inside.total(), dict(outside), calls, batch, free)
+    return Lowered(bytes(built.buffer), inside.total(), dict(outside), calls, len(images), free)
 
 
-def _exported(
-    program: nn.Module, image_shape: tuple[int, int, int], batch: int, free: bool
-) -> tuple[ExportedProgram, int, bool]:
-    if not free:
-        return _export(program, image_shape, batch, False), batch, False
-    try:
-        return _export(program, image_shape, batch, True), batch, True
-    except (EdgeproofError, RuntimeError, ValueError):  # somewhere it turns the batch size into a number
-        return _export(program, image_shape, 1, False), 1, False
-
-
-def _export(program: nn.Module, image_shape: tuple[int, int, int], batch: int, free: bool) -> ExportedProgram:
-    import torch
-
-    # The example is the largest batch: torch 2.14 bounds the size by 15 when a smaller one is shown.
-    images = torch.zeros(batch, *image_shape)
-    dynamic = ({0: torch.export.Dim("batch", min=1, max=batch)},) if free else None
-    with torch.no_grad():
-        return torch.export.export(program, (images,), dynamic_shapes=dynamic)
+def _exported(program: nn.Module, images: Tensor, free: bool) -> tuple[ExportedProgram, Tensor, bool]:
+    """Export for any batch size, or for one image where the program turns the size into a number."""
+    if free:
+        with suppress(EdgeproofError, RuntimeError, ValueError):
+            return exported(program, images, free=True), images, True
+        images = images[:1]
+    return exported(program, images, free=False), images, False
 
 
 def _prepare(module: nn.Module) -> GraphModule:
@@ -176,7 +166,7 @@ def _drop_unread_buffers(module: GraphModule) -> None:
         delattr(module.get_submodule(owner), leaf)
 
 
-def _configs(exported: ExportedProgram) -> list[Any]:
+def _configs(program: ExportedProgram) -> list[Any]:
     """What XNNPACK is offered: all it knows, but for Concat of quantized inputs.
 
     It wants one scale for all of them and says so only when the file is loaded ("Failed to create cat2 node").
@@ -185,7 +175,7 @@ def _configs(exported: ExportedProgram) -> list[Any]:
 
     joined = any(
         _name(node) == "cat.default" and any(_is(given, "dequantize") for given in node.all_input_nodes)
-        for node in exported.graph.nodes
+        for node in program.graph.nodes
     )
     return [each for each in ALL_PARTITIONER_CONFIGS if not (joined and each.__name__ == "CatConfig")]
 

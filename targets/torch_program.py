@@ -12,7 +12,8 @@ from .base import Scheme
 from .errors import StageError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
+    from torch.export import ExportedProgram
 
 
 class Converter(Protocol):
@@ -55,3 +56,15 @@ def torch_program(onnx_path: Path, scheme: Scheme, runtime: str) -> nn.Module:
     if not _filled:
         raise StageError(f"{onnx_path}: nothing here makes torch programs of ONNX files; import edgeproof.stages.twin")
     return _filled[-1](onnx_path, scheme, runtime)
+
+
+def exported(program: nn.Module, images: Tensor, *, free: bool) -> ExportedProgram:
+    """Export a program, with batches from 1 to the example's where the batch size is free.
+
+    The example is the largest batch: torch 2.14 bounds the size by 15 when a smaller one is shown.
+    """
+    import torch
+
+    dynamic = ({0: torch.export.Dim("batch", min=1, max=len(images))},) if free else None
+    with torch.no_grad():
+        return torch.export.export(program, (images,), dynamic_shapes=dynamic)
