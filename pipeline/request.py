@@ -20,6 +20,7 @@ from ..targets.errors import BackendMissing, UsageError
 from ..targets.function import is_function
 from ..targets.model_file import digest_of, engine_files, files_of
 from ..targets.option_values import read_options
+from ..targets.onnxruntime import OnnxRuntime
 from ..targets.signature import ModelSignature, read_signature
 from .functions import functions_digest
 from .gate import Condition
@@ -141,8 +142,10 @@ def check_request(
         other = Path(surrogate).resolve()
         with option("--surrogate: "):
             _same_task(Path(surrogate), read_signature(other), data, source.dataset)
+        # The model's own runtime need not read ONNX files.
+        runtime = target if Path(model).suffix == other.suffix else OnnxRuntime.name
         of_surrogate = EngineSubject(
-            SURROGATE, EngineFile.of(target, other), other, config.backward, isolated=config.isolate
+            SURROGATE, EngineFile.of(runtime, other), other, config.backward, isolated=config.isolate
         )
         digests[SURROGATE] = of_surrogate.engine.sha256
         if stop is None:

@@ -1,5 +1,7 @@
 """From a torch program to a `.pte` file: exported, prepared for XNNPACK, lowered."""
 
+# An extra: not everybody who checks types has it.
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import operator

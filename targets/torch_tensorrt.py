@@ -3,6 +3,8 @@
 Written against Torch-TensorRT 2.14.0 and ModelOpt 0.47.0; never run on NVIDIA hardware.
 """
 
+# Not installed where types are checked: this module would be taken for the package of its name.
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 from __future__ import annotations
 
 from contextlib import redirect_stderr, redirect_stdout
