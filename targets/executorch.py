@@ -8,7 +8,6 @@ import json
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -16,28 +15,22 @@ import numpy as np
 
 from .base import Availability, Engine, EngineFile, Images, Logits, Target, TargetOptions, targets
 from .errors import BackendMissing, EdgeproofError, StageError, reason_of
-from .executorch_log import overheard, quiet
 from .executorch_lowering import Lowered, lower
+from .executorch_runtime import NAME, execute, open_program, program_signature, runtime, use_threads
 from .schemes import SCHEMES
-from .signature import ModelSignature, Value, checked_signature, read_signature
+from .signature import read_signature
 from .torch_program import torch_program
 
 if TYPE_CHECKING:
     from executorch.runtime import Method, Program
     from torch import nn
 
-NAME = "ExecuTorch"
 MODEL = "model.pte"
 DELEGATION = "delegation.json"
 _BACKEND = "XnnpackBackend"
-# torch's numbers of element types (c10/core/ScalarType.h), and ONNX's names.
-_KINDS = {0: "UINT8", 1: "INT8", 2: "INT16", 3: "INT32", 4: "INT64", 5: "FLOAT16", 6: "FLOAT", 7: "DOUBLE", 11: "BOOL"}
-# Images of the check after a build where their number is free, and how far off a logit may be, in parts of the range of all.
+# Of the check after a build: images, and how far off a logit may be, in parts of the range of all.
 _CHECKED = 4
 _TOLERANCE = 0.1
-# The runtime is not written for two calls at once.
-_running = Lock()
-# Programs hold on to the process's one thread pool: resizing it under them ends the process (executorch 1.5.1).
 _live: WeakSet[ExecuTorchEngine] = WeakSet()
 
 
@@ -65,27 +58,23 @@ class ExecuTorchEngine(Engine):
     """
 
     def __init__(self, program: Program, method: Method, path: Path, delegated_share: float | None) -> None:
-        signature, self.capacity = _signature(method, path)
+        signature, self.capacity = program_signature(method, path)
         super().__init__(signature)
         self.delegated_share = delegated_share
         self._program, self._method = program, method
         _live.add(self)
 
     def _run(self, images: Images) -> Logits:
-        parts = [self._call(images[start : start + self.capacity]) for start in range(0, len(images), self.capacity)]
+        starts = range(0, len(images), self.capacity)
+        parts = [execute(self._method, images[start : start + self.capacity]) for start in starts]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def _call(self, images: Images) -> Logits:
-        with _running:
-            return execute(self._method, images)
 
     def close(self) -> None:
         """Drop the program."""
         if not self._closed:
             super().close()
             _live.discard(self)
-            with _running:
-                del self._method, self._program
+            del self._method, self._program
 
 
 class ExecuTorch(Target):
@@ -98,10 +87,10 @@ class ExecuTorch(Target):
     def available(self) -> Availability:
         """Available where the `executorch` package imports, its XNNPACK delegate included."""
         try:
-            runtime = _runtime()
+            registry = runtime().backend_registry
         except ImportError as error:
             return Availability(False, f"{reason_of(error)}; install it with: pip install 'edgeproof[executorch]'")
-        if not runtime.backend_registry.is_available(_BACKEND):
+        if not registry.is_available(_BACKEND):
             return Availability(
                 False, f"this executorch has no {_BACKEND}; install the one of the Python package index"
             )
@@ -141,8 +130,8 @@ class ExecuTorch(Target):
         """
         self._check_available()
         engine.check()
-        _use_threads(threads)
-        program, method = _open(engine.path)
+        use_threads(threads, _live)
+        program, method = open_program(engine.path)
         return ExecuTorchEngine(program, method, engine.path, _share_beside(engine.path))
 
     def _check_available(self) -> None:
@@ -170,21 +159,6 @@ def _check_answers(engine: Engine, program: nn.Module, onnx_path: Path) -> None:
         )
 
 
-def execute(method: Method, images: Images) -> Logits:
-    """Run one batch, which must not be larger than the program's; a fresh array.
-
-    Raises:
-        StageError: the runtime gives up; it says why on standard error, and here with a number.
-    """
-    import torch
-
-    try:
-        (logits,) = method.execute([torch.from_numpy(np.require(images, requirements=["C", "W"]))])
-    except RuntimeError as error:
-        raise StageError(f"{NAME} gives no answer: {reason_of(error)}") from None
-    return np.array(logits.numpy(), dtype=np.float32)
-
-
 def delegation(lowered: Lowered) -> dict[str, Any]:
     """What XNNPACK runs of a program, as JSON-able data."""
     return {key: value for key, value in asdict(lowered).items() if key != "content"} | {"share": lowered.share}
@@ -195,71 +169,6 @@ def _share_beside(path: Path) -> float | None:
         return float(json.loads((path.parent / DELEGATION).read_text())["share"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _runtime() -> Any:
-    with quiet():
-        from executorch.runtime import Runtime
-    return Runtime.get()
-
-
-def _use_threads(threads: int) -> None:
-    from executorch.extension.pybindings import portable_lib
-
-    with _running, overheard([]):
-        now = portable_lib._threadpool_get_thread_count()
-        if now != threads and len(_live):
-            raise StageError(
-                f"{NAME} has one thread pool for all engines of a process, of {now} threads, and {threads} are wanted; "
-                "close the other engines first"
-            )
-        if now != threads:
-            portable_lib._unsafe_reset_threadpool(threads)
-
-
-def _open(path: Path) -> tuple[Program, Method]:
-    said: list[str] = []
-    try:
-        with overheard(said):
-            program = _runtime().load_program(path.read_bytes())
-            names = program.method_names
-            if names != {"forward"}:
-                raise StageError(f"{path}: {NAME} programs with one method `forward` are wanted, not {sorted(names)}")
-            return program, program.load_method("forward")
-    except RuntimeError as error:
-        raise StageError(f"{path}: {NAME} refuses the model: {'; '.join([reason_of(error), *said])}") from None
-
-
-def _signature(method: Method, path: Path) -> tuple[ModelSignature, int]:
-    """The signature of a program and its largest batch; one that smaller batches fail on has a fixed batch size.
-
-    Raises:
-        ModelError: the program is no image classifier.
-    """
-    meta = method.metadata
-    inputs = [meta.input_tensor_meta(index) for index in range(meta.num_inputs())]
-    outputs = [meta.output_tensor_meta(index) for index in range(meta.num_outputs())]
-    signature = checked_signature(
-        [Value(f"input {i}", _KINDS.get(each.dtype(), "?"), tuple(each.sizes())) for i, each in enumerate(inputs)],
-        [Value(f"output {i}", _KINDS.get(each.dtype(), "?"), tuple(each.sizes())) for i, each in enumerate(outputs)],
-        path,
-    )
-    capacity = signature.batch
-    assert capacity is not None, "the file names the largest batch"
-    if capacity > 1 and _serves_one(method, signature):
-        signature = ModelSignature(
-            signature.input_name, signature.output_name, signature.image_shape, signature.classes, None
-        )
-    return signature, capacity
-
-
-def _serves_one(method: Method, signature: ModelSignature) -> bool:
-    try:
-        with overheard([]):
-            answer = execute(method, np.zeros((1, *signature.image_shape), np.float32))
-    except StageError:
-        return False
-    return answer.shape == (1, signature.classes)
 
 
 targets.register("executorch")(ExecuTorch())

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _LAYERS = frozenset({"conv1d.default", "conv2d.default", "conv_transpose2d.input", "linear.default"})
 # XNNPACK fuses these into the layer before them (gemm_configs.py, fused_acts).
 _EPILOGUES = frozenset({"relu.default", "hardtanh.default"})
+# Operators, and the partitioner's rule for each, that want one scale on all sides.
+_ONE_SCALE = {"cat.default": "CatConfig", "slice.Tensor": "SliceCopyConfig"}
 
 
 @dataclass(frozen=True)
@@ -169,17 +171,19 @@ def _drop_unread_buffers(module: GraphModule) -> None:
 
 
 def _configs(program: ExportedProgram) -> list[Any]:
-    """What XNNPACK is offered: all it knows, but for Concat of quantized inputs.
+    """What XNNPACK is offered: all it knows, but for Concat and Slice of quantized inputs.
 
-    It wants one scale for all of them and says so only when the file is loaded ("Failed to create cat2 node").
+    It wants one scale for inputs and output, and says so only when the file is loaded: "Failed to create cat2 node"
+    (pytorch/executorch issue 21829).
     """
     from executorch.backends.xnnpack.partition.config import ALL_PARTITIONER_CONFIGS
 
-    joined = any(
-        _name(node) == "cat.default" and any(_is(given, "dequantize") for given in node.all_input_nodes)
+    refused = {
+        _ONE_SCALE[_name(node)]
         for node in program.graph.nodes
-    )
-    return [each for each in ALL_PARTITIONER_CONFIGS if not (joined and each.__name__ == "CatConfig")]
+        if _name(node) in _ONE_SCALE and any(_is(given, "dequantize") for given in node.all_input_nodes)
+    }
+    return [each for each in ALL_PARTITIONER_CONFIGS if each.__name__ not in refused]
 
 
 def _check_left(lowered: ExportedProgram) -> None:

@@ -35,15 +35,18 @@ _INSTALL = "pip install 'edgeproof[torch-tensorrt]', with TensorRT's libraries f
 
 @dataclass(frozen=True, kw_only=True)
 class TorchTensorRTOptions(TargetOptions):
-    """The optimisation profile.
+    """How an engine is compiled.
 
     Attributes:
         batch: the largest batch; larger ones are split.
         best_batch: the batch that kernels are chosen for.
+        refittable: weights can be replaced in the engine, at some cost in speed. Torch-TensorRT 2.14 caches only such
+            engines ("The engine weights are immutable, so the engine will not be cached").
     """
 
     batch: int = 32
     best_batch: int = 1
+    refittable: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.best_batch <= self.batch:
@@ -102,7 +105,7 @@ class TorchTensorRT(Target):
     def build(
         self, onnx_path: Path, out_dir: Path, *, threads: int = 1, options: TargetOptions | None = None
     ) -> EngineFile:
-        """Compile the graph into `model.pt2`; engines are cached in `engine_cache` beside it."""
+        """Compile the graph into `model.pt2`; `engine_cache` beside it holds timings, and engines if refittable."""
         self._check_available()
         chosen = options or TorchTensorRTOptions()
         assert isinstance(chosen, TorchTensorRTOptions)
@@ -166,8 +169,9 @@ def _compile(program: nn.Module, signature: ModelSignature, options: TorchTensor
         require_full_compilation=True,
         min_block_size=1,  # below it, a small graph would be handed back as it is
         disable_tf32=True,  # float layers are the file's float32
-        cache_built_engines=True,
-        reuse_cached_engines=True,
+        immutable_weights=not options.refittable,
+        cache_built_engines=options.refittable,
+        reuse_cached_engines=options.refittable,
         engine_cache_dir=str(path.parent / CACHE),
         timing_cache_path=str(path.parent / CACHE / "timing.bin"),
     )
@@ -215,8 +219,8 @@ def program_signature(program: ExportedProgram, path: Path) -> tuple[ModelSignat
     signature = checked_signature(inputs, outputs, path)
     if signature.batch is not None:
         return signature, signature.batch
-    largest = max(int(bounds.upper) for bounds in program.range_constraints.values())
-    return signature, largest
+    bounds = [limit.upper for limit in program.range_constraints.values()]
+    return signature, min([int(upper) for upper in bounds if upper.is_Integer], default=TorchTensorRTOptions().batch)
 
 
 def _value_of(name: str, value: Any) -> Value:

@@ -47,4 +47,6 @@ def test_a_pte_is_verified_with_the_graph_of_its_twin(built: Path, tmp_path: Pat
         "verify", engine, "--graph", graph, "--surrogate", student, *arguments, "--out", tmp_path / "proof", "--json"
     )
     assert done.code in (0, 4), done.err
-    assert [each["name"] for each in json.loads(done.out)["subjects"]] == ["surrogate", "executorch"]
+    (found,) = json.loads(done.out)["subjects"]
+    assert found["name"] == "executorch"
+    assert "replay" in found["routes"]  # of what was found on the surrogate

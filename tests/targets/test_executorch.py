@@ -135,6 +135,30 @@ def test_shortcuts_clips_and_outputs_that_are_not_quantized(scheme: str, tmp_pat
 
 
 @needs_runtime
+def test_halves_of_different_scales_are_joined_outside(tmp_path: Path):
+    """XNNPACK would refuse the file when it is loaded."""
+
+    class Halves(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Conv2d(3, 4, 3, padding=1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.layer(x)
+            return torch.cat([x[:, :2] * 5, x[:, 2:].relu()], 1).mean((2, 3))
+
+    torch.manual_seed(0)
+    images = np.random.default_rng(0).random((8, 3, 8, 8), np.float32)
+    path = tmp_path / "int8.onnx"
+    quantize_onnx(exported(Halves(), tmp_path), path, TARGET.scheme, images)
+    expected = reference(path, images)
+    with TARGET.load(TARGET.build(path, tmp_path / "engine")) as engine:
+        assert isinstance(engine, ExecuTorchEngine)
+        assert 0 < engine.delegated_share < 1
+        assert np.abs(engine(images) - expected).max() < 0.02 * np.ptp(expected)
+
+
+@needs_runtime
 def test_a_layer_left_with_integer_weights_is_refused(own_int8: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     model = onnx.load(own_int8)
     last = next(node for node in model.graph.node if node.op_type == "Gemm")
