@@ -213,7 +213,8 @@ def show_bench(result: Mapping[str, Any], console: Any) -> None:
     for engine in result["engines"]:
         memory = engine["memory_bytes"]
         console.print(
-            f"{engine['name']}: file {engine['size_bytes'] / 2**20:.2f} MiB, cold start {engine['cold_start_s']:.2f} s, "
+            f"{engine['name']}: file {engine['size_bytes'] / 2**20:.2f} MiB, "
+            f"cold start {engine['cold_start_s']:.2f} s, "
             f"peak memory {memory['peak'] / 2**20:.0f} MiB ({memory['before'] / 2**20:.0f} before the runtime)",
             highlight=False,
             markup=False,
