@@ -8,18 +8,27 @@ from typing import Any
 
 from packaging.requirements import Requirement
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
+from rich.table import Column, Table
 
 from ..targets.base import targets
 from .store import machine
 
 
 def target_states() -> list[dict[str, Any]]:
-    """Every target as `{name, available, reason, versions}`."""
+    """Every target as `{name, available, builds, reason, versions}`; some build where they cannot run."""
     states: list[dict[str, Any]] = []
     for name in targets.names():
         state = targets[name].available()
-        states.append({"name": name, "available": state.available, "reason": state.reason, "versions": state.versions})
+        states.append(
+            {
+                "name": name,
+                "available": state.available,
+                "builds": state.available or state.builds,
+                "reason": state.reason,
+                "versions": state.versions,
+            }
+        )
     return states
 
 
@@ -57,10 +66,11 @@ def show_doctor(found: Mapping[str, Any], console: Console) -> None:
 
 def show_targets(states: Sequence[Mapping[str, Any]], console: Console) -> None:
     """Print the targets."""
-    table = Table("target", "available", "versions", "why not")
+    table = Table("target", "available", *(Column(name, overflow="fold") for name in ("versions", "why not")))
     for state in states:
         versions = ", ".join(f"{name} {number}" for name, number in state["versions"].items())
-        table.add_row(state["name"], "yes" if state["available"] else "no", versions, state["reason"])
+        runs = "yes" if state["available"] else "builds only" if state["builds"] else "no"
+        table.add_row(state["name"], runs, versions, escape(state["reason"]))
     console.print(table)
 
 

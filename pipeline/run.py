@@ -135,7 +135,7 @@ def _help(recipe: Recipe, stages: Stages, until: Stop | None) -> None:
     if STOPS.index(until or STOPS[-1]) >= STOPS.index("prune"):
         stages.networks.pruned()
     if recipe.recover is not None and STOPS.index(until or STOPS[-1]) >= STOPS.index("recover"):
-        for target in stages.engines.available:
+        for target in stages.engines.built:
             stages.engines.shipped(target)
 
 
@@ -143,7 +143,7 @@ def _run(recipe: Recipe, stages: Stages, store: Store, request: str, until: Stop
     from .assemble import assemble
     from .recipe import dump
 
-    each_target = stages.engines.available
+    each_target = stages.engines.built
     steps: dict[Stop, Callable[[], object]] = {
         "teacher": stages.networks.teacher,
         "distill": stages.networks.student,

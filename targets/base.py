@@ -205,6 +205,13 @@ class Target(ABC):
     def available(self) -> Availability:
         """Say whether this runtime can run here, and why not when not."""
 
+    def tied_to(self) -> str | None:
+        """What an engine built here is tied to beside its file and its runtime's version, such as a GPU; None: nothing.
+
+        An engine in a store is built anew where this has changed.
+        """
+        return None
+
     @abstractmethod
     def build(
         self, onnx_path: Path, out_dir: Path, *, threads: int = 1, options: TargetOptions | None = None

@@ -17,13 +17,17 @@ from ..store import Artifact
 from .networks import TRAINING, Networks, method_code
 from .workshop import STAGES, Workshop, module_of, network_inputs
 
+# Precisions that are chosen by how fast engines are here.
+MEASURED = ("mixed", "auto")
+
 
 class Engines:
     """The ONNX files and engines of a run.
 
     Attributes:
-        available: the recipe's targets that are here.
-        missing: of each other one, why it is not.
+        available: the recipe's targets that run here.
+        built: those whose engines are built here as well: some need nothing but their builder for that.
+        missing: of each target that does not run here, why.
     """
 
     def __init__(self, shop: Workshop, networks: Networks) -> None:
@@ -32,8 +36,12 @@ class Engines:
         self._options = shop.recipe.chosen_targets
         states = {name: targets[name].available() for name in self._options}
         self.available = tuple(name for name, state in states.items() if state.available)
+        measured = shop.recipe.quantize.precision in MEASURED
+        self.built = tuple(name for name, state in states.items() if state.available or (state.builds and not measured))
         self.missing = tuple(
-            f"target {name!r} is missing: {state.reason}" for name, state in states.items() if not state.available
+            f"target {name!r} is {'built and not attacked' if name in self.built else 'missing'}: {state.reason}"
+            for name, state in states.items()
+            if not state.available
         )
 
     def exported(self) -> Artifact:
@@ -62,7 +70,7 @@ class Engines:
 
     def quantized(self, target: str) -> Artifact:
         """The ONNX file in a target's scheme; targets of one scheme share it unless its speed is measured."""
-        if self._shop.recipe.quantize.precision in ("mixed", "auto"):
+        if self._shop.recipe.quantize.precision in MEASURED:
             return self._assigned(target)
         scheme, exported = targets[target].scheme, self.exported()
         return self._shop.make(
@@ -162,7 +170,7 @@ class Engines:
         return self._engine("float-engine", OnnxRuntime.name, self.exported(), OnnxRuntime.options())
 
     def _engine(self, stage: str, target: str, source: Artifact, options: TargetOptions) -> Artifact:
-        chosen = options.chosen
+        chosen, tied = options.chosen, targets[target].tied_to()
 
         def work(folder: Path, _: Bar) -> None:
             built = targets[target].build(source.path(MODEL), folder, options=options)
@@ -172,7 +180,11 @@ class Engines:
         return self._shop.make(
             stage,
             work,
-            config={"target": target, **({"options": chosen} if chosen else {})},
+            config={
+                "target": target,
+                **({"options": chosen} if chosen else {}),
+                **({"tied_to": tied} if tied else {}),
+            },
             inputs={"model": source.sha256(MODEL)},
             # What some targets build from is not the ONNX file itself; no import statement of theirs leads there.
             code=[module_of(type(targets[target])), module_of(TorchProgram)],

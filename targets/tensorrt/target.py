@@ -52,6 +52,11 @@ class PlanTarget(Target):
                 f"target {self.name!r}: {reason_of(error)}; install it with: pip install 'edgeproof[{self.extra}]'"
             ) from None
 
+    def tied_to(self) -> str | None:
+        """The GPU."""
+        gpu = gpu_here()
+        return None if gpu is None else str(gpu)
+
     def build(
         self, onnx_path: Path, out_dir: Path, *, threads: int = 1, options: TargetOptions | None = None
     ) -> EngineFile:

@@ -60,3 +60,23 @@ def test_verify_and_bench_on_another_runtime(both: Path, tmp_path: Path):
     assert json.loads(done.out)["subjects"][0]["name"] == "openvino"
     timed = edgeproof("bench", engine, "--target", "openvino", "--repeats", "20", "--json")
     assert timed.code == 0, timed.err
+
+
+def test_a_target_that_only_builds_leaves_its_engine_and_the_verdict_open(run: Path, tmp_path: Path):
+    state = targets["tensorrt_rtx"].available()
+    if state.available or not state.builds:
+        pytest.skip(state.reason or "it runs here")
+    out = tmp_path / "digits"
+    shutil.copytree(run, out)
+    done = edgeproof(*small_build(out, "--set", "targets=[onnxruntime, tensorrt_rtx]"))
+    assert done.code == 4, done.err
+    report = json.loads((out / "report.json").read_text())
+    assert [each["name"] for each in report["subjects"]] == ["teacher", "student", "onnxruntime"]
+    assert "target 'tensorrt_rtx' is built and not attacked: " in done.out
+    plan = out / "engines" / "tensorrt_rtx" / "model.plan"
+    assert plan.stat().st_size > 10_000
+    assert json.loads(plan.with_name("model.plan.json").read_text())
+    loaded = edgeproof("verify", plan, "--graph", out / "export" / "model.onnx", "--target", "tensorrt_rtx",
+                       "--dataset", "digits", "--eps", "0.1")  # fmt: skip
+    assert loaded.code == 4
+    assert "finds no NVIDIA GPU" in loaded.err
