@@ -2,7 +2,8 @@
 
 ModelOpt defines it as `(input, amax, num_bits, exponent_bits, unsigned, narrow_range)`, a fake quantization with
 `scale = amax / 127`; Torch-TensorRT 2.14 makes a QuantizeLinear and a DequantizeLinear of it
-(dynamo/conversion/impl/quantize.py): int8, symmetric, per tensor or along axis 0.
+(dynamo/conversion/impl/quantize.py): int8, symmetric, per tensor or along axis 0. Its division gives a scale back that
+may differ from the file's in the last bit.
 """
 
 from __future__ import annotations
