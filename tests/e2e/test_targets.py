@@ -14,52 +14,77 @@ from .conftest import edgeproof, small_build
 
 pytestmark = pytest.mark.slow
 
+ALL = ("onnxruntime", "openvino", "executorch")
+
 
 @pytest.fixture(scope="module")
-def both(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    state = targets["openvino"].available()
-    if not state.available:
-        pytest.skip(state.reason)
-    out = tmp_path_factory.mktemp("both") / "digits"
+def built(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    for name in ALL:
+        state = targets[name].available()
+        if not state.available:
+            pytest.skip(state.reason)
+    out = tmp_path_factory.mktemp("all") / "digits"
     shutil.copytree(run, out)
-    done = edgeproof(*small_build(out, "--set", "targets=[onnxruntime, openvino]"))
+    done = edgeproof(*small_build(out, "--set", f"targets=[{', '.join(ALL)}]"))
     assert done.code == 0, done.err
     return out
 
 
-def test_every_target_is_built_attacked_and_timed(both: Path):
-    report = json.loads((both / "report.json").read_text())
-    assert [each["name"] for each in report["subjects"]] == ["teacher", "student", "onnxruntime", "openvino"]
-    found = report["subjects"][-1]
-    assert list(found["routes"]) == ["replay", "whitebox", "probe", "square", "rounded"]
-    assert round((1 - found["twin_agreement"]["clean"]) * found["samples"]) <= 1  # one of a few may lie on a tie
-    assert found["twin_agreement"]["adversarial"] >= 0.98
-    assert {row["subject"] for row in found["bench"]["latency_ms"]} == {"engine", "float", "eager"}
+def test_every_target_is_built_attacked_and_timed(built: Path):
+    report = json.loads((built / "report.json").read_text())
+    assert [each["name"] for each in report["subjects"]] == ["teacher", "student", *ALL]
     assert all(each["latency_ms"]["p50"] > 0 and each["size_bytes"] > 0 for each in report["subjects"])
-    calibration = found["calibration"]
-    assert calibration["samples"] == sum(calibration["images_per_class"].values())
-    assert "index" not in calibration
+    for found in report["subjects"][3:]:
+        assert list(found["routes"]) == ["replay", "whitebox", "probe", "square", "rounded"]
+        assert found["precision"] == "int8"
+        assert round((1 - found["twin_agreement"]["clean"]) * found["samples"]) <= 1  # one of a few may lie on a tie
+        assert found["twin_agreement"]["adversarial"] >= 0.98
+        assert {row["subject"] for row in found["bench"]["latency_ms"]} == {"engine", "float", "eager"}
+        calibration = found["calibration"]
+        assert calibration["samples"] == sum(calibration["images_per_class"].values())
+        assert "index" not in calibration
 
 
-def test_each_gets_the_scheme_it_wants(both: Path):
+def test_all_of_it_is_delegated_to_xnnpack(built: Path):
+    assert json.loads((built / "engines" / "executorch" / "delegation.json").read_text())["share"] == 1.0
+
+
+def test_each_gets_the_scheme_it_wants(built: Path):
     """OpenVINO takes float biases, ONNX Runtime int32 ones."""
     int32 = {}
     for name in ("onnxruntime", "openvino"):
-        graph = onnx.load(both / "engines" / name / "model.onnx").graph
+        graph = onnx.load(built / "engines" / name / "model.onnx").graph
         int32[name] = any(tensor.data_type == onnx.TensorProto.INT32 for tensor in graph.initializer)
     assert int32 == {"onnxruntime": True, "openvino": False}
-    lint = edgeproof("lint", both / "engines" / "openvino" / "model.onnx", "--target", "openvino")
+    lint = edgeproof("lint", built / "engines" / "openvino" / "model.onnx", "--target", "openvino")
     assert lint.code == 0, lint.out
 
 
-def test_verify_and_bench_on_another_runtime(both: Path, tmp_path: Path):
-    engine = both / "engines" / "openvino" / "model.onnx"
+def test_verify_and_bench_on_another_runtime(built: Path, tmp_path: Path):
+    engine = built / "engines" / "openvino" / "model.onnx"
     arguments = ["--dataset", "digits", "--eps", "0.1", "--samples", "12", "--target", "openvino", "--workers", "1"]
     done = edgeproof("verify", engine, *arguments, "--out", tmp_path / "proof", "--json")
     assert done.code in (0, 4), done.err
     assert json.loads(done.out)["subjects"][0]["name"] == "openvino"
     timed = edgeproof("bench", engine, "--target", "openvino", "--repeats", "20", "--json")
     assert timed.code == 0, timed.err
+
+
+def test_a_pte_is_verified_with_the_graph_of_its_twin(built: Path, tmp_path: Path):
+    engine = built / "engines" / "executorch" / "model.pte"
+    graph = built / "quantize" / targets["executorch"].scheme.name / "model.onnx"
+    arguments = ["--dataset", "digits", "--eps", "0.1", "--samples", "12", "--target", "executorch", "--workers", "1"]
+    alone = edgeproof("verify", engine, *arguments, "--out", tmp_path / "alone")
+    assert alone.code == 2
+    assert "--graph" in alone.err
+    student = built / "export" / "model.onnx"
+    done = edgeproof(
+        "verify", engine, "--graph", graph, "--surrogate", student, *arguments, "--out", tmp_path / "proof", "--json"
+    )
+    assert done.code in (0, 4), done.err
+    (found,) = json.loads(done.out)["subjects"]
+    assert found["name"] == "executorch"
+    assert "replay" in found["routes"]  # of what was found on the surrogate
 
 
 def test_a_target_that_only_builds_leaves_its_engine_and_the_verdict_open(run: Path, tmp_path: Path):
