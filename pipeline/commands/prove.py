@@ -155,7 +155,7 @@ def report(
 def bench(
     engine: Annotated[
         str,
-        typer.Argument(help="What to time: an engine or ONNX FILE, TARGET:FILE, or TARGET[name=value,...]:FILE."),
+        typer.Argument(help=r"What to time: an engine or ONNX FILE, TARGET:FILE, or TARGET\[name=value,...]:FILE."),
     ],
     target: Annotated[str, typer.Option(help="The runtime of files that are named without one.")] = "onnxruntime",
     options: TargetOption = None,
