@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,8 @@ def bench_files(
     for other in contenders[1:]:
         if other.signature.image_shape != first.signature.image_shape:
             raise UsageError(f"{other.name}: takes other images than {first.name}, they cannot be compared")
+    if len(contenders) > len(ascii_uppercase):
+        raise UsageError(f"at most {len(ascii_uppercase)} engines side by side")
     if len({each.name for each in contenders}) < len(contenders):
         raise UsageError("an engine is named twice; it would be compared with itself")
     rng = np.random.default_rng(0)
@@ -196,32 +199,27 @@ def show_bench(result: Mapping[str, Any], console: Any) -> None:
     from rich.table import Table
 
     cores = ", ".join(map(str, result["cores"])) or "any"
-    table = Table(
-        title=f"{result['threads']} thread(s) each, on cores {cores}; {result['rounds']} rounds in turn",
-        title_justify="left",
-    )
-    for column in ("engine", "batch", "p50 ms", "p90 ms", "p99 ms", "images/s", "times as long"):
-        table.add_column(column, justify="left" if column == "engine" else "right", overflow="fold")
+    table = Table(title=f"{result['threads']} thread(s) each, on cores {cores}; {result['rounds']} rounds in turn")
+    for column in ("engine", "batch", "p50 ms", "p90 ms", "p99 ms", "images/s", "times as long as A"):
+        table.add_column(column, justify="right")
     ratios = {(each["engine"], each["batch"]): each for each in result["ratios"]}
+    letters = dict(zip((engine["name"] for engine in result["engines"]), ascii_uppercase, strict=False))
     for engine in result["engines"]:
         for row in engine["latency_ms"]:
             ratio = ratios.get((engine["name"], row["batch"]))
             told = "" if ratio is None else f"{ratio['ratio']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
             times = (f"{row[f'p{q}']:.4g}" for q in PERCENTILES)
-            table.add_row(engine["name"], str(row["batch"]), *times, f"{row['images_per_second']:,.0f}", told)
-    console.print(table)
+            table.add_row(letters[engine["name"]], str(row["batch"]), *times, f"{row['images_per_second']:,.0f}", told)
+    console.print(table, markup=False)
     for engine in result["engines"]:
         memory = engine["memory_bytes"]
-        console.print(
-            f"{engine['name']}: file {engine['size_bytes'] / 2**20:.2f} MiB, "
-            f"cold start {engine['cold_start_s']:.2f} s, "
-            f"peak memory {memory['peak'] / 2**20:.0f} MiB ({memory['before'] / 2**20:.0f} before the runtime)",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
-        for note in engine["notes"]:
-            console.print(f"  {note}", highlight=False, markup=False, soft_wrap=True)
+        lines = [
+            f"{letters[engine['name']]}  {engine['name']}: file {engine['size_bytes'] / 2**20:.2f} MiB, "
+            f"cold start {engine['cold_start_s']:.2f} s, peak memory {memory['peak'] / 2**20:.0f} MiB "
+            f"({memory['before'] / 2**20:.0f} before the runtime)",
+            *(f"   {note}" for note in engine["notes"]),
+        ]
+        console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
     if result["ratios"]:
         console.print(f"interval: {result['interval']}", highlight=False, soft_wrap=True)
     for warning in result["warnings"]:

@@ -151,7 +151,8 @@ class Engine(ABC):
         """Answer a batch.
 
         Raises:
-            EdgeproofError: the engine is closed, or the array is not float32 `[N, C, H, W]` of its shape.
+            EdgeproofError: the engine is closed; or the array is not float32 `[N, C, H, W]` of its shape, or holds NaN
+                or infinity.
         """
         if self._closed:
             raise EdgeproofError("the engine is closed")
@@ -163,6 +164,10 @@ class Engine(ABC):
             raise EdgeproofError(
                 f"the engine takes images [N, {', '.join(map(str, expected))}], got {list(images.shape)}"
             )
+        if not np.isfinite(images.sum(dtype=np.float64)):
+            # Runtimes differ in what they make of it, and int8 kernels answer as if nothing were wrong.
+            row = int(np.isfinite(images).all(axis=(1, 2, 3)).argmin())
+            raise EdgeproofError(f"image {row} of {len(images)} holds NaN or infinity")
         if len(images) == 0:
             return np.zeros((0, self.signature.classes), np.float32)
         fixed = self.signature.batch

@@ -163,8 +163,9 @@ def test_report_gate_and_bench_of_a_run(run: Path):
     assert [compared[key] for key in ("difference", "ci", "p")] == [paired[key] for key in ("difference", "ci", "p")]
     engine, floating = run / "engines" / "onnxruntime" / "model.onnx", run / "export" / "model.onnx"
     timed = json.loads(edgeproof("bench", engine, "--against", floating, "--repeats", "20", "--json").out)
-    assert timed["ratio_to_against"]["1"] > 0
-    assert timed["size_bytes"][str(engine)] == engine.stat().st_size
+    assert [each["file"] for each in timed["engines"]] == [str(engine), str(floating)]
+    assert timed["engines"][0]["size_bytes"] == engine.stat().st_size
+    assert {(each["engine"], each["against"]) for each in timed["ratios"]} == {(str(floating), str(engine))}
     assert "Robust accuracy is the worst case" in (run / "summary.md").read_text()
 
 

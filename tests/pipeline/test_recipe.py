@@ -62,6 +62,15 @@ def parsed(*overrides: str):
         ("student.model=cnn8_smal", "student.model: unknown model 'cnn8_smal'; did you mean 'cnn8_small'?"),
         ("targets=[onnxruntim]", "targets.0: unknown target 'onnxruntim'; did you mean 'onnxruntime'?"),
         ("targets=[]", "targets: "),
+        (
+            "targets=[{openvino: {hnt: latency}}]",
+            "targets.0.openvino.hnt: unknown option; did you mean 'hint'? (known:",
+        ),
+        ("targets=[{openvino: {hint: fast}}]", "targets.0.openvino.hint: input should be 'latency' or 'throughput'"),
+        ("targets=[{openvino: {streams: 0}}]", "targets.0.openvino.streams: at least 1, got 0"),
+        ("targets=[{onnxruntime: {provider: cpu}}, onnxruntime]", "targets.onnxruntime: is there twice"),
+        ("targets=[{openvino: 3}]", "targets.0.openvino: options as {name: value}, got 3"),
+        ("targets=[7]", "targets.0: a target's name, or {name: options}, got 7"),
         ("verify.routes=[replai]", "verify.routes.0: unknown route 'replai'; did you mean 'replay'?"),
         ("verify.samples=0", "verify.samples: input should be greater than or equal to 1, got 0"),
         (
@@ -218,3 +227,19 @@ def test_a_recipe_that_does_not_suit_its_data_costs_no_training(tmp_path: Path):
     with pytest.raises(UsageError, match=r"distill\.augment: shift: 9 is too large for images with a side of 8 pixels"):
         build(DIGITS, out=tmp_path / "run", overrides=["distill.augment=[{shift: 9}]"])
     assert not (tmp_path / "run").exists()
+
+
+def test_options_of_targets():
+    plain = parsed("targets=[openvino]")
+    chosen = parsed("targets=[onnxruntime, {openvino: {hint: throughput, streams: 2}}]")
+    assert [options.chosen for options in chosen.chosen_targets.values()] == [{}, {"hint": "throughput", "streams": 2}]
+    assert parse_recipe(yaml.safe_load(dump(chosen)), "again").chosen_targets == chosen.chosen_targets
+    # What is the target's own choice anyway is the same recipe.
+    assert parsed("targets=[{openvino: {hint: latency}}]").digest == plain.digest
+    assert parsed("targets=[{openvino: {hint: throughput}}]").digest != plain.digest
+
+
+def test_the_schema_knows_the_options_of_targets():
+    _, with_options = schema()["properties"]["targets"]["items"]["anyOf"]
+    assert with_options["properties"]["openvino"]["properties"]["hint"]["enum"] == ["latency", "throughput"]
+    assert with_options["properties"]["openvino"]["additionalProperties"] is False

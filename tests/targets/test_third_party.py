@@ -1,0 +1,146 @@
+"""A runtime of somebody else's: an installed package with one module and one entry point, and nothing of ours changed.
+
+This is the whole of what a third party writes; `CONTRIBUTING.md` names the entry-point group.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from edgeproof.stages.data import Dataset
+from onnx.reference import ReferenceEvaluator
+
+MODULE = '''
+"""ONNX's own reference implementation as a target: slow, and right by definition."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from edgeproof.targets.base import Availability, Engine, Scheme, TargetOptions
+from edgeproof.targets.errors import StageError
+from edgeproof.targets.onnx_file import OnnxFileTarget
+from edgeproof.targets.signature import read_signature
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(TargetOptions):
+    verbose: int = 0
+
+
+class ReferenceEngine(Engine):
+    def __init__(self, path, options):
+        from onnx.reference import ReferenceEvaluator
+
+        super().__init__(read_signature(path))
+        try:
+            self._evaluator = ReferenceEvaluator(str(path), verbose=options.verbose)
+        except RuntimeError as error:  # an operator, or a version of one, that it does not have
+            raise StageError(f"{path}: the reference refuses the model: {error}") from None
+
+    def _run(self, images):
+        return np.array(self._evaluator.run(None, {self.signature.input_name: images})[0], np.float32)
+
+
+class Reference(OnnxFileTarget):
+    name = "reference"
+    scheme = Scheme("u8s8", activation="uint8")
+    options = Options
+
+    def available(self):
+        from importlib.metadata import version
+
+        return Availability(True, versions={"onnx": version("onnx")})
+
+    def load(self, engine, *, threads=1):
+        self.check_available()
+        engine.check()
+        return ReferenceEngine(engine.path, self.options_of(engine))
+
+
+reference = Reference()
+'''
+
+METADATA = "Metadata-Version: 2.1\nName: edgeproof-reference\nVersion: 1.2\n"
+ENTRY_POINTS = "[edgeproof.targets]\nreference = edgeproof_reference:reference\n"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A folder of installed packages, as pip leaves it."""
+    folder = tmp_path / "site"
+    about = folder / "edgeproof_reference-1.2.dist-info"
+    about.mkdir(parents=True)
+    (folder / "edgeproof_reference.py").write_text(MODULE)
+    (about / "METADATA").write_text(METADATA)
+    (about / "entry_points.txt").write_text(ENTRY_POINTS)
+    return folder
+
+
+def in_its_own_process(site: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run Python where that package is installed."""
+    path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+
+
+def test_it_stands_in_the_list(site: Path):
+    done = in_its_own_process(site, "-m", "edgeproof.pipeline", "targets", "--json")
+    assert done.returncode == 0, done.stderr
+    (found,) = [state for state in json.loads(done.stdout) if state["name"] == "reference"]
+    assert found["available"] is True
+    assert list(found["versions"]) == ["onnx"]
+    without = in_its_own_process(site.parent, "-m", "edgeproof.pipeline", "targets", "--json")
+    assert "reference" not in [state["name"] for state in json.loads(without.stdout)]
+
+
+def test_it_builds_and_answers_and_its_options_are_checked(
+    site: Path, float_onnx: Path, digits: Dataset, tmp_path: Path
+):
+    np.save(tmp_path / "images.npy", digits.test.images[:7])
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "import numpy as np\n"
+        "from edgeproof.targets.base import targets\n"
+        "from edgeproof.targets.option_values import read_options\n"
+        "model, out = Path(sys.argv[1]), Path(sys.argv[2])\n"
+        "target = targets['reference']\n"
+        "built = target.build(model, out / 'engine', options=read_options(target.options, ['verbose=0']))\n"
+        "with target.load(built) as engine:\n"
+        "    np.save(out / 'logits.npy', engine(np.load(out / 'images.npy')))\n"
+    )
+    done = in_its_own_process(site, "-c", code, float_onnx, tmp_path)
+    assert done.returncode == 0, done.stderr
+    evaluator = ReferenceEvaluator(str(float_onnx))
+    expected = evaluator.run(None, {evaluator.input_names[0]: digits.test.images[:7]})[0]
+    assert np.array_equal(np.load(tmp_path / "logits.npy"), expected)
+    bench = ("-m", "edgeproof.pipeline", "bench")
+    wrong = in_its_own_process(site, *bench, float_onnx, "--target", "reference", "--option", "verbos=1")
+    assert (wrong.returncode, len(wrong.stderr.splitlines())) == (2, 1)
+    assert "verbos: unknown option; did you mean 'verbose'?" in wrong.stderr
+
+
+def test_what_it_refuses_is_one_line(site: Path, int8_onnx: Path):
+    """It has no DequantizeLinear of opset 18; the file is opened in a process of its own."""
+    done = in_its_own_process(site, "-m", "edgeproof.pipeline", "bench", f"reference:{int8_onnx}")
+    assert (done.returncode, len(done.stderr.splitlines())) == (3, 1)
+    assert "the reference refuses the model: No implementation for operator 'DequantizeLinear'" in done.stderr
+
+
+def test_it_is_timed_beside_others(site: Path, float_onnx: Path):
+    """Its processes import it too."""
+    arguments = ["bench", f"reference:{float_onnx}", "--against", f"onnxruntime:{float_onnx}", "--batch", "1"]
+    done = in_its_own_process(site, "-m", "edgeproof.pipeline", *arguments, "--repeats", "10", "--json")
+    assert done.returncode == 0, done.stderr
+    assert [each["target"] for each in json.loads(done.stdout)["engines"]] == ["reference", "onnxruntime"]
