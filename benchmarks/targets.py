@@ -15,14 +15,13 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from edgeproof.pipeline.verification import verify
-from edgeproof.stages.bench import eager_runner
+from edgeproof.stages.bench import open_eager
 from edgeproof.stages.checkpoint import save_weights
 from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import DataConfig, Dataset, Split, load_dataset
@@ -32,7 +31,7 @@ from edgeproof.stages.quantize import MODEL, QuantizeConfig, quantize_student
 from edgeproof.stages.ratios import paired_ratio
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.timing import SideBySide, side_by_side
-from edgeproof.targets.base import EngineFile, Images, targets
+from edgeproof.targets.base import EngineFile, targets
 from edgeproof.targets.own_process import open_engine
 from rich.console import Console
 from rich.table import Table
@@ -42,14 +41,6 @@ FLOAT, EAGER = "onnxruntime fp32", "torch eager"
 PRECISIONS: dict[str, dict[str, Any]] = {"fp32": {"precision": "fp32"}, "int8": {}, "w4a8": {"weight_bits": 4}}
 STUDENT = Path(__file__).parents[1] / "tests" / "data" / "student.safetensors"
 THREAT = {False: {"norm": "Linf", "eps": "8/255"}, True: {"norm": "Linf", "eps": 0.1}}
-
-
-def open_eager(classifier: Classifier, threads: int) -> Callable[[Images], object]:
-    """A torch network as people run it: an opener for a process of its own."""
-    import torch
-
-    torch.set_num_threads(threads)
-    return eager_runner(classifier.load())
 
 
 def random_data(count: int = 64) -> Dataset:

@@ -156,6 +156,12 @@ def eager_runner(model: nn.Module) -> Callable[[Images], object]:
     return run
 
 
+def open_eager(classifier: Classifier, threads: int) -> Callable[[Images], object]:
+    """A torch network as people run it: an opener for `side_by_side`."""
+    torch.set_num_threads(threads)
+    return eager_runner(classifier.load())
+
+
 def _warnings(latency: Mapping[int, Mapping[str, Mapping[str, float]]], config: BenchConfig) -> list[str]:
     largest = max(config.batches)
     figures = latency[largest]

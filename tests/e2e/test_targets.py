@@ -63,11 +63,19 @@ def test_each_gets_the_scheme_it_wants(built: Path):
 def test_verify_and_bench_on_another_runtime(built: Path, tmp_path: Path):
     engine = built / "engines" / "openvino" / "model.onnx"
     arguments = ["--dataset", "digits", "--eps", "0.1", "--samples", "12", "--target", "openvino", "--workers", "1"]
+    arguments += ["--option", "hint=throughput"]
     done = edgeproof("verify", engine, *arguments, "--out", tmp_path / "proof", "--json")
     assert done.code in (0, 4), done.err
-    assert json.loads(done.out)["subjects"][0]["name"] == "openvino"
-    timed = edgeproof("bench", engine, "--target", "openvino", "--repeats", "20", "--json")
+    found = json.loads(done.out)["subjects"][0]
+    assert (found["name"], found["options"]) == ("openvino", {"hint": "throughput"})
+    others = ["--against", f"onnxruntime[optimisation=none]:{engine}", "--plot", tmp_path / "plot.png"]
+    timed = edgeproof("bench", engine, "--target", "openvino", *others, "--repeats", "20", "--json")
     assert timed.code == 0, timed.err
+    first, second = json.loads(timed.out)["engines"]
+    assert (first["target"], first["options"]) == ("openvino", {})
+    assert (second["target"], second["options"]) == ("onnxruntime", {"optimisation": "none"})
+    assert first["memory_bytes"]["peak"] > first["memory_bytes"]["before"] > 0
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_pte_is_verified_with_the_graph_of_its_twin(built: Path, tmp_path: Path):
