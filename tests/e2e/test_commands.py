@@ -239,7 +239,7 @@ def test_doctor_targets_and_init(tmp_path: Path):
     assert {"edgeproof", "machine", "packages", "targets"} <= set(found)
     assert all(package["fits"] for package in found["packages"])
     (state,) = [entry for entry in json.loads(edgeproof("targets", "--json").out) if entry["name"] == "onnxruntime"]
-    assert set(state) == {"name", "available", "reason", "versions"}
+    assert set(state) == {"name", "available", "builds", "reason", "versions"}
     assert state["available"] is True
     assert edgeproof("init", tmp_path / "recipe.yaml").code == 0
     one_line(edgeproof("init", tmp_path / "recipe.yaml"), 2, "exists already")
