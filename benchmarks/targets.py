@@ -68,7 +68,7 @@ def built(
     for name in targets.names():
         target = targets[name]
         if not target.available().available:
-            console.print(f"{name}: {target.available().reason}", highlight=False)
+            console.print(f"{name}: {target.available().reason}", highlight=False, markup=False)
             continue
         for precision in wanted:
             out = folder / f"{name} {precision}"

@@ -42,7 +42,7 @@ class VerifyConfig(Section):
     square_queries: int = Field(default=5000, ge=1)
     hard_label_iterations: int = Field(default=30, ge=1)
     strong_restarts: int = Field(default=5, ge=1)
-    shard_size: int = Field(default=150, ge=1)
+    shard_size: int = Field(default=75, ge=1)
     isolate: bool = True
     corruptions: CorruptionsConfig | None = None
 
