@@ -6,11 +6,9 @@ import copy
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.wrappers import _FabricOptimizer
 from torch import Tensor, nn
 
 from .averaging import WeightAverage
@@ -22,6 +20,10 @@ from .processes import Processes
 from .schedule import make_schedule
 from .stepped import Stepped
 from .train_config import TrainConfig
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from lightning_fabric.wrappers import _FabricOptimizer
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Learner:
             weight_decay=config.weight_decay,
             nesterov=config.nesterov and config.momentum > 0,
         )
-        self._optimiser = cast(_FabricOptimizer, fabric.setup_optimizers(optimiser))
+        self._optimiser = cast("_FabricOptimizer", fabric.setup_optimizers(optimiser))
         self._schedule = make_schedule(optimiser, config, steps)
         self._average = None if config.average.kind == "none" else WeightAverage(self.student, config.average)
 

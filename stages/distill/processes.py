@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from .running import Running
 from .train_config import TrainConfig
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 
 def make_fabric(config: TrainConfig, running: Running) -> Fabric:
     """Return a launched Fabric: a single process, or data parallel over the asked-for ones."""
+    from lightning_fabric import Fabric  # it imports torch's compiler: over a second that only training needs
+
     # Its greetings would break into progress bars and --json.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     world = running.devices * running.num_nodes

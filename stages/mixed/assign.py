@@ -24,7 +24,6 @@ from ..quantize.ranges import Range, activation_ranges
 from ..threat import ThreatModel
 from ..twin import load_twin
 from .candidate import Built, Candidate, build_candidate, choose, compare, good_enough
-from .plots import draw_pareto, draw_sensitivity
 from .points import find_points
 from .sensitivity import Sensitivity, measure_sensitivity
 
@@ -182,5 +181,7 @@ def _record(
         "sensitivity": [asdict(sensitivity) for sensitivity in sensitivities],
     }
     (folder / ASSIGNMENT).write_text(json.dumps(record, indent=1))
+    from .plots import draw_pareto, draw_sensitivity  # matplotlib, which nothing else needs
+
     draw_sensitivity(sensitivities, chosen, folder / "sensitivity.png")
     draw_pareto(candidates, chosen, limits, folder / "pareto.png")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from lightning_fabric import Fabric
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Item = TypeVar("Item")
 
@@ -31,6 +32,8 @@ class Machines:
         """
         if count == 1:
             return cls()
+        from lightning_fabric import Fabric
+
         # Its greetings would break into progress bars and --json.
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         fabric = Fabric(accelerator="cpu", devices=1, num_nodes=count, strategy="ddp")
