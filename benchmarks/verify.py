@@ -55,6 +55,7 @@ from edgeproof.stages.quantize import CalibrationConfig, calibration_split, quan
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.twin import load_twin
 from edgeproof.stages.verify import Attacked, EngineSubject, VerifyConfig, attack_subject, default_workers, sample
+from edgeproof.stages.verify.attack import divided
 from edgeproof.stages.verify.attackable import AttackableEngine
 from edgeproof.stages.verify.autoattack import STANDARD, inside
 from edgeproof.stages.verify.subject import fooled
@@ -96,8 +97,7 @@ class Job:
     @property
     def shards(self) -> list[Split]:
         """The samples as `attack_subject` divides them."""
-        count = max(1, -(-len(self.split) // self.config.shard_size))
-        return [self.split.take(rows) for rows in np.array_split(np.arange(len(self.split)), count)]
+        return [self.split.take(rows) for rows in divided(len(self.split), self.config.shard_size)]
 
 
 @dataclass

@@ -28,6 +28,8 @@ from .subject import EngineSubject, Subject
 BITS = "bits.npz"
 CANDIDATES = "candidates.npz"
 SUMMARY = "attack.json"
+# A few hundred samples are divided further, into so many shards of so many samples at least, for several cores.
+SHARDS, LEAST = 4, 50
 # Samples between two looks of a sequential run.
 BETWEEN_LOOKS = 25
 
@@ -99,6 +101,12 @@ def sample(test: Split, config: VerifyConfig, *, shuffled: bool = False) -> Spli
     return test.take(rows if shuffled else rows[np.argsort(test.index[rows])])
 
 
+def divided(samples: int, size: int) -> list[np.ndarray]:
+    """Divide samples into shards of at most `size`, whatever the number of workers: the rows of each."""
+    count = max(-(-samples // size), min(SHARDS, -(-samples // LEAST)), 1)
+    return np.array_split(np.arange(samples), count)
+
+
 def attack_subject(
     subject: Subject,
     split: Split,
@@ -133,7 +141,7 @@ def attack_subject(
     """
     pool = Candidates.none(split.images.shape[1:]) if pool is None else pool
     size = config.shard_size if stop is None else min(config.shard_size, BETWEEN_LOOKS)
-    parts = np.array_split(np.arange(len(split)), max(1, -(-len(split) // size)))
+    parts = divided(len(split), size)
     shards = [split.take(rows) for rows in parts]
 
     def jobs(subject: Subject) -> list[Job]:

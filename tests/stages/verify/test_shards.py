@@ -19,7 +19,7 @@ from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import Dataset, Split
 from edgeproof.stages.verify import EngineSubject, TorchSubject, VerifyConfig, attack_subject, sample, settle
 from edgeproof.stages.verify import attack as attack_module
-from edgeproof.stages.verify.attack import Attacked
+from edgeproof.stages.verify.attack import Attacked, divided
 from edgeproof.stages.verify.candidates import Candidates
 from edgeproof.stages.verify.counts import Counts
 from edgeproof.stages.verify.machines import Machines
@@ -73,6 +73,16 @@ def test_a_killed_run_goes_on_from_its_finished_shards(student, digits, threat, 
     attack_subject(TorchSubject("student", student), split, threat, CONFIG, ORDER, killed)
     assert len(calls) == 4, "two shards were there already, so only the third is attacked again"
     assert same(whole, killed)
+
+
+@pytest.mark.parametrize(
+    ("samples", "sizes"),
+    [(0, [0]), (30, [30]), (100, [50, 50]), (120, [40] * 3), (300, [75] * 4), (500, [125] * 4), (1000, [143] * 7)],
+)
+def test_a_few_hundred_samples_keep_several_cores_busy(samples: int, sizes: list[int]):
+    rows = divided(samples, 150)
+    assert [len(part) for part in rows] == pytest.approx(sizes, abs=1)
+    assert np.concatenate(rows).tolist() == list(range(samples))
 
 
 def test_the_sample_is_seeded_drawn_once_and_in_data_set_order(digits: Dataset):
