@@ -16,7 +16,7 @@ from rich.console import Console
 
 from ..stages.pack_manifest import check_pack
 from ..targets.base import Engine, EngineFile, targets
-from ..targets.errors import BackendMissing, UsageError
+from ..targets.errors import UsageError
 from ..targets.option_values import read_options
 
 _KEYS = ("index", "label", "attack", "adversarial", "clean", "robust")
@@ -48,12 +48,11 @@ def replay(
         BackendMissing: the target's runtime is not installed.
     """
     found, manifest = _read(Path(pack))
-    state = targets[target].available()
-    if not state.available:
-        raise BackendMissing(f"target {target!r}: {state.reason}")
+    runtime = targets[target]
+    runtime.check_available()
     if not Path(engine).is_file():
         raise UsageError(f"{engine}: no such file")
-    file = EngineFile.of(target, Path(engine), read_options(targets[target].options, options))
+    file = EngineFile.of(target, Path(engine), read_options(runtime.options, options))
     index, first, rows = np.unique(found["index"], return_index=True, return_inverse=True)
     with targets[target].load(file) as loaded:
         if loaded.signature.image_shape != found["clean"].shape[1:]:

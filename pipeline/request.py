@@ -16,7 +16,7 @@ from ..stages.verify import EngineSubject, FunctionSubject, Subject, VerifyConfi
 from ..stages.verify.routes.hop_skip_jump import HARD_LABEL, check_installed
 from ..stages.verify.sequential import Sequential
 from ..targets.base import EngineFile, targets
-from ..targets.errors import BackendMissing, UsageError
+from ..targets.errors import UsageError
 from ..targets.function import is_function
 from ..targets.model_file import digest_of, engine_files, files_of
 from ..targets.onnxruntime import OnnxRuntime
@@ -122,11 +122,10 @@ def check_request(
     own = None if called else _graph_of(Path(model), graph)
     signature = None if own is None else read_signature(own)
     with option("--target: "):
-        state = targets[target].available()
-    if not state.available:
-        raise BackendMissing(f"target {target!r}: {state.reason}")
+        runtime = targets[target]
+    runtime.check_available()
     with option("--option: "):
-        chosen = read_options(targets[target].options, options).chosen
+        chosen = read_options(runtime.options, options).chosen
         if called and chosen:
             raise UsageError(f"{model} is a function, which no target runs")
     data = load_dataset(source, tests_only=True)
@@ -143,9 +142,9 @@ def check_request(
         with option("--surrogate: "):
             _same_task(Path(surrogate), read_signature(other), data, source.dataset)
         # The model's own runtime need not read ONNX files.
-        runtime = target if Path(model).suffix == other.suffix else OnnxRuntime.name
+        reads = target if Path(model).suffix == other.suffix else OnnxRuntime.name
         of_surrogate = EngineSubject(
-            SURROGATE, EngineFile.of(runtime, other), other, config.backward, isolated=config.isolate
+            SURROGATE, EngineFile.of(reads, other), other, config.backward, isolated=config.isolate
         )
         digests[SURROGATE] = of_surrogate.engine.sha256
         if stop is None:

@@ -35,6 +35,11 @@ class ModelError(UsageError):
     """A model file is broken or is not an image classifier we can attack (exit code 2)."""
 
 
+def raised(error: BaseException) -> str:
+    """What an `EngineFailure` says of a model's exception."""
+    return f"raised {type(error).__name__}: {reason_of(error)}"
+
+
 def reason_of(error: BaseException) -> str:
     """The first line of what somebody else's exception says, or its type where it says nothing."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -14,7 +14,7 @@ from weakref import WeakSet
 import numpy as np
 
 from .base import Availability, Engine, EngineFile, Images, Logits, Target, TargetOptions, targets
-from .errors import BackendMissing, EdgeproofError, StageError, reason_of
+from .errors import EdgeproofError, StageError, reason_of
 from .executorch_lowering import Lowered, lower
 from .executorch_runtime import NAME, execute, open_program, program_signature, runtime, use_threads
 from .schemes import SCHEMES
@@ -103,7 +103,7 @@ class ExecuTorch(Target):
 
         `delegation.json` beside it says what XNNPACK runs of it.
         """
-        self._check_available()
+        self.check_available()
         chosen = options or ExecuTorchOptions()
         assert isinstance(chosen, ExecuTorchOptions)
         signature = read_signature(onnx_path)
@@ -128,16 +128,11 @@ class ExecuTorch(Target):
         Raises:
             StageError: see `Target.load`; or another engine is loaded with another number of threads.
         """
-        self._check_available()
+        self.check_available()
         engine.check()
         use_threads(threads, _live)
         program, method = open_program(engine.path)
         return ExecuTorchEngine(program, method, engine.path, _share_beside(engine.path))
-
-    def _check_available(self) -> None:
-        state = self.available()
-        if not state.available:
-            raise BackendMissing(f"target {self.name!r}: {state.reason}")
 
 
 def _check_answers(engine: Engine, program: nn.Module, onnx_path: Path) -> None:

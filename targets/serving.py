@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 
-from .errors import EdgeproofError, StageError, reason_of
+from .errors import EdgeproofError, StageError, raised, reason_of
 from .framing import packed, receive, send
 from .orphan import end_with
 
@@ -40,5 +40,5 @@ def serve(descriptor: int, parent: int) -> None:
             try:
                 answer = packed(("answer", model(images)))
             except Exception as error:  # likewise; or no pickle takes the answer
-                answer = packed(("raised", f"raised {type(error).__name__}: {reason_of(error)}"))
+                answer = packed(("raised", raised(error)))
             there.sendall(answer)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .base import Availability, Engine, EngineFile, Images, Logits, Target, TargetOptions, targets
-from .errors import BackendMissing, EdgeproofError, StageError, reason_of
+from .errors import EdgeproofError, StageError, reason_of
 from .quantize_op import rewrite
 from .schemes import SCHEMES
 from .signature import ModelSignature, Value, checked_signature, read_signature
@@ -106,7 +106,7 @@ class TorchTensorRT(Target):
         self, onnx_path: Path, out_dir: Path, *, threads: int = 1, options: TargetOptions | None = None
     ) -> EngineFile:
         """Compile the graph into `model.pt2`; `engine_cache` beside it holds timings, and engines if refittable."""
-        self._check_available()
+        self.check_available()
         chosen = options or TorchTensorRTOptions()
         assert isinstance(chosen, TorchTensorRTOptions)
         signature = read_signature(onnx_path)
@@ -130,7 +130,7 @@ class TorchTensorRT(Target):
 
         The file holds code for the GPU, so its digest is checked before anything reads it.
         """
-        self._check_available()
+        self.check_available()
         engine.check()
         import torch_tensorrt
 
@@ -141,11 +141,6 @@ class TorchTensorRT(Target):
             raise StageError(f"{engine.path}: {NAME} refuses the engine: {reason_of(error)}") from None
         signature, capacity = program_signature(program, engine.path)
         return TorchTensorRTEngine(program.module().cuda(), signature, capacity)
-
-    def _check_available(self) -> None:
-        state = self.available()
-        if not state.available:
-            raise BackendMissing(f"target {self.name!r}: {state.reason}")
 
 
 def _compile(program: nn.Module, signature: ModelSignature, options: TorchTensorRTOptions, path: Path) -> None:

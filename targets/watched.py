@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .base import Images
-from .errors import EngineFailure, reason_of
+from .errors import EngineFailure, raised
 
 _LOOKS = 1.0  # seconds between two looks at the clock
 
@@ -42,7 +42,7 @@ class Watched:
         try:
             return self._model(images)
         except Exception as error:  # a third party's model may fail in any way
-            raise EngineFailure(f"raised {type(error).__name__}: {reason_of(error)}") from error
+            raise EngineFailure(raised(error)) from error
         finally:
             self._until = None
 

@@ -19,7 +19,7 @@ import torch
 from pyautoattack import AutoAttack
 from torch import Tensor, nn
 
-from ..ball import clip_to_ball, norms
+from ..ball import clip_to_ball, sizes
 from ..threat import ThreatModel
 from .candidates import Candidates
 from .lean_square import square_single_run
@@ -122,9 +122,8 @@ def run_attack(
 def inside(x_adv: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
     """Put candidates that left the ball around x, or [0, 1], back into it; the others stay as they are."""
     delta = x_adv - x
-    sizes = delta.flatten(1).abs().amax(1) if threat.norm == "Linf" else norms(delta).flatten()
     pixels = ((x_adv >= 0) & (x_adv <= 1)).flatten(1).all(1)
-    fine = pixels & (sizes <= threat.eps + ROUNDING)
+    fine = pixels & (sizes(delta, threat.norm) <= threat.eps + ROUNDING)
     return torch.where(
         fine.view(-1, *[1] * (x.dim() - 1)), x_adv, (x + clip_to_ball(delta, threat.norm, threat.eps)).clamp(0, 1)
     )

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..margin import margins as margins_of
+
 Array = np.ndarray
 
 
@@ -42,7 +44,8 @@ def square_single_run(worker: Any, x: Tensor, y: Tensor) -> tuple[None, Tensor]:
 
     def ask(images: Array, rows: Array) -> Array:
         with torch.no_grad():
-            return _margins(worker.predict(torch.from_numpy(images).to(x.device)).cpu().numpy(), labels[rows])
+            logits = worker.predict(torch.from_numpy(images).to(x.device)).cpu().numpy()
+        return np.where(np.isfinite(logits).all(1), margins_of(logits, labels[rows]), -np.inf)
 
     margins = ask(best, np.arange(len(best)))
     for query, draw in enumerate(draws):
@@ -70,11 +73,3 @@ def square_single_run(worker: Any, x: Tensor, y: Tensor) -> tuple[None, Tensor]:
 
 def _signs(uniform: Array) -> Array:
     return np.sign(2 * uniform - 1)
-
-
-def _margins(logits: Array, labels: Array) -> Array:
-    rows = np.arange(len(logits))
-    others = logits.copy()
-    others[rows, labels] = -np.inf
-    margins = logits[rows, labels] - others.max(1)
-    return np.where(np.isfinite(logits).all(1), margins, -np.inf)

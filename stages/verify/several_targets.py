@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..ball import norms
+from ..ball import sizes
 from ..bpda import BPDA
 
 # Pixels in a batch from which on, for small networks, a step's time grows with their number: measured on digits, where
@@ -116,7 +116,7 @@ def fab_at_several(worker: Any, x: Tensor, y: Tensor) -> Tensor:
             except _Uneven:
                 del worker.get_diff_logits_grads_batch_targeted
                 return type(worker).perturb(worker, x, y)
-            fallen = (worker.predict(ends).argmax(1) != y[each]) & (_sizes(ends - x[each], worker.norm) <= worker.eps)
+            fallen = (worker.predict(ends).argmax(1) != y[each]) & (sizes(ends - x[each], worker.norm) <= worker.eps)
             _note(found, standing, rows, fallen, ends)
     del worker.get_diff_logits_grads_batch_targeted
     return found
@@ -135,7 +135,3 @@ def _note(found: Tensor, standing: Tensor, rows: Tensor, fallen: Tensor, images:
     first = by_run[:, some].int().argmax(0)
     found[rows[some]] = images[first * len(rows) + some]
     standing[rows[some]] = False
-
-
-def _sizes(delta: Tensor, norm: str) -> Tensor:
-    return delta.flatten(1).abs().amax(1) if norm == "Linf" else norms(delta).flatten()

@@ -30,7 +30,7 @@ def test_what_it_raises_is_a_failure_and_the_next_batch_is_answered():
 def test_a_slow_model_outlives_many_batches_that_are_each_in_time():
     model = Watched(lambda images: (time.sleep(0.1), images)[1], patience=0.3)
     for _ in range(5):
-        model(IMAGES)
+        assert model(IMAGES) is IMAGES
     time.sleep(0.6)  # nobody asks, so nothing hangs
     model.close()
 
