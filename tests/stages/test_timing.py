@@ -99,4 +99,5 @@ def test_a_busy_machine_is_seen():
     after = busy_seconds()
     assert after is not None
     assert after[0] - before[0] >= 0.25
-    assert after[1] - before[1] >= after[0] - before[0]
+    # The kernel counts in hundredths of a second.
+    assert after[1] - before[1] >= after[0] - before[0] - 0.005
