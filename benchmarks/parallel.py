@@ -10,7 +10,7 @@ from multiprocessing import get_context
 
 import torch
 from edgeproof.stages.freed_memory import keep_freed_memory
-from edgeproof.targets.orphan import end_with
+from edgeproof.targets.process.orphan import end_with
 from rich.console import Console
 
 

@@ -32,7 +32,7 @@ from edgeproof.stages.ratios import paired_ratio
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.timing import SideBySide, side_by_side
 from edgeproof.targets.base import EngineFile, targets
-from edgeproof.targets.own_process import open_engine
+from edgeproof.targets.process.own_process import open_engine
 from rich.console import Console
 from rich.table import Table
 

@@ -60,7 +60,7 @@ from edgeproof.stages.verify.attackable import AttackableEngine
 from edgeproof.stages.verify.autoattack import STANDARD, inside
 from edgeproof.stages.verify.subject import fooled
 from edgeproof.targets.base import EngineFile, targets
-from edgeproof.targets.orphan import end_with
+from edgeproof.targets.process.orphan import end_with
 from joblib import Parallel, delayed, parallel_config
 from pyautoattack import AutoAttack
 from rich.console import Console

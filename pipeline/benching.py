@@ -16,11 +16,11 @@ from ..stages.bench import PERCENTILES
 from ..stages.ratios import METHOD, paired_ratio
 from ..stages.timing import ROUNDS, SideBySide, side_by_side
 from ..targets.base import EngineFile, targets
-from ..targets.cores import physical_cores
 from ..targets.errors import UsageError
 from ..targets.model_file import engine_files
 from ..targets.option_values import read_options
-from ..targets.own_process import open_engine
+from ..targets.process.cores import physical_cores
+from ..targets.process.own_process import open_engine
 from ..targets.signature import ModelSignature, read_signature
 from .options import option
 from .progress import Reporter

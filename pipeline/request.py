@@ -19,7 +19,7 @@ from ..targets.base import EngineFile, targets
 from ..targets.errors import UsageError
 from ..targets.function import is_function
 from ..targets.model_file import digest_of, engine_files, files_of
-from ..targets.onnxruntime import OnnxRuntime
+from ..targets.onnxruntime.target import OnnxRuntime
 from ..targets.option_values import read_options
 from ..targets.signature import ModelSignature, read_signature
 from .functions import functions_digest

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ..targets.errors import StageError
-from ..targets.onnxruntime import open_session
+from ..targets.onnxruntime.target import open_session
 from ..targets.signature import read_signature
 from .data import Dataset
 from .distill.selection import pgd_attack

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..targets.base import Images
-from ..targets.timed import Opened, TimedProcess
+from ..targets.process.timed import Opened, TimedProcess
 from .load import busy_seconds
 
 ROUNDS = 20

@@ -1,1 +1,1 @@
-"""The runtimes: one module per runtime behind one protocol."""
+"""The runtimes: one module or folder per runtime behind one protocol."""

@@ -11,7 +11,7 @@ from ...stages.quantize import quantize_student
 from ...stages.recover import recover_onnx
 from ...stages.twin import TorchProgram
 from ...targets.base import TargetOptions, targets
-from ...targets.onnxruntime import OnnxRuntime
+from ...targets.onnxruntime.target import OnnxRuntime
 from ..progress import Bar
 from ..store import Artifact
 from .networks import TRAINING, Networks, method_code

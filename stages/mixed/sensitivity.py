@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 
 from ...targets.base import Scheme
-from ...targets.onnxruntime import open_session
+from ...targets.onnxruntime.target import open_session
 from ..margin import margins
 from ..quantize.qdq import insert
 from ..quantize.ranges import Range

@@ -11,7 +11,7 @@ from torch import nn
 
 from ...targets.errors import EngineFailure, UsageError
 from ...targets.function import load_function
-from ...targets.own_process import PATIENCE, OwnProcess
+from ...targets.process.own_process import PATIENCE, OwnProcess
 from ..twin import load_twin
 from .attackable import AttackableEngine
 from .guarded import Guarded

@@ -12,7 +12,7 @@ from typing import Any
 from joblib import Parallel, delayed, parallel_config
 
 from ...targets.errors import StageError, reason_of
-from ...targets.orphan import end_with
+from ...targets.process.orphan import end_with
 from ..freed_memory import keep_freed_memory
 from .machines import ALONE, Machines
 from .shard_result import ShardResult

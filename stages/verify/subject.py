@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from ...targets.base import EngineFile, Images, Logits
 from ...targets.model_file import sha256_of
-from ...targets.own_process import PATIENCE, OwnProcess, open_engine
+from ...targets.process.own_process import PATIENCE, OwnProcess, open_engine
+from ...targets.process.watched import Watched
 from ...targets.signature import read_signature
-from ...targets.watched import Watched
 from ..classifier import Classifier
 from ..distill.fast import FastForward
 from ..threat import ThreatModel

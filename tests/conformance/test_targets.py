@@ -19,7 +19,7 @@ from edgeproof.stages.quantize import quantize_onnx
 from edgeproof.stages.twin import load_twin
 from edgeproof.targets.base import Engine, EngineFile, Images, Target, targets
 from edgeproof.targets.errors import EdgeproofError, StageError, UsageError
-from edgeproof.targets.onnxruntime import open_session
+from edgeproof.targets.onnxruntime.target import open_session
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 

@@ -15,7 +15,7 @@ from edgeproof.stages.distill.selection import pgd_attack
 from edgeproof.stages.export import MODEL, ExportConfig, export_onnx, export_student, measure_parity
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.targets.errors import StageError
-from edgeproof.targets.onnxruntime import open_session
+from edgeproof.targets.onnxruntime.target import open_session
 from edgeproof.targets.signature import read_signature
 
 

@@ -13,7 +13,7 @@ from edgeproof.stages.export import export_onnx
 from edgeproof.stages.models import build_model
 from edgeproof.stages.normalization import Normalization, Normalized
 from edgeproof.targets.errors import UsageError
-from edgeproof.targets.onnxruntime import open_session
+from edgeproof.targets.onnxruntime.target import open_session
 from pydantic import ValidationError
 from torch import nn
 

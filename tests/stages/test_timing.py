@@ -11,9 +11,9 @@ import pytest
 from edgeproof.stages.load import busy_seconds
 from edgeproof.stages.ratios import paired_ratio
 from edgeproof.stages.timing import side_by_side
-from edgeproof.targets.cores import physical_cores
 from edgeproof.targets.errors import EngineFailure
-from edgeproof.targets.timed import TimedProcess
+from edgeproof.targets.process.cores import physical_cores
+from edgeproof.targets.process.timed import TimedProcess
 
 IMAGES = np.zeros((2, 1, 2, 2), np.float32)
 HELD = 64 * 2**20

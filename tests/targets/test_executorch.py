@@ -14,12 +14,12 @@ import torch
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.export import export_onnx
 from edgeproof.stages.quantize import CalibrationConfig, calibration_split, quantize_onnx
-from edgeproof.targets import executorch as module
-from edgeproof.targets import executorch_lowering as lowering
 from edgeproof.targets.base import EngineFile, targets
 from edgeproof.targets.errors import BackendMissing, EdgeproofError, StageError
-from edgeproof.targets.executorch import ExecuTorchEngine, ExecuTorchOptions
-from edgeproof.targets.onnxruntime import open_session
+from edgeproof.targets.executorch import lowering
+from edgeproof.targets.executorch import target as module
+from edgeproof.targets.executorch.target import ExecuTorchEngine, ExecuTorchOptions
+from edgeproof.targets.onnxruntime.target import open_session
 from edgeproof.targets.schemes import SCHEMES
 
 TARGET = targets["executorch"]

@@ -14,8 +14,8 @@ import pytest
 from edgeproof.stages.data import Dataset
 from edgeproof.targets.base import EngineFile, TargetOptions, targets
 from edgeproof.targets.errors import BackendMissing, StageError, UsageError
-from edgeproof.targets.onnxruntime import BoundEngine, open_session
-from edgeproof.targets.onnxruntime_options import OnnxRuntimeOptions, check_placement, session_options
+from edgeproof.targets.onnxruntime.options import OnnxRuntimeOptions, check_placement, session_options
+from edgeproof.targets.onnxruntime.target import BoundEngine, open_session
 from edgeproof.targets.option_values import read_options
 
 
@@ -82,7 +82,7 @@ def test_a_provider_that_is_not_here_is_said(int8_onnx: Path, provider: Literal[
 def test_nodes_that_fell_back_are_named(int8_onnx: Path, monkeypatch: pytest.MonkeyPatch):
     """The Azure provider takes no node of an image classifier, so that all fall back to the CPU."""
     import onnxruntime
-    from edgeproof.targets import onnxruntime_options
+    from edgeproof.targets.onnxruntime import options as onnxruntime_options
 
     azure = "AzureExecutionProvider"
     if azure not in onnxruntime.get_available_providers():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from edgeproof.targets.saturation import product_model
+from edgeproof.targets.onnxruntime.saturation import product_model
 from onnx import TensorProto, helper, numpy_helper
 
 

@@ -17,7 +17,7 @@ from edgeproof.stages.data import Dataset
 from edgeproof.stages.quantize import CalibrationConfig, calibration_split, quantize_onnx
 from edgeproof.targets.base import Engine, EngineFile, Images, Logits, Target, targets
 from edgeproof.targets.errors import EdgeproofError, StageError
-from edgeproof.targets.own_process import OwnProcess, open_engine
+from edgeproof.targets.process.own_process import OwnProcess, open_engine
 from edgeproof.targets.tensorrt.gpu import Gpu
 from edgeproof.targets.tensorrt.inspector import quantized_operators
 from edgeproof.targets.tensorrt.sheet import read_sheet

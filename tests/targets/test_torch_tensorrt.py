@@ -15,10 +15,10 @@ from edgeproof.stages.quantize import CalibrationConfig, calibration_split, quan
 from edgeproof.stages.twin import TorchProgram
 from edgeproof.targets.base import EngineFile, targets
 from edgeproof.targets.errors import BackendMissing, EdgeproofError, StageError
-from edgeproof.targets.onnxruntime import open_session
-from edgeproof.targets.quantize_op import rewrite
+from edgeproof.targets.onnxruntime.target import open_session
 from edgeproof.targets.torch_program import exported
-from edgeproof.targets.torch_tensorrt import TorchTensorRTOptions, check_one_engine, program_signature
+from edgeproof.targets.torch_tensorrt.quantize_op import rewrite
+from edgeproof.targets.torch_tensorrt.target import TorchTensorRTOptions, check_one_engine, program_signature
 
 TARGET = targets["torch_tensorrt"]
 _STATE = TARGET.available()

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 from edgeproof.targets.errors import EngineFailure
-from edgeproof.targets.watched import Watched
+from edgeproof.targets.process.watched import Watched
 
 IMAGES = np.zeros((2, 1, 1, 1), np.float32)
 
@@ -37,7 +37,7 @@ def test_a_slow_model_outlives_many_batches_that_are_each_in_time():
 
 def test_a_hang_ends_the_process():
     code = (
-        "import time, numpy as np; from edgeproof.targets.watched import Watched; "
+        "import time, numpy as np; from edgeproof.targets.process.watched import Watched; "
         "Watched(lambda images: time.sleep(60), patience=0.2)(np.zeros((1, 1, 1, 1), np.float32))"
     )
     started = time.monotonic()

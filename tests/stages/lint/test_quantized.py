@@ -15,7 +15,7 @@ from edgeproof.stages.data import Dataset
 from edgeproof.stages.lint import lint
 from edgeproof.stages.quantize import quantize_onnx
 from edgeproof.targets.base import targets
-from edgeproof.targets.onnxruntime import open_session
+from edgeproof.targets.onnxruntime.target import open_session
 from edgeproof.targets.schemes import SCHEMES
 
 from .defects import float_output, unfused, unsigned_weight

@@ -9,7 +9,7 @@ import torch
 from edgeproof.stages.export import export_onnx
 from edgeproof.stages.models import build_model
 from edgeproof.stages.twin import load_twin
-from edgeproof.targets.onnxruntime import open_session
+from edgeproof.targets.onnxruntime.target import open_session
 from torch import nn
 
 SLOW = ["resnet18", "resnet50", "preact_resnet18", "preact_resnet18_bn", "mobilenet_v2", "torchvision/mobilenet_v2",

@@ -22,7 +22,7 @@ from edgeproof.stages.prune.record import Accuracy, Cut
 from edgeproof.stages.prune.size import size_of
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.targets.errors import UsageError
-from edgeproof.targets.onnxruntime import open_session
+from edgeproof.targets.onnxruntime.target import open_session
 from torch import Tensor, nn
 
 from .conftest import Pruned, Shape, lively, prune

@@ -17,7 +17,7 @@ from edgeproof.stages.twin.backward import fake_quantize
 from edgeproof.stages.twin.types import RANGES
 from edgeproof.targets.base import Scheme, targets
 from edgeproof.targets.errors import UsageError
-from edgeproof.targets.onnxruntime import open_session
+from edgeproof.targets.onnxruntime.target import open_session
 from onnx import TensorProto, helper, numpy_helper
 
 U8S8 = targets["onnxruntime"].scheme

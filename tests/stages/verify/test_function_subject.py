@@ -11,13 +11,13 @@ from edgeproof.stages.data import Dataset
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify import Attacked, FunctionSubject, VerifyConfig, attack_subject
 from edgeproof.targets.errors import UsageError
-from edgeproof.targets.onnxruntime import open_session
+from edgeproof.targets.onnxruntime.target import open_session
 
 MODULE = """
 import os
 import time
 import numpy as np
-from edgeproof.targets.onnxruntime import open_session
+from edgeproof.targets.onnxruntime.target import open_session
 
 SESSION = open_session({path!r}, optimise=False)
 CALLS = 0

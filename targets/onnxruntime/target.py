@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .base import Availability, Engine, EngineFile, Images, Logits, targets
-from .errors import StageError, reason_of
-from .onnx_file import OnnxFileTarget
-from .onnxruntime_options import OnnxRuntimeOptions, check_placement, providers, session_options
+from ..base import Availability, Engine, EngineFile, Images, Logits
+from ..errors import StageError, reason_of
+from ..onnx_file import OnnxFileTarget
+from ..schemes import SCHEMES
+from ..signature import ModelSignature, Value, checked_signature, read_signature, readable
+from .options import OnnxRuntimeOptions, check_placement, providers, session_options
 from .saturation import sums_saturate
-from .schemes import SCHEMES
-from .signature import ModelSignature, Value, checked_signature, read_signature, readable
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -170,6 +170,3 @@ def _open(
     for key, value in settings.items():
         session.add_session_config_entry(key, value)
     return onnxruntime.InferenceSession(str(path), session, providers=wanted)
-
-
-targets.register("onnxruntime")(OnnxRuntime())

@@ -9,9 +9,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
-from .base import TargetOptions
-from .errors import BackendMissing, StageError
-from .signature import ModelSignature, Value, checked_signature
+from ..base import TargetOptions
+from ..errors import BackendMissing, StageError
+from ..signature import ModelSignature, Value, checked_signature
 
 if TYPE_CHECKING:
     import openvino

@@ -13,13 +13,13 @@ from weakref import WeakSet
 
 import numpy as np
 
-from .base import Availability, Engine, EngineFile, Images, Logits, Target, TargetOptions, targets
-from .errors import EdgeproofError, StageError, reason_of
-from .executorch_lowering import Lowered, lower
-from .executorch_runtime import NAME, execute, open_program, program_signature, runtime, use_threads
-from .schemes import SCHEMES
-from .signature import read_signature
-from .torch_program import torch_program
+from ..base import Availability, Engine, EngineFile, Images, Logits, Target, TargetOptions
+from ..errors import EdgeproofError, StageError, reason_of
+from ..schemes import SCHEMES
+from ..signature import read_signature
+from ..torch_program import torch_program
+from .lowering import Lowered, lower
+from .runtime import NAME, execute, open_program, program_signature, runtime, use_threads
 
 if TYPE_CHECKING:
     from executorch.runtime import Method, Program
@@ -164,6 +164,3 @@ def _share_beside(path: Path) -> float | None:
         return float(json.loads((path.parent / DELEGATION).read_text())["share"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-targets.register("executorch")(ExecuTorch())

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .base import Availability, Engine, EngineFile, Images, Logits, Target, TargetOptions, targets
-from .errors import EdgeproofError, StageError, reason_of
+from ..base import Availability, Engine, EngineFile, Images, Logits, Target, TargetOptions
+from ..errors import EdgeproofError, StageError, reason_of
+from ..schemes import SCHEMES
+from ..signature import ModelSignature, Value, checked_signature, read_signature
+from ..torch_program import exported, torch_program
 from .quantize_op import rewrite
-from .schemes import SCHEMES
-from .signature import ModelSignature, Value, checked_signature, read_signature
-from .torch_program import exported, torch_program
 
 if TYPE_CHECKING:
     from torch import nn
@@ -223,6 +223,3 @@ def _value_of(name: str, value: Any) -> Value:
         return Value(name, "no tensor", ())
     kind = {"float32": "FLOAT"}.get(str(value.dtype).removeprefix("torch."), str(value.dtype).removeprefix("torch."))
     return Value(name, kind, tuple(size if isinstance(size, int) else str(size) for size in value.shape))
-
-
-targets.register("torch_tensorrt")(TorchTensorRT())

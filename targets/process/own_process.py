@@ -10,8 +10,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from .base import Engine, EngineFile, targets
-from .errors import EngineFailure
+from ..base import Engine, EngineFile, targets
+from ..errors import EngineFailure
 from .framing import receive, send
 
 # Seconds a model may take for one batch before it counts as hung, and how much longer to open.
@@ -19,7 +19,7 @@ PATIENCE = 60.0
 _OPENING = 10
 
 _SERVE = (
-    "import sys; sys.path[:] = sys.argv[3:]; from edgeproof.targets.serving import serve; "
+    "import sys; sys.path[:] = sys.argv[3:]; from edgeproof.targets.process.serving import serve; "
     "serve(int(sys.argv[1]), int(sys.argv[2]))"
 )
 # What libraries read that a runtime may use; its own thread counts go by its options.

@@ -11,9 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .errors import EdgeproofError, StageError, reason_of
-from .executorch_log import quiet
-from .torch_program import exported
+from ..errors import EdgeproofError, StageError, reason_of
+from ..torch_program import exported
+from .log import quiet
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .base import Images, Logits
-from .errors import StageError, reason_of
-from .executorch_log import overheard, quiet
-from .signature import ModelSignature, Value, checked_signature
+from ..base import Images, Logits
+from ..errors import StageError, reason_of
+from ..signature import ModelSignature, Value, checked_signature
+from .log import overheard, quiet
 
 if TYPE_CHECKING:
     from executorch.runtime import Method, Program

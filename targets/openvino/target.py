@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .base import Availability, Engine, EngineFile, Images, Logits, targets
-from .onnx_file import OnnxFileTarget
-from .openvino_model import OpenVinoOptions, compile_openvino, import_openvino, model_signature, read_openvino
-from .schemes import SCHEMES
-from .signature import ModelSignature, read_signature, readable
+from ..base import Availability, Engine, EngineFile, Images, Logits
+from ..onnx_file import OnnxFileTarget
+from ..schemes import SCHEMES
+from ..signature import ModelSignature, read_signature, readable
+from .model import OpenVinoOptions, compile_openvino, import_openvino, model_signature, read_openvino
 
 if TYPE_CHECKING:
     import openvino
@@ -111,6 +111,3 @@ class OpenVino(OnnxFileTarget):
             signature or model_signature(model, path),
             fixed=options.fixed_shapes,
         )
-
-
-targets.register("openvino")(OpenVino())

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .base import Images
+from ..base import Images
 from .cores import pin
 from .own_process import OwnProcess
 
