@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from arithmetic import int8_peak, operations
 from edgeproof.pipeline.verification import verify
 from edgeproof.stages.bench import open_eager
 from edgeproof.stages.checkpoint import save_weights
@@ -178,7 +179,22 @@ def compare(classifier: Classifier, data: Dataset, arguments: argparse.Namespace
         side = classifier.image_shape[1]
         title = f"{classifier.model}, {side}×{side}, batch {batch}, {threads} threads, {arguments.rounds} rounds"
         rows = show(title, measured, engines, attacked, batch, console)
-    return {"model": classifier.model, "threads": threads, "batch": batch, "others": measured.others, "rows": rows}
+        peak, asked = int8_peak(threads), batch * operations(classifier.load(), classifier.image_shape)
+        eager = measured.models[EAGER].timings[batch].percentile(50)
+        console.print(
+            f"INT8 at its best here: {peak / 1e9:.0f} GOP/s ({threads} threads, product of matrices). "
+            f"The {asked / 1e9:.2f} GOP of {classifier.model} take {1e3 * asked / peak:.2f} ms at least; eager takes "
+            f"{eager * peak / asked / 1e3:.1f} times that: the limit of every INT8 engine on this machine.",
+            highlight=False,
+        )
+    return {
+        "model": classifier.model,
+        "threads": threads,
+        "batch": batch,
+        "others": measured.others,
+        "peak": peak,
+        "rows": rows,
+    }
 
 
 def main() -> None:
