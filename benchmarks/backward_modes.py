@@ -30,10 +30,10 @@ from edgeproof.stages.distill import InnerMaximisation
 from edgeproof.stages.export import export_onnx
 from edgeproof.stages.freed_memory import keep_freed_memory
 from edgeproof.stages.quantize import CalibrationConfig, QuantizeConfig, calibration_split, quantize_onnx, scheme_of
+from edgeproof.stages.statistics.proportions import clopper_pearson
 from edgeproof.stages.twin import BackwardMode, load_twin
 from edgeproof.stages.verify import VerifyConfig, sample
 from edgeproof.stages.verify.attackable import AttackableEngine
-from edgeproof.stages.verify.statistics import clopper_pearson
 from edgeproof.targets.base import Engine, EngineFile, Scheme, targets
 from rich.console import Console
 from rich.table import Table

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from edgeproof.stages.verify.statistics import clopper_pearson
+from edgeproof.stages.statistics.proportions import clopper_pearson
 from methods_contenders import Contender, Preset, contenders
 from rich.console import Console
 from rich.table import Table

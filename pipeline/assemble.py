@@ -57,6 +57,8 @@ def assemble(stages: Stages) -> Report:
         conditions=recipe.conditions(),
         doubts=doubts,
         missing=stages.engines.missing,
+        dataset={"name": stages.shop.dataset.name, "digest": stages.shop.dataset.digest},
+        verify=recipe.verify.of_attacks(),
     )
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from ..stages.verify.paired import PairedComparison, compare_paired
-from ..stages.verify.statistics import clopper_pearson
+from ..stages.statistics.paired import PairedComparison, compare_paired
+from ..stages.statistics.proportions import clopper_pearson
 from ..targets.errors import UsageError
 from .proof_bits import ProofBits, is_bits, read_bits
 

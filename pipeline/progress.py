@@ -84,7 +84,7 @@ class Bar:
         """Show the running robust accuracy and its interval, which holds for as many samples as they are at the end."""
         if self._progress is None:
             return
-        from ..stages.verify.statistics import clopper_pearson
+        from ..stages.statistics.proportions import clopper_pearson
 
         low, high = clopper_pearson(robust, samples)
         note = f"robust {robust / samples:.3f} [{low:.3f}, {high:.3f}] on {samples}" if samples else ""

@@ -19,7 +19,7 @@ from .report import Report
 
 _NEEDED = ("index", "label", "clean_correct")
 # The other threat model is no step on the way to the worst case.
-_NO_ROUTE = (*_NEEDED, "robust_8bit")
+NO_ROUTE = (*_NEEDED, "robust_8bit")
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,11 @@ def read_bits(path: Path, figure: str, subject: str | None) -> ProofBits:
         beside = path / "report.json" if path.is_dir() else path
         report, run = Report.load(beside), beside.parent
         bits = run / "verification" / f"{_chosen(report, beside, subject)}.npz"
-    arrays = _arrays(bits)
-    routes = tuple(key for key in arrays if key not in _NO_ROUTE)
+    arrays = read_columns(bits)
+    routes = tuple(key for key in arrays if key not in NO_ROUTE)
     if figure == "robust" and not routes:
         raise UsageError(f"{bits}: holds no attack's bits; --figure clean compares clean accuracies")
-    manifest = _manifest(run / "adversarial" / MANIFEST)
+    manifest = pack_manifest(run)
     entry = next((each for each in report.subjects if each["name"] == bits.stem), {}) if report else {}
     return ProofBits(
         path=bits,
@@ -109,7 +109,12 @@ def _chosen(report: Report, path: Path, subject: str | None) -> str:
     return engines[0]
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
+def read_columns(path: Path) -> dict[str, np.ndarray]:
+    """Read `verification/<subject>.npz`: index and label [N], then columns of booleans [N], the routes in their order.
+
+    Raises:
+        UsageError: the file is missing, broken, or holds something else.
+    """
     if not path.is_file():
         raise UsageError(f"{path}: no such file; it lies in the run's folder, beside its report.json")
     try:
@@ -134,8 +139,16 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _manifest(path: Path) -> Mapping[str, Any]:
-    """What the run says of its packs; nothing where an older one, or a copied file, says nothing."""
+def pack_manifest(run: Path) -> Mapping[str, Any]:
+    """What a run says of its packs; nothing where an older one, or a copied file, says nothing.
+
+    Args:
+        run: its folder.
+
+    Raises:
+        UsageError: the file is no manifest.
+    """
+    path = run / "adversarial" / MANIFEST
     try:
         found = json.loads(path.read_bytes())
     except FileNotFoundError:

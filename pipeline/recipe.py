@@ -27,11 +27,14 @@ from ..stages.verify import VerifyConfig
 from ..targets.base import TargetOptions
 from ..targets.errors import UsageError
 from ..targets.model_file import sha256_of
-from .gate import CORRUPTED, Condition
+from .gates import Condition
+from .gates.figures import CORRUPTED
 from .problems import one_line
 from .read import FILES
 from .target_choice import TargetChoice, chosen_targets
 
+# The figures whose gates decide which layers are quantized.
+CHOOSING = ("clean_accuracy", "robust_accuracy", "robust_accuracy_8bit", "retention")
 # Sections whose training learns from a teacher.
 DISTILLATIONS = ("distill", "prune.train", "recover")
 
@@ -143,7 +146,7 @@ class Recipe(Section):
         return {
             condition.figure: condition.limit
             for condition in self.conditions()
-            if condition.comparison.startswith(">") and condition.figure not in ("size_bytes", CORRUPTED)
+            if condition.comparison.startswith(">") and not condition.relative and condition.figure in CHOOSING
         }
 
     def conditions(self) -> list[Condition]:

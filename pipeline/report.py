@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..targets.errors import UsageError
-from .gate import Condition, Verdict, judge
+from .gates import Condition, Verdict, judge
+from .gates.compatible import Pair
 from .store import machine
 
 SCHEMA_VERSION = 1
@@ -74,8 +75,22 @@ def draw_up(
     conditions: Sequence[Condition],
     doubts: Iterable[str] = (),
     missing: Iterable[str] = (),
+    dataset: Mapping[str, Any] | None = None,
+    verify: Mapping[str, Any] | None = None,
 ) -> Report:
-    """Judge the gates and put the report together."""
+    """Judge the gates and put the report together.
+
+    Args:
+        name: of the run.
+        recipe_digest: of what was asked for.
+        threat: the threat model.
+        subjects: in ledger order.
+        conditions: the gates; those against a baseline stay open here.
+        doubts: findings that make the verdict inconclusive.
+        missing: targets that could not be built or attacked.
+        dataset: `name` and `digest`.
+        verify: the settings of the attacks.
+    """
     doubts, missing = list(doubts), list(missing)
     verdict = judge(conditions, subjects, doubts, missing)
     return Report(
@@ -88,6 +103,8 @@ def draw_up(
             "name": name,
             "recipe_digest": recipe_digest,
             "threat_model": dict(threat),
+            **({} if dataset is None else {"dataset": dict(dataset)}),
+            **({} if verify is None else {"verify": dict(verify)}),
             "subjects": [dict(subject) for subject in subjects],
             "gates": [gate.as_json() for gate in verdict.gates],
             "environment": environment(),
@@ -95,11 +112,18 @@ def draw_up(
     )
 
 
-def regate(report: Report, conditions: Sequence[Condition]) -> Report:
-    """Judge other gates on a finished report; doubts and missing targets stay what they were."""
-    verdict = judge(conditions, report.subjects, report.data["doubts"], report.data["missing"])
+def regate(report: Report, conditions: Sequence[Condition], against: Pair | None = None) -> Report:
+    """Judge other gates on a finished report; doubts and missing targets stay what they were.
+
+    Args:
+        report: the report.
+        conditions: the gates.
+        against: the run beside a baseline, for relative gates.
+    """
+    verdict = judge(conditions, report.subjects, report.data["doubts"], report.data["missing"], against)
     gates = [gate.as_json() for gate in verdict.gates]
-    return Report({**report.data, **_verdict(verdict), "gates": gates})
+    beside = {} if verdict.baseline is None else {"baseline": dict(verdict.baseline)}
+    return Report({**report.data, **_verdict(verdict), "gates": gates, **beside})
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from ..targets.onnxruntime.target import OnnxRuntime
 from ..targets.option_values import read_options
 from ..targets.signature import ModelSignature, read_signature
 from .functions import functions_digest
-from .gate import Condition
+from .gates import Condition
 from .options import option
 
 SURROGATE = "surrogate"

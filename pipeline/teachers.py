@@ -14,6 +14,7 @@ from rich.table import Table
 
 from ..stages.data import load_dataset
 from ..stages.models import models
+from ..stages.statistics.proportions import clopper_pearson
 from ..stages.teacher.screening import (
     STRONG_CLEAN,
     STRONG_PGD,
@@ -26,7 +27,6 @@ from ..stages.teacher.screening import (
     strong_enough,
     suggested_order,
 )
-from ..stages.verify.statistics import clopper_pearson
 from ..targets.errors import UsageError
 from ..targets.model_file import sha256_of
 from .candidates import find_candidate, load_candidate

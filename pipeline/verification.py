@@ -17,7 +17,8 @@ from ..targets.errors import UsageError
 from ..targets.function import is_function
 from ..targets.model_file import engine_files, sha256_of
 from .following import FollowingStore
-from .gate import CORRUPTED, Condition
+from .gates import Condition
+from .gates.figures import CORRUPTED
 from .options import data_config, option, threat_model
 from .progress import Reporter
 from .report import Report, doubts_of, draw_up, engine_subject
@@ -82,6 +83,12 @@ def verify(
     reporter = reporter or Reporter(quiet=True)
     with option("--gate: "):
         conditions = [Condition.parse_line(line) for line in gates]
+    for condition in conditions:
+        if condition.relative:
+            raise UsageError(
+                f"--gate: {condition.figure} {condition.text}: is held against a baseline by "
+                f"`edgeproof gate {out} --baseline FILE`"
+            )
     if sequential and not any(condition.figure in ACCURACIES for condition in conditions):
         raise UsageError(f"--sequential: needs a gate to decide, on one of: {', '.join(ACCURACIES)}")
     if sequential and num_nodes > 1:
@@ -214,6 +221,8 @@ def _report(request: Request, conditions: Sequence[Condition], figures: dict[str
         subjects=[{**subject, "warnings": [*request.warnings, *subject["warnings"]]}],
         conditions=conditions,
         doubts=doubts_of(request.target, found),
+        dataset={"name": request.dataset.name, "digest": request.dataset.digest},
+        verify=request.config.of_attacks(),
     )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ...targets.errors import UsageError
 from .app import app
 from .arguments import AsJson, DataRoot, TargetOption, Workers
 from .output import answer, finish
@@ -123,22 +123,32 @@ def compare(
 
 @app.command()
 def gate(
-    report: Annotated[Path, typer.Argument(help="A report.json, or the folder that holds one.")],
+    run: Annotated[Path, typer.Argument(help="A run's folder, or its report.json.")],
     require: Annotated[
         list[str] | None,
-        typer.Option(help="A condition such as 'retention >= 0.97'; repeatable. Default: the recipe's gates."),
+        typer.Option(
+            help="A condition such as 'retention >= 0.97' or 'robust_accuracy >= baseline - 0.03'; repeatable. "
+            "Default: the recipe's gates."
+        ),
     ] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(help="The file that gates against a baseline compare with, sample by sample.")
+    ] = None,
+    update_baseline: Annotated[
+        bool, typer.Option("--update-baseline", help="Write this run into --baseline, if it passes its absolute gates.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="With --update-baseline: even if it does not.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Judge gates on a finished report; exit 1 when one fails."""
-    from ..gate import Condition
-    from ..report import Report, regate
+    """Judge gates on a finished run, by themselves or against a baseline; exit 1 when one fails, 4 when one is open."""
+    from ..gating import gate as judge
 
-    found = Report.load(_report_file(report))
-    lines = require or [f"{entry['name']} {entry['limit']}" for entry in found.data["gates"]]
-    if not lines:
-        raise UsageError(f"{report}: has no gates; give some with --require")
-    finish(regate(found, [Condition.parse_line(line) for line in lines]), as_json, None)
+    found = judge(run, require=require or (), baseline=baseline, update_baseline=update_baseline, force=force)
+    if found.written is not None and not as_json:
+        print(f"baseline: {found.written} ({found.written.stat().st_size / 1024:.1f} KiB)")
+    if found.refused:
+        print(f"edgeproof: --update-baseline: {found.refused}", file=sys.stderr)
+    finish(found.report, as_json, None)
 
 
 @app.command()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ...targets.errors import UsageError, reason_of
 from ..data import Dataset, Split
 from ..normalization import Normalization, Normalized
-from ..verify.statistics import clopper_pearson
+from ..statistics.proportions import clopper_pearson
 
 # Validation images that are asked, and as many for each normalisation that is tried.
 SAMPLES = 256

@@ -12,8 +12,8 @@ from ...targets.errors import UsageError
 from ...targets.registry import nearest
 from ..data import Split
 from ..section import Section
+from ..statistics.proportions import clopper_pearson
 from .corruptions import CORRUPTIONS, SEVERITIES, constants_for, corrupt
-from .statistics import clopper_pearson
 from .subject import BATCH, Predict, is_correct
 
 CONSTANTS = {"small": "CIFAR-10-C", "large": "ImageNet-C"}

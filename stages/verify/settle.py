@@ -13,12 +13,12 @@ import numpy as np
 from ..data import Split
 from ..eight_bit import towards
 from ..pack_manifest import write_manifest
+from ..statistics.paired import compare_paired
+from ..statistics.proportions import clopper_pearson, retention, retention_interval
 from .attack import Attacked
 from .candidates import Candidates
 from .corrupted import CorruptionsConfig, corrupted_accuracies
-from .paired import compare_paired
 from .sequential import ACCURACIES, Sequential
-from .statistics import clopper_pearson, retention, retention_interval
 from .subject import Subject, digest_of_subject, fooled
 
 FIGURES = "verification/figures.json"

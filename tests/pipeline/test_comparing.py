@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from edgeproof.pipeline import cli
 from edgeproof.pipeline.comparing import compare
-from edgeproof.stages.verify.paired import difference_interval, mcnemar
+from edgeproof.stages.statistics.paired import difference_interval, mcnemar
 from edgeproof.targets.errors import UsageError
 
 THREAT = {"norm": "Linf", "eps": 0.1}

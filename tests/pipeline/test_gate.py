@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from edgeproof.pipeline.gate import Condition, judge
+from edgeproof.pipeline.gates import Condition, judge
 from edgeproof.targets.errors import UsageError
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edgeproof.pipeline.gate import Condition
+from edgeproof.pipeline.gates import Condition
 from edgeproof.pipeline.report import Report, draw_up, engine_subject, regate, torch_subject
 from edgeproof.pipeline.reports import formats, render
 from edgeproof.pipeline.terminal import show

@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import Dataset, Split
+from edgeproof.stages.statistics.paired import compare_paired
 from edgeproof.stages.verify import EngineSubject, TorchSubject, VerifyConfig, attack_subject, sample, settle
 from edgeproof.stages.verify import attack as attack_module
 from edgeproof.stages.verify.attack import Attacked, divided
 from edgeproof.stages.verify.candidates import Candidates
 from edgeproof.stages.verify.counts import Counts
 from edgeproof.stages.verify.machines import Machines
-from edgeproof.stages.verify.paired import compare_paired
 from edgeproof.stages.verify.run_shards import run_shards
 from edgeproof.stages.verify.shard import attack_shard
 from edgeproof.stages.verify.shard_result import ShardResult

@@ -7,7 +7,7 @@ from math import comb, exp, lgamma, log
 
 import numpy as np
 import pytest
-from edgeproof.stages.verify.paired import compare_paired, difference_interval, mcnemar
+from edgeproof.stages.statistics.paired import compare_paired, difference_interval, mcnemar
 
 
 def bits(both: int, lost: int, gained: int, neither: int) -> tuple[np.ndarray, np.ndarray]:

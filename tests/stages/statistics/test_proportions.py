@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from edgeproof.stages.verify.statistics import clopper_pearson, retention, retention_interval
+from edgeproof.stages.statistics.proportions import clopper_pearson, retention, retention_interval
 from scipy.stats import binomtest
 
 
