@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+from ..targets.base import targets
 from ..targets.errors import UsageError
 from .gates import Condition, Verdict, judge
 from .gates.compatible import Pair
@@ -107,7 +108,7 @@ def draw_up(
             **({} if verify is None else {"verify": dict(verify)}),
             "subjects": [dict(subject) for subject in subjects],
             "gates": [gate.as_json() for gate in verdict.gates],
-            "environment": environment(),
+            "environment": environment(subject["name"] for subject in subjects if subject["kind"] == "engine"),
         }
     )
 
@@ -134,14 +135,20 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def environment() -> dict[str, Any]:
-    """Versions of what did the work; the attack package stands beside every robust accuracy."""
+def environment(engines: Iterable[str]) -> dict[str, Any]:
+    """Versions of what did the work; the attack package stands beside every robust accuracy.
+
+    Args:
+        engines: names of targets, whose runtimes' versions are told; other names are passed over.
+    """
     found: dict[str, Any] = {}
     for package in _PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = None
+    for target in {*engines} & {*targets.names()}:
+        found |= targets[target].available().versions
     return {**found, "attacks": f"pyautoattack {version('pyautoattack')}", "machine": machine()}
 
 

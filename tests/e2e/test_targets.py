@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 import onnx
@@ -70,8 +71,10 @@ def test_verify_and_bench_on_another_runtime(built: Path, tmp_path: Path):
     arguments += ["--option", "hint=throughput"]
     done = edgeproof("verify", engine, *arguments, "--out", tmp_path / "proof", "--json")
     assert done.code in (0, 4), done.err
-    found = json.loads(done.out)["subjects"][0]
+    report = json.loads(done.out)
+    found = report["subjects"][0]
     assert (found["name"], found["options"]) == ("openvino", {"hint": "throughput"})
+    assert report["environment"]["openvino"] == version("openvino")
     others = ["--against", f"onnxruntime[optimisation=none]:{engine}", "--plot", tmp_path / "plot.png"]
     timed = edgeproof("bench", engine, "--target", "openvino", *others, "--repeats", "20", "--json")
     assert timed.code == 0, timed.err

@@ -82,7 +82,10 @@ def parsed(*overrides: str):
         ("verify.corruptions={severities: [3, 3]}", "verify.corruptions.severities: 3 is there twice"),
         ("gates.corrupted_accuracy=>= 0.9", "gates.corrupted_accuracy: is measured where the recipe has verify.corrup"),
         ("gates.robust_acuracy=>= 1", "gates: unknown figure 'robust_acuracy'; did you mean 'robust_accuracy'?"),
-        ("gates.retention=about 1", "gates.retention: a limit is a comparison such as '>= 0.95' or '>= baseline - 0.03', got 'about 1'"),
+        (
+            "gates.retention=about 1",
+            "gates.retention: a limit is a comparison such as '>= 0.95' or '>= baseline - 0.03', got 'about 1'",
+        ),
         ("schema_version=2", "schema_version: input should be 1, got 2"),
         ("name=../up", "name: string should match pattern"),
         ("teacher={}", "teacher: model is missing"),
