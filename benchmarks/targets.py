@@ -33,6 +33,7 @@ from edgeproof.stages.ratios import paired_ratio
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.timing import SideBySide, side_by_side
 from edgeproof.targets.base import EngineFile, targets
+from edgeproof.targets.errors import StageError
 from edgeproof.targets.process.own_process import open_engine
 from rich.console import Console
 from rich.table import Table
@@ -78,7 +79,10 @@ def built(
                 {**PRECISIONS[precision], "calibration": {"samples": min(256, len(data.train))}}
             )
             quantize_student(floating, config, target.scheme, data, threat, out)
-            found[f"{name} {precision}"] = target.build(out / MODEL, out / "engine")
+            try:
+                found[f"{name} {precision}"] = target.build(out / MODEL, out / "engine")
+            except StageError as error:
+                console.print(f"{name} {precision}: {error}", highlight=False, markup=False)
     return found
 
 
