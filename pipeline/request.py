@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -156,12 +157,12 @@ def check_request(
 def _with_function(request: Request, surrogate: Path | None) -> Request:
     data, config = request.dataset, request.config
     function = FunctionSubject(FUNCTION, request.model, data.image_shape, len(data.class_names), surrogate)
-    surface = function.open()
-    if surface.labels_only:
-        check_installed()
-        config = config.model_copy(update={"routes": (*config.routes, HARD_LABEL)})
-    # Its source does not tell which weights it loads; its answers do.
-    answers = surface.predict(request.samples.images[:_FINGERPRINT]).tobytes()
+    with closing(function.open()) as surface:
+        if surface.labels_only:
+            check_installed()
+            config = config.model_copy(update={"routes": (*config.routes, HARD_LABEL)})
+        # Its source does not tell which weights it loads; its answers do.
+        answers = surface.predict(request.samples.images[:_FINGERPRINT]).tobytes()
     digest = hashlib.sha256(functions_digest(request.model).encode() + answers).hexdigest()
     return replace(
         request,
@@ -225,7 +226,8 @@ def _warnings(subject: EngineSubject) -> tuple[str, ...]:
     try:
         load_twin(subject.graph)
     except UnsupportedOperator as error:
-        gradients = subject.open().differentiable
+        with closing(subject.open()) as surface:
+            gradients = surface.differentiable
         if not gradients:
             raise
         return (f"no-twin: {error}; the gradients are those of: {', '.join(gradients)}",)

@@ -68,6 +68,10 @@ class Guarded:
                 raise SamplesFailed(np.array(list(broken)), np.stack(list(broken.values())))
         return logits
 
+    def close(self) -> None:
+        """Close the model, where it can be closed."""
+        getattr(self._ask, "close", lambda: None)()
+
     @contextmanager
     def watching(self, clean: Images, threat: ThreatModel) -> Iterator[None]:
         """Raise SamplesFailed, for as long as the context lasts, as soon as one of the samples is seen to fail.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import partial
 
 import torch
@@ -19,7 +20,7 @@ from .delivered import deliver
 from .gradient_checks import check_gradients, check_huge_eps, check_monotone, with_rescaled
 from .route import Batch, Context, Outcome, attempt, routes
 from .shard_result import ROUNDED, ShardResult
-from .subject import Subject, is_correct
+from .subject import Subject, Surface, is_correct
 
 STRONG = "whitebox-strong"
 
@@ -43,7 +44,13 @@ def attack_shard(
         pool: candidates found on other subjects, for replay.
     """
     torch.set_num_threads(1)
-    surface = subject.open()
+    with closing(subject.open()) as surface:
+        return _attacked(surface, split, threat, config, order, pool)
+
+
+def _attacked(
+    surface: Surface, split: Split, threat: ThreatModel, config: VerifyConfig, order: Sequence[str], pool: Candidates
+) -> ShardResult:
     batch = Batch(torch.from_numpy(split.images), torch.from_numpy(split.labels), split.index)
     clean = surface.predict(split.images)
     canaries = Canaries.released(surface.predict, split.images, threat)
@@ -97,16 +104,17 @@ def strengthen_shard(subject: Subject, result: ShardResult, threat: ThreatModel,
     split = result.split
     restarted = config.model_copy(update={"seed": config.seed + 1})
     pool = Candidates.none(split.images.shape[1:])
-    context = Context(subject.open(), threat, restarted, pool, restarts=config.strong_restarts)
-    surviving = result.robust.copy()
-    batch = Batch(torch.from_numpy(split.images), torch.from_numpy(split.labels), split.index)
-    found = [result.candidates]
-    if surviving.any():
-        outcome = white_box(batch.where(surviving), context, list(result.bits))
-        surviving[surviving] = ~outcome.broken
-        found.append(outcome.candidates)
-    del result.bits[ROUNDED]  # which comes again, as the last
-    result.bits[STRONG] = surviving
-    result.candidates = Candidates.join(found, split.images.shape[1:])
-    deliver(result, batch, context)
-    return result
+    with closing(subject.open()) as surface:
+        context = Context(surface, threat, restarted, pool, restarts=config.strong_restarts)
+        surviving = result.robust.copy()
+        batch = Batch(torch.from_numpy(split.images), torch.from_numpy(split.labels), split.index)
+        found = [result.candidates]
+        if surviving.any():
+            outcome = white_box(batch.where(surviving), context, list(result.bits))
+            surviving[surviving] = ~outcome.broken
+            found.append(outcome.candidates)
+        del result.bits[ROUNDED]  # which comes again, as the last
+        result.bits[STRONG] = surviving
+        result.candidates = Candidates.join(found, split.images.shape[1:])
+        deliver(result, batch, context)
+        return result

@@ -59,6 +59,11 @@ class Surface:
         """Watch samples; see `Guarded.watching`."""
         return nullcontext() if self.guard is None else self.guard.watching(clean, threat)
 
+    def close(self) -> None:
+        """Close the model, and the process that it may have to itself."""
+        if self.guard is not None:
+            self.guard.close()
+
     @property
     def asked(self) -> nn.Module:
         """The subject's forward as a module, for attacks without gradients."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from . import warm
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,9 +41,7 @@ class Finished:
 
 def edgeproof(*arguments: str | Path, cwd: Path | None = None) -> Finished:
     """Run the command line in a process of its own."""
-    command = [sys.executable, "-m", "edgeproof.pipeline", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=ENV, check=False, timeout=500)
-    return Finished(done.returncode, done.stdout, done.stderr)
+    return Finished(*warm.run([*map(str, arguments)], cwd, ENV))
 
 
 def small_build(out: Path, *more: str | Path) -> list[str | Path]:

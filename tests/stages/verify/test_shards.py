@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -280,3 +281,17 @@ def test_a_process_that_nobody_replaces_takes_no_risk(tmp_path: Path, student, d
     for workers in (1, 2):  # a single job runs here, whatever the number of workers
         (found,) = run_shards([os.abort], tmp_path / str(workers), workers, lambda *_: None, careful=[job])
         assert len(found.split) == 5
+
+
+def test_an_engine_in_a_process_of_its_own_ends_with_its_shard(int8_onnx: Path, digits: Dataset, threat):
+    """By itself, and not when Python next looks for cycles: there are as many of them as shards."""
+    engine = EngineSubject("engine", EngineFile.of("onnxruntime", int8_onnx), int8_onnx, ("relu",))
+    split, none = digits.test.take(slice(0, 4)), Candidates.none(digits.image_shape)
+    ours = ["ps", "-ww", "--ppid", str(os.getpid()), "-o", "args"]
+    gc.disable()
+    try:
+        attack_shard(engine, split, threat, CONFIG, ("square",), none)
+        children = subprocess.run(ours, capture_output=True, text=True, check=True)
+    finally:
+        gc.enable()
+    assert "process.serving" not in children.stdout
