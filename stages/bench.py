@@ -56,8 +56,8 @@ def bench(
 ) -> None:
     """Write `bench.json`: latency percentiles in milliseconds, file sizes, and ratios to the engine.
 
-    `latency_ratio` is how many times as long as the float engine the engine takes, by batch size, with the 95 % interval
-    of `paired_ratio` over the openings.
+    `latency_ratio` is how many times as long as the float engine the engine takes, by batch size, with the interval of
+    `paired_ratio` over the openings.
 
     Args:
         engine: what ships.

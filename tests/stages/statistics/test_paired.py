@@ -7,7 +7,15 @@ from math import comb, exp, lgamma, log
 
 import numpy as np
 import pytest
-from edgeproof.stages.statistics.paired import compare_paired, difference_interval, mcnemar
+from edgeproof.stages.statistics.paired import (
+    compare_paired,
+    difference_interval,
+    lost_beyond,
+    mcnemar,
+    more_lost,
+)
+from scipy.optimize import minimize_scalar
+from scipy.stats import binomtest, norm
 
 
 def bits(both: int, lost: int, gained: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
@@ -113,3 +121,38 @@ def test_what_cannot_be_compared():
         compare_paired(np.zeros(0, bool), np.zeros(0, bool))
     with pytest.raises(ValueError, match=r"the same N twice, got \(3,\) and \(2,\)"):
         compare_paired(np.zeros(3, bool), np.zeros(2, bool))
+
+
+@pytest.mark.parametrize(
+    ("lost", "gained"), [(0, 0), (0, 4), (1, 0), (5, 0), (7, 2), (30, 12), (400, 350), (3000, 2900)]
+)
+def test_one_sided_mcnemar_equals_scipys_binomial_test(lost: int, gained: int):
+    expected = binomtest(lost, lost + gained, alternative="greater").pvalue if lost + gained else 1.0
+    assert more_lost(lost, gained) == pytest.approx(expected, rel=1e-9)
+    assert lost_beyond(lost, gained, 10_000, 0.0) == more_lost(lost, gained)
+
+
+@pytest.mark.parametrize(
+    ("lost", "gained", "samples", "margin"),
+    [(30, 5, 300, 0.03), (12, 12, 300, 0.02), (40, 0, 1000, 0.01), (0, 7, 200, 0.05), (3, 90, 500, -0.1)],
+)
+def test_the_test_at_a_margin_is_the_score_of_the_likeliest_shares(lost: int, gained: int, samples: int, margin: float):
+    """Tango's closed form against a numerical maximum of the likelihood whose difference is the margin."""
+
+    def unlikely(less: float) -> float:
+        more, same = less + margin, 1 - 2 * less - margin
+        counts = ((lost, more), (gained, less), (samples - lost - gained, same))
+        return -sum(count * log(max(share, 1e-300)) for count, share in counts if count)
+
+    least, most = max(0.0, -margin), (1 - margin) / 2
+    less = minimize_scalar(unlikely, bounds=(least, most), method="bounded", options={"xatol": 1e-12}).x
+    variance = samples * (2 * less + margin - margin**2)
+    expected = norm.sf((lost - gained - samples * margin) / variance**0.5)
+    assert lost_beyond(lost, gained, samples, margin) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("counts", [(30, 5, 300), (12, 12, 300), (40, 2, 1000)])
+def test_a_margin_at_an_end_of_the_interval_is_borderline(counts: tuple[int, int, int]):
+    low, high = difference_interval(*counts, level=0.9)
+    assert lost_beyond(*counts, margin=-high) == pytest.approx(0.05, abs=1e-6)
+    assert lost_beyond(*counts, margin=-low) == pytest.approx(0.95, abs=1e-6)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from edgeproof.stages.statistics.proportions import clopper_pearson, retention, retention_interval
+from edgeproof.stages.statistics.proportions import clopper_pearson, retention, retention_interval, samples_for_width
 from scipy.stats import binomtest
 
 
@@ -44,3 +44,15 @@ def test_the_retention_interval_covers_as_often_as_it_says():
         assert low <= retention(student, engine) <= high
     assert covered / 400 >= 0.95
     assert abs(truth - (keep + (1 - robust) / robust * win)) < 1e-9
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.87, 1.0])
+@pytest.mark.parametrize("width", [0.5, 0.2, 0.05])
+def test_one_sample_fewer_is_too_few_for_a_width(share: float, width: float):
+    samples = samples_for_width(share, width)
+
+    def found(count: int) -> float:
+        low, high = clopper_pearson(share * count, count)
+        return high - low
+
+    assert found(samples) <= width < found(samples - 1)
