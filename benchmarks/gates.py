@@ -5,9 +5,10 @@
     python benchmarks/gates.py --quick
 
 `--bits` are `verification/<subject>.npz` of runs that ought to pass for each other: the same engine attacked with other
-seeds, or exported anew. Samples are drawn from their common rows with replacement, both engines' bits of a row
-together, and judged by the product's own `judge`; a regression is planted by breaking robust samples at random. The
-other tables draw how many samples are lost and gained, and judge by the product's tests.
+seeds, or exported anew. They are judged as they are; then samples are drawn from their common rows with replacement,
+both engines' bits of a row together, in random order so that neither is better, and judged by the product's own
+`judge`; a regression is planted by breaking robust samples at random. The other tables draw how many samples are lost
+and gained, and judge by the product's tests.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ DISCORDANCES = (0.002, 0.01, 0.03, 0.05, 0.08, 0.12)
 LOSSES = (0.0, 0.01, 0.02, 0.03, 0.05)
 MARGINS = (0.0, 0.01, 0.02, 0.03)
 GATES = (1, 2, 4, 8)
+KEYS = ("clean_correct", "robust")
+Bits = dict[str, np.ndarray]
 
 
 @cache
@@ -80,7 +83,7 @@ def percent(share: float) -> str:
 # --- real bits ----------------------------------------------------------------------------------------------------
 
 
-def read(path: Path) -> dict[str, np.ndarray]:
+def read(path: Path) -> Bits:
     """Rows, clean and robust bits of a file, ascending by row."""
     with np.load(path) as arrays:
         order = np.argsort(arrays["index"])
@@ -92,10 +95,10 @@ def read(path: Path) -> dict[str, np.ndarray]:
         }
 
 
-def pair(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> Pair:
+def pair(before: Bits, after: Bits) -> Pair:
     """A run beside a baseline, from bits [N] of both."""
 
-    def record(bits: dict[str, np.ndarray]) -> Record:
+    def record(bits: Bits) -> Record:
         rows = np.arange(len(bits["robust"]))
         engine = SubjectRecord("engine", "engine", {}, rows, bits, ("all",), {})
         return Record("", "pass", {}, {}, "", {}, 0, "", {}, {"engine": engine})
@@ -103,7 +106,7 @@ def pair(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> Pair:
     return Pair(record(after), record(before), {})
 
 
-def judged(before: dict[str, np.ndarray], after: dict[str, np.ndarray], conditions: Sequence[Condition]) -> str:
+def judged(before: Bits, after: Bits, conditions: Sequence[Condition]) -> str:
     subjects = [{"name": "engine", "kind": "engine"}]
     return judge(conditions, subjects, against=pair(before, after)).outcome
 
@@ -113,42 +116,50 @@ def real(paths: Sequence[Path], runs: int, random: np.random.Generator, console:
     files = {path: read(path) for path in paths}
     conditions = [Condition.parse_line(f"{figure}_accuracy >= baseline") for figure in ("robust", "clean")]
     found = table(
-        f"real bits: two gates at no margin (robust, clean), {SAMPLES} samples drawn, {runs} runs a row",
-        "pair",
+        f"real bits: robust and clean accuracy >= baseline; {SAMPLES} samples drawn, {runs} runs a row, in %",
+        "A / B",
         "rows",
         "lost, gained",
-        "unchanged: fail",
-        "inconclusive",
-        "pass",
-        "3 points planted: fail",
-        "inconclusive",
-        "pass",
+        "as they are: A to B, B to A",
+        "nothing changed: fail / inconclusive / pass",
+        "3 points lost: fail / inconclusive / pass",
     )
+    every: tuple[list[str], list[str], list[str]] = ([], [], [])
     for one, other in combinations(paths, 2):
         _, first, second = np.intersect1d(files[one]["rows"], files[other]["rows"], return_indices=True)
-        keys = ("clean_correct", "robust")
-        before, after = ({key: files[path][key][at] for key in keys} for path, at in ((one, first), (other, second)))
+        before, after = ({key: files[path][key][at] for key in KEYS} for path, at in ((one, first), (other, second)))
         lost, gained = (int((a["robust"] & ~b["robust"]).sum()) for a, b in ((before, after), (after, before)))
-        unchanged, planted = [], []
-        for run in range(runs):
-            drawn = random.integers(len(first), size=SAMPLES)
-            sides = [{key: side[key][drawn] for key in keys} for side in (before, after)]
-            if run % 2:  # either may be the baseline
-                sides.reverse()
-            unchanged.append(judged(sides[0], sides[1], conditions))
-            robust = sides[1]["robust"].copy()
-            standing = np.flatnonzero(robust)
-            robust[random.choice(standing, round(0.03 * SAMPLES), replace=False)] = False
-            planted.append(judged(sides[0], {**sides[1], "robust": robust}, conditions))
-        quiet, loud = shares(unchanged), shares(planted)
-        found.add_row(
-            f"{name(one)} / {name(other)}",
-            str(len(first)),
-            f"{lost}, {gained}",
-            *(percent(quiet[each]) for each in ("fail", "inconclusive", "pass")),
-            *(percent(loud[each]) for each in ("fail", "inconclusive", "pass")),
-        )
+        plain = [judged(before, after, conditions), judged(after, before, conditions)]
+        drawn = [_drawn(before, after, random) for _ in range(runs)]
+        unchanged = [judged(*sides, conditions) for sides in drawn]
+        planted = [judged(base, _planted(run, random), conditions) for base, run in drawn]
+        for total, part in zip(every, (plain, unchanged, planted), strict=True):
+            total.extend(part)
+        cells = ", ".join(plain), _three(unchanged), _three(planted)
+        found.add_row(f"{name(one)} / {name(other)}", str(len(first)), f"{lost}, {gained}", *cells)
+    found.add_section()
+    found.add_row("all", "", "", *map(_three, every))
     console.print(found)
+
+
+def _drawn(before: Bits, after: Bits, random: np.random.Generator) -> tuple[Bits, Bits]:
+    """Rows with replacement; which side of a row is the baseline's is drawn as well, so that nothing has changed."""
+    rows = random.integers(len(before["robust"]), size=SAMPLES)
+    swapped = random.random(SAMPLES) < 0.5
+    one = {key: np.where(swapped, after[key][rows], before[key][rows]) for key in KEYS}
+    other = {key: np.where(swapped, before[key][rows], after[key][rows]) for key in KEYS}
+    return one, other
+
+
+def _planted(run: Bits, random: np.random.Generator) -> Bits:
+    robust = run["robust"].copy()
+    robust[random.choice(np.flatnonzero(robust), round(0.03 * SAMPLES), replace=False)] = False
+    return {**run, "robust": robust}
+
+
+def _three(outcomes: Sequence[str]) -> str:
+    got = shares(outcomes)
+    return " / ".join(f"{100 * got[each]:.1f}" for each in ("fail", "inconclusive", "pass"))
 
 
 def name(path: Path) -> str:
@@ -302,7 +313,7 @@ def anytime(lost: int, gained: int, samples: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bits", type=Path, nargs="+", default=[], help="verification/<subject>.npz of several runs")
-    parser.add_argument("--runs", type=int, default=4000)
+    parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--quick", action="store_true", help="a twentieth of the runs")
     arguments = parser.parse_args()
     runs = arguments.runs // 20 if arguments.quick else arguments.runs

@@ -58,6 +58,12 @@ class Report:
             raise UsageError(f"{path}: not a report (no valid JSON)") from None
         if not isinstance(data, dict) or "subjects" not in data:
             raise UsageError(f"{path}: not a report of edgeproof")
+        subjects = data["subjects"]
+        if not isinstance(subjects, list) or not all(
+            isinstance(each, dict) and isinstance(each.get("name"), str) and isinstance(each.get("kind"), str)
+            for each in subjects
+        ):
+            raise UsageError(f"{path}: not a report of edgeproof (a subject has a name and a kind)")
         # A report written elsewhere to the documented form has no such lists; its own doubt must not get lost.
         inconclusive = data.get("verdict") == "inconclusive"
         data = {"doubts": ["the run's own verdict was inconclusive"] if inconclusive else [], "missing": [], **data}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -68,7 +68,7 @@ def _number(*keys: str) -> Callable[[Subject], float | None]:
         found: Any = subject
         for key in keys:
             found = found.get(key) if isinstance(found, Mapping) else None
-        return None if found is None else float(found)
+        return None if found is None else _as_number(subject, keys, found)
 
     return read
 
@@ -76,9 +76,19 @@ def _number(*keys: str) -> Callable[[Subject], float | None]:
 def _interval(key: str) -> Callable[[Subject], Interval | None]:
     def read(subject: Subject) -> Interval | None:
         found = subject.get(key)
-        return (float(found[0]), float(found[1])) if found else None
+        if not found:
+            return None
+        if not isinstance(found, Sequence) or len(found) != 2:
+            raise UsageError(f"the report's {key} of {subject['name']} is no interval: {found!r}")
+        return _as_number(subject, (key,), found[0]), _as_number(subject, (key,), found[1])
 
     return read
+
+
+def _as_number(subject: Subject, keys: Sequence[str], found: object) -> float:
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        raise UsageError(f"the report's {'.'.join(keys)} of {subject['name']} is no number: {found!r}")
+    return float(found)
 
 
 def _column(name: str) -> Callable[[Bits], np.ndarray | None]:
@@ -97,16 +107,16 @@ def _agreement(route: str) -> Figure:
     """
 
     def value(subject: Subject) -> float | None:
-        after = subject.get("routes", {}).get(route)
-        return None if after is None else 1.0 - (float(after) - float(subject["robust_accuracy"]))
+        after, final = _number("routes", route)(subject), _number("robust_accuracy")(subject)
+        return None if after is None or final is None else 1.0 - (after - final)
 
     def interval(subject: Subject) -> Interval | None:
         from ...stages.statistics.proportions import clopper_pearson
 
-        found, samples = value(subject), subject.get("samples")
+        found, samples = value(subject), _number("samples")(subject)
         if found is None or samples is None or "sequential" in subject:
             return None
-        return clopper_pearson(round(found * samples), samples)
+        return clopper_pearson(round(found * samples), round(samples))
 
     def bits(columns: Bits) -> np.ndarray | None:
         return columns[route] == columns[ROBUST] if {route, ROBUST} <= columns.keys() else None
@@ -119,21 +129,27 @@ def _size_ratio(subject: Subject) -> float | None:
     return size / floating if size is not None and floating else None
 
 
-def _latency(subject: Subject) -> Mapping[str, float]:
-    """How many times as long as the float engine this one takes: `ratio`, and `low` and `high` if the report has them.
+def _first_batch(subject: Subject, *keys: str) -> tuple[str, ...] | None:
+    """The keys of the first batch size in a part of the report's `bench`."""
+    found: Any = subject.get("bench")
+    for key in keys:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return ("bench", *keys, next(iter(found))) if isinstance(found, Mapping) and found else None
 
-    Of the first batch size of the report's `bench`; an older report has the medians' ratio alone.
-    """
-    bench = subject.get("bench", {})
-    if found := bench.get("latency_ratio", {}):
-        return next(iter(found.values()))
-    inverse = bench.get("times_slower_than_engine", {}).get("float", {})
-    return {"ratio": 1 / next(iter(inverse.values()))} if inverse else {}
+
+def _latency(subject: Subject) -> float | None:
+    """How many times as long as the float engine this one takes; an older report has the inverse alone."""
+    if keys := _first_batch(subject, "latency_ratio"):
+        return _number(*keys, "ratio")(subject)
+    keys = _first_batch(subject, "times_slower_than_engine", "float")
+    inverse = _number(*keys)(subject) if keys else None
+    return 1 / inverse if inverse else None
 
 
 def _latency_interval(subject: Subject) -> Interval | None:
-    found = _latency(subject)
-    return (float(found["low"]), float(found["high"])) if "low" in found else None
+    keys = _first_batch(subject, "latency_ratio")
+    low, high = (_number(*keys, end)(subject) if keys else None for end in ("low", "high"))
+    return None if low is None or high is None else (low, high)
 
 
 def _accuracy(name: str, words: str, column: str, *, attacked: bool) -> Figure:
@@ -157,7 +173,7 @@ _ALL = (
         )
         for kind in ("clean", "adversarial")
     ),
-    Figure("latency_ratio", "latency", "ratio", lambda s: _latency(s).get("ratio"), _latency_interval, falls=False),
+    Figure("latency_ratio", "latency", "ratio", _latency, _latency_interval, falls=False),
     Figure("size_bytes", "size", "number", _number("size_bytes"), _no_interval, falls=False),
     Figure("size_ratio", "size over the float file's", "number", _size_ratio, _no_interval, falls=False),
 )

@@ -195,8 +195,10 @@ def _estimates(figure: Figure, before: SubjectRecord, after: SubjectRecord) -> l
     found: list[tuple[float, tuple[float, float]]] = []
     for record in (before, after):
         value, interval = _figure(figure, record)
-        if interval is None or not all(map(isfinite, interval)):
+        if interval is None or not all(map(isfinite, (value, *interval))):
             raise NotComparable(f"one of the two runs has no interval of the {figure.name} of {record.name}")
+        if figure.kind == "ratio" and min(value, *interval) <= 0:
+            raise NotComparable(f"one of the two runs has a {figure.name} of {record.name} that is not above 0")
         found.append((value, interval))
     return found
 

@@ -46,4 +46,4 @@ def samples_to_decide(
     seen = (lost - gained) / samples
     distance = max(abs(seen - margin), abs(margin + resolution - seen))
     differing = max((lost + gained + 1) / (samples + 1), distance)
-    return samples_to_detect(distance, min(differing, 1.0), error, 1 - error)
+    return max(samples_to_detect(distance, min(differing, 1.0), error, 1 - error), samples + 1)

@@ -126,6 +126,21 @@ def test_options_that_are_refused(options: tuple[str, ...], words: str, tmp_path
     one_line(edgeproof("gate", finished(tmp_path / "run", gates=GATES), *options), 2, words)
 
 
+def test_verify_leaves_a_baseline_to_gate(tmp_path: Path):
+    task = ("--dataset", "digits", "--eps", "0.1", "--out", tmp_path / "proof")
+    done = edgeproof("verify", tmp_path / "model.onnx", *task, "--gate", "robust_accuracy >= baseline")
+    one_line(done, 2, "--gate: robust_accuracy >= baseline: is held against a baseline by `edgeproof gate")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("subjects", [7, [3], [{"name": "onnxruntime"}], [{"name": 1, "kind": "engine"}]])
+def test_a_report_with_other_subjects(subjects: object, tmp_path: Path):
+    run = finished(tmp_path / "run", gates=GATES)
+    content = json.loads((run / "report.json").read_text())
+    (run / "report.json").write_text(json.dumps({**content, "subjects": subjects}))
+    one_line(edgeproof("gate", run), 2, "not a report of edgeproof")
+
+
 def test_where_the_baseline_cannot_be_written(tmp_path: Path):
     run = finished(tmp_path / "run", gates=GATES)
     (tmp_path / "file").write_text("mine")

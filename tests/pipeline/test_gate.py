@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from edgeproof.pipeline.gates import Condition, judge
 from edgeproof.targets.errors import UsageError
+from scipy.stats import binomtest
 
 
 def engine(name: str = "onnxruntime", **figures: Any) -> dict[str, Any]:
@@ -82,3 +83,60 @@ def test_doubts_make_a_pass_inconclusive():
 def test_what_is_no_condition(line: str, words: str):
     with pytest.raises(UsageError, match=words):
         Condition.parse_line(line)
+
+
+def test_an_open_gate_says_how_many_samples_would_decide():
+    small = engine(robust_accuracy=0.85, robust_accuracy_ci=[0.62, 0.97], samples=20)
+    (gate,) = judge([Condition.parse_line("robust_accuracy >= 0.75")], [small]).gates
+    widths = {
+        count: interval.high - interval.low
+        for count in range(20, 120)
+        for interval in [binomtest(round(0.85 * count), count).proportion_ci(method="exact")]
+    }
+    assert gate.samples_needed is not None
+    assert min(count for count, width in widths.items() if width <= 0.2) == pytest.approx(gate.samples_needed, abs=5)
+    assert f"about {gate.samples_needed} samples would decide" in gate.reason
+    kept = engine(retention=0.9, retention_ci=[0.7, 1.1], samples=50)
+    (gate,) = judge([Condition.parse_line("retention >= 0.95")], [kept]).gates
+    assert gate.samples_needed == pytest.approx(200, abs=1), "half the width takes four times the samples"
+
+
+TIMED = {"latency_ratio": {"1": {"ratio": 0.5, "low": 0.45, "high": 0.55}}, "size_bytes": {"float": 4000}}
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("latency_ratio <= 0.6", "pass"),
+        ("latency_ratio <= 0.52", "inconclusive"),
+        ("latency_ratio <= 0.48", "inconclusive"),
+        ("latency_ratio <= 0.4", "fail"),
+        ("size_ratio <= 0.25", "pass"),
+        ("size_ratio < 0.25", "fail"),
+        ("whitebox_agreement >= 0.98", "pass"),  # 0.87 after it, 0.86 in the end
+        ("whitebox_agreement >= 0.995", "fail"),
+        ("square_agreement >= 1", "pass"),
+        ("probe_agreement >= 0.5", "inconclusive"),
+        ("twin_agreement_clean >= 1", "pass"),
+        ("twin_agreement_adversarial >= 1", "fail"),
+        ("robust_accuracy_8bit >= 0.5", "inconclusive"),
+    ],
+)
+def test_every_figure_of_the_report_can_be_gated(line: str, expected: str):
+    routes = {"replay": 0.9, "whitebox": 0.87, "square": 0.86}
+    agreement = {"clean": 1.0, "adversarial": 0.99}
+    found = engine(samples=1000, routes=routes, twin_agreement=agreement, bench=TIMED)
+    assert outcome(line, found)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("figures", "words"),
+    [
+        ({"robust_accuracy": "high"}, "the report's robust_accuracy of onnxruntime is no number: 'high'"),
+        ({"robust_accuracy_ci": [0.1]}, r"the report's robust_accuracy_ci of onnxruntime is no interval: \[0.1\]"),
+        ({"robust_accuracy_ci": [0.1, "b"]}, "is no number: 'b'"),
+    ],
+)
+def test_a_report_that_somebody_edited(figures: dict[str, Any], words: str):
+    with pytest.raises(UsageError, match=words):
+        outcome("robust_accuracy >= 0.5", engine(**figures))

@@ -246,3 +246,10 @@ def test_the_schema_knows_the_options_of_targets():
     _, with_options = schema()["properties"]["targets"]["items"]["anyOf"]
     assert with_options["properties"]["openvino"]["properties"]["hint"]["enum"] == ["latency", "throughput"]
     assert with_options["properties"]["openvino"]["additionalProperties"] is False
+
+
+def test_gates_against_a_baseline_choose_no_precision():
+    recipe = parsed("gates.robust_accuracy=>= baseline - 0.02", "gates.latency_ratio=<= baseline * 1.1")
+    assert recipe.gates["robust_accuracy"] == ">= baseline - 0.02"
+    assert [condition.relative for condition in recipe.conditions()] == [False, True, False, True]
+    assert recipe.floors() == {key: value for key, value in parsed().floors().items() if key != "robust_accuracy"}
