@@ -26,3 +26,24 @@ TargetOption = Annotated[
     list[str] | None, typer.Option("--option", help="An option of the target: --option hint=throughput; repeatable.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+OutputOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--output",
+        help="Also write the report to this file, in the format that its name says (.xml is JUnit, .md, .sarif, …), "
+        "or in all formats into this folder; repeatable.",
+    ),
+]
+AnnotationsOption = Annotated[
+    str,
+    typer.Option(
+        "--annotations",
+        help="github: print its ::error:: lines; none; auto: on GitHub Actions, and fill the step summary there.",
+    ),
+]
+LocationOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--location", help="The file of the repository that annotations and SARIF point at (default: the baseline)."
+    ),
+]

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from ..outputs import Outputs
     from ..report import Report
 
 
-def finish(found: Report, as_json: bool, folder: Path | None) -> None:
-    """Print a report and exit with its verdict's code."""
+def finish(found: Report, as_json: bool, folder: Path | None, outputs: Outputs | None = None) -> None:
+    """Print a report, write it where it was asked for, and exit with its verdict's code."""
     if as_json:
         print(json.dumps(found.data))
     else:
@@ -23,6 +24,8 @@ def finish(found: Report, as_json: bool, folder: Path | None) -> None:
         show(found, console())
         if folder is not None:
             print(f"report: {folder / 'report.json'}")
+    if outputs is not None:
+        outputs.deliver(found)
     raise typer.Exit(found.exit_code)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .app import app
-from .arguments import AsJson, DataRoot, TargetOption, Workers
+from .arguments import AnnotationsOption, AsJson, DataRoot, LocationOption, OutputOption, TargetOption, Workers
 from .output import answer, finish
 
 
@@ -54,14 +54,19 @@ def verify(
     num_nodes: Annotated[
         int, typer.Option(min=1, help="Machines that share the attacks; each runs this command and sees --out.")
     ] = 1,
+    output: OutputOption = None,
+    annotations: AnnotationsOption = "auto",
+    location: LocationOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Prove the robustness of a model that somebody else exported, by attacking it."""
     from ...stages.verify import CorruptionsConfig
+    from ..outputs import Outputs
     from ..progress import Reporter
     from ..verification import name_of
     from ..verification import verify as run
 
+    outputs = Outputs.asked(output or (), annotations, location, as_json=as_json)
     folder = out or Path("runs") / f"verify-{name_of(model)}"
     report = run(
         model,
@@ -84,7 +89,7 @@ def verify(
         num_nodes=num_nodes,
         reporter=Reporter(quiet=as_json),
     )
-    finish(report, as_json, folder)
+    finish(report, as_json, folder, outputs)
 
 
 @app.command()
@@ -138,27 +143,38 @@ def gate(
         bool, typer.Option("--update-baseline", help="Write this run into --baseline, if it passes its absolute gates.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="With --update-baseline: even if it does not.")] = False,
+    output: OutputOption = None,
+    annotations: AnnotationsOption = "auto",
+    location: LocationOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge gates on a finished run, by themselves or against a baseline; exit 1 when one fails, 4 when one is open."""
     from ..gating import gate as judge
+    from ..outputs import Outputs
 
+    outputs = Outputs.asked(output or (), annotations, location, as_json=as_json)
     found = judge(run, require=require or (), baseline=baseline, update_baseline=update_baseline, force=force)
     if found.written is not None and not as_json:
         print(f"baseline: {found.written} ({found.written.stat().st_size / 1024:.1f} KiB)")
     if found.refused:
         print(f"edgeproof: --update-baseline: {found.refused}", file=sys.stderr)
-    finish(found.report, as_json, None)
+    finish(found.report, as_json, None, outputs)
 
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(help="A run's folder, or its report.json.")], as_json: AsJson = False
+    run: Annotated[Path, typer.Argument(help="A run's folder, or its report.json.")],
+    output: OutputOption = None,
+    annotations: AnnotationsOption = "auto",
+    location: LocationOption = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Print the report of a finished run."""
+    """Print the report of a finished run, or write it in other formats."""
+    from ..outputs import Outputs
     from ..report import Report
 
-    finish(Report.load(_report_file(run)), as_json, None)
+    outputs = Outputs.asked(output or (), annotations, location, as_json=as_json)
+    finish(Report.load(_report_file(run)), as_json, None, outputs)
 
 
 @app.command()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from ..report import Report
 from .base import formats
+from .printable import in_one_line
+from .reasons import reasons
 from .rows import (
     BENCH_COLUMNS,
     CORRUPTION_COLUMNS,
@@ -14,7 +18,6 @@ from .rows import (
     bench_rows,
     corruption_rows,
     gate_rows,
-    headline,
     ledger,
     paired_rows,
     route_rows,
@@ -25,7 +28,9 @@ from .rows import (
 @formats.register("summary.md")
 def markdown(report: Report) -> str:
     """Render the report as GitHub-flavoured Markdown."""
-    parts = [f"# {report.data['name']}: {headline(report)}"]
+    parts = [f"# {_text(report.data['name'])}: {report.data['verdict'].upper()}"]
+    if stops := [reason for reason in reasons(report) if reason.outcome != "pass"]:
+        parts.append("\n".join(f"- **{_text(r.title)}: {r.outcome}.** {_text(r.text)}" for r in stops))
     if report.data["gates"]:
         parts.append(_table(GATE_COLUMNS, gate_rows(report)))
     parts.append(_table(*ledger(report)))
@@ -36,12 +41,17 @@ def markdown(report: Report) -> str:
         parts.append(_table(CORRUPTION_COLUMNS, corrupted))
     if timed := bench_rows(report):
         parts.append(_table(BENCH_COLUMNS, timed))
-    parts.append(attack_note(report))
+    parts.append(_text(attack_note(report)))
     if found := warnings(report):
-        parts.append("\n".join(f"- {line}" for line in found))
+        parts.append("\n".join(f"- {_text(line)}" for line in found))
     return "\n\n".join(parts) + "\n"
 
 
 def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     lines = [columns, tuple("---" for _ in columns), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(_text, line))} |" for line in lines)
+
+
+def _text(text: str) -> str:
+    """A text that stays one: what would end a cell, open a tag, a link or an emphasis is escaped; `code` is left."""
+    return re.sub(r"\](?=[(\[])", r"]\\", re.sub(r"([\\|<*~])", r"\\\1", in_one_line(text)))

@@ -144,12 +144,20 @@ def gate_rows(report: Report) -> list[tuple[str, ...]]:
         (
             gate["name"],
             gate["limit"],
-            "-" if gate["value"] is None else f"{gate['value']:.4g}",
+            number(gate),
             _interval(gate["ci"]),
             gate["outcome"],
         )
         for gate in report.data["gates"]
     ]
+
+
+def number(gate: Mapping[str, Any]) -> str:
+    """A gate's value as people write it: `0.8667`, `13741`."""
+    value = gate["value"]
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def warnings(report: Report) -> list[str]:

@@ -1,0 +1,89 @@
+"""`gate.sarif`: SARIF 2.1.0, for GitHub code scanning.
+
+What it is good for: code scanning keeps an alert open from the merge request that lost robustness to the one that won
+it back, on a file that somebody owns, and can be made a required check. An alert needs a file of the repository:
+what `--location` names, else the baseline, else the run's `recipe.yaml`.
+
+Only what stops a merge is a result, since GitHub opens an alert for every result, one of `kind: pass` too. An
+inconclusive gate has level `error` like a failed one; SARIF's own `kind: open` would force the level `none`, which
+looks harmless.
+
+Source: https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+from urllib.parse import quote
+
+from ..gates.figures import FIGURES
+from ..report import Report
+from .base import formats
+from .printable import in_one_line
+from .reasons import EVIDENCE, Reason, location, reasons
+
+_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
+
+
+@formats.register("gate.sarif")
+def sarif(report: Report) -> str:
+    """Render what stops a merge as a SARIF log."""
+    stops = [reason for reason in reasons(report) if reason.outcome != "pass"]
+    rules = sorted({reason.gate for reason in reasons(report)})
+    log = {
+        "$schema": _SCHEMA,
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {
+                    "driver": {
+                        "name": "edgeproof",
+                        "version": report.data["environment"].get("edgeproof") or "unknown",
+                        "rules": [_rule(name) for name in rules],
+                    }
+                },
+                # One report's alerts do not close another's.
+                "automationDetails": {"id": f"edgeproof/{in_one_line(report.data['name'])}/"},
+                "results": [_result(reason, rules.index(reason.gate), report) for reason in stops],
+                "columnKind": "utf16CodeUnits",
+            }
+        ],
+    }
+    return json.dumps(log, indent=1) + "\n"
+
+
+def _rule(name: str) -> dict[str, Any]:
+    words = FIGURES[name].words.capitalize() if name in FIGURES else name
+    if name == EVIDENCE:
+        words = "The attacks can be trusted and no target is missing"
+    return {
+        "id": f"edgeproof/{name}",
+        "name": "".join(word.capitalize() for word in name.split("_")),
+        "shortDescription": {"text": f"{words}."},
+        "fullDescription": {"text": f"{words}, as edgeproof measured it on the engine that ships."},
+        "help": {"text": "docs/ci.md says what to do when a gate is red or inconclusive."},
+        "defaultConfiguration": {"level": "error"},
+    }
+
+
+def _result(reason: Reason, rule: int, report: Report) -> dict[str, Any]:
+    uri = quote(str(location(report) or "recipe.yaml"), errors="replace")
+    identity = f"{in_one_line(report.data['name'])}/{reason.title}/{reason.engine}"
+    return {
+        "ruleId": f"edgeproof/{reason.gate}",
+        "ruleIndex": rule,
+        "level": "error",
+        "message": {"text": f"{reason.title}: {reason.outcome}. {reason.text}"},
+        "locations": [
+            {
+                "physicalLocation": {
+                    "artifactLocation": {"uri": uri, "uriBaseId": "%SRCROOT%"},
+                    "region": {"startLine": 1},
+                }
+            }
+        ],
+        # What an alert is known by from run to run: not its figures, which change.
+        "partialFingerprints": {"edgeproofGate/v1": hashlib.sha256(identity.encode()).hexdigest()},
+    }
