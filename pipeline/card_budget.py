@@ -1,0 +1,115 @@
+"""How hard a finished run was attacked: every attack with its steps, restarts and queries, and on how many samples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..stages.pack_manifest import MANIFEST
+
+# AutoAttack standard, as `pyautoattack` runs it, and this package's own routes; a test holds them to both.
+APGD_STEPS, FAB_STEPS, TARGETS, RESTARTS = 100, 100, 9, 1
+PROBE_STEPS, PROBE_DRAWS, PROBE_QUERIES = 20, 8, 400
+UNKNOWN = "not recorded"
+# What a candidate's name carries when it was rounded to 8 bits and put back.
+ROUNDED = "8-bit"
+_EIGHT_BIT = "its examples rounded; where none holds, again on the 1/255 grid (square: a fifth of its queries)"
+_GRADIENTS = {
+    "relu": "twin, zero only below a clip that is a ReLU",
+    "relu-ceiling": "twin, zero above the upper clip as well",
+    "identity": "twin, identity everywhere",
+    "clipped": "twin, zero where clipped",
+    "smooth": "twin, smoothed quantizers",
+    "surrogate": "the float model's",
+    "joint": "twin and float model together",
+    "difference": "what fools the engine and not the float model",
+    "rescaled": "twin, logits rescaled",
+}
+
+
+@dataclass(frozen=True)
+class AttackBudget:
+    """One attack on one subject.
+
+    Attributes:
+        subject: who was attacked.
+        attack: its name.
+        gradients: where its gradients came from; empty for a black box, and where they are the model's own.
+        budget: steps, restarts, targets, queries.
+        candidates: how many adversarial examples it left in the pack.
+    """
+
+    subject: str
+    attack: str
+    gradients: str
+    budget: str
+    candidates: int
+
+
+def attack_budgets(run: Path) -> list[AttackBudget]:
+    """Every attack that left examples in a run's packs, in the packs' order."""
+    try:
+        packs = json.loads((run / "adversarial" / MANIFEST).read_bytes())["packs"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    settings = verify_settings(run)
+    return [
+        AttackBudget(pack["subject"], *_named(label), _budget(label, settings), count)
+        for pack in packs
+        for label, count in pack["attacks"].items()
+    ]
+
+
+def verify_settings(run: Path) -> Mapping[str, Any]:
+    """The `verify` section that a run was attacked under: its recipe's, or the one that its store recorded."""
+    recipe = read_yaml(run / "recipe.yaml")
+    if isinstance(recipe.get("verify"), dict):
+        return recipe["verify"]
+    for record in sorted((run / ".store" / "attack").glob("*/*/stage.json")):
+        try:
+            return json.loads(record.read_bytes())["config"]["verify"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return {}
+
+
+def read_yaml(path: Path) -> Mapping[str, Any]:
+    """A mapping in a YAML file; empty where there is none."""
+    try:
+        found = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _named(label: str) -> tuple[str, str]:
+    name, _, gradients = label.partition("/")
+    parts = [part for part in gradients.split("/") if part]
+    if ROUNDED in parts:
+        name = f"{name}, 8-bit images"
+    return name, ", ".join(_GRADIENTS.get(part, part) for part in parts if part != ROUNDED)
+
+
+def _budget(label: str, settings: Mapping[str, Any]) -> str:
+    queries = settings.get("square_queries")
+    iterations = settings.get("hard_label_iterations")
+    if ROUNDED in label.split("/"):
+        return _EIGHT_BIT
+    known = {
+        "apgd-ce": f"{APGD_STEPS} steps, {_restarts()}",
+        "apgd-t": f"{APGD_STEPS} steps, {_restarts()}, up to {TARGETS} targets",
+        "fab-t": f"{FAB_STEPS} steps, {_restarts()}, up to {TARGETS} targets",
+        "square": f"{queries} queries, {_restarts()}" if queries else UNKNOWN,
+        "probe": f"{PROBE_STEPS} steps of {PROBE_DRAWS} averaged gradients, {PROBE_QUERIES} queries",
+        "hop-skip-jump": f"{iterations} iterations" if iterations else UNKNOWN,
+    }
+    return known.get(label.partition("/")[0], UNKNOWN)
+
+
+def _restarts() -> str:
+    return f"{RESTARTS} restart" if RESTARTS == 1 else f"{RESTARTS} restarts"

@@ -1,0 +1,165 @@
+"""A bundle that is checked: digests, signature, and whether its report is about its engines."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from edgeproof.pipeline.bundle.making import make_bundle
+from edgeproof.pipeline.bundle.replaying import replay_bundle
+from edgeproof.pipeline.bundle.verifying import verify_bundle
+from edgeproof.targets.errors import BackendMissing, UsageError
+from small_run import weakened
+
+GRAPH = "engines/onnxruntime/graph/model.onnx"
+
+
+def write_pair(folder: Path, name: str, key: Any = None) -> tuple[Path, Path]:
+    """A key pair in PEM, as openssl writes it."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    private, public = folder / f"{name}.pem", folder / f"{name}.pub"
+    plain = serialization.NoEncryption()
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, plain)
+    )
+    public.write_bytes(
+        key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+    return private, public
+
+
+def relist(folder: Path, **engine: Any) -> None:
+    """Write a `bundle.json` that fits what stands there now, as somebody would who wants to be believed."""
+    found = json.loads((folder / "bundle.json").read_text())
+    for file in found["files"]:
+        content = (folder / file["path"]).read_bytes()
+        file |= {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    found["engines"][0] |= engine
+    (folder / "bundle.json").write_text(json.dumps(found))
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.zip", "a"])
+def test_a_whole_bundle(finished: Path, tmp_path: Path, name: str):
+    made = make_bundle(finished, out=tmp_path / name, plain=True)
+    found = verify_bundle(tmp_path / name)
+    assert (found["problems"], found["exit_code"], found["signature"]) == ([], 0, "none")
+    assert found["sha256"] == made["sha256"]
+
+
+@pytest.mark.parametrize("name", [GRAPH, "report.json", "adversarial/student.npz", "DEVICE.md"])
+def test_an_altered_byte_is_named(finished: Path, tmp_path: Path, name: str):
+    make_bundle(finished, out=tmp_path / "a", plain=True)
+    content = bytearray((tmp_path / "a" / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "a" / name).write_bytes(content)
+    found = verify_bundle(tmp_path / "a")
+    assert found["exit_code"] == 1
+    assert found["problems"] == [f"{tmp_path / 'a' / name}: altered or truncated; bundle.json lists another SHA-256"]
+
+
+def test_every_problem_is_listed(finished: Path, tmp_path: Path):
+    make_bundle(finished, out=tmp_path / "a", plain=True)
+    (tmp_path / "a" / GRAPH).unlink()
+    (tmp_path / "a" / "more.txt").write_text("")
+    found = verify_bundle(tmp_path / "a")
+    assert [problem.rpartition("/a/")[2].partition(":")[0] for problem in found["problems"]] == [GRAPH, "more.txt"]
+
+
+def test_another_engine_under_the_same_report(finished: Path, tmp_path: Path, int8_onnx: Path):
+    make_bundle(finished, out=tmp_path / "a", plain=True)
+    worse = weakened(int8_onnx, tmp_path / "worse.onnx")
+    shutil.copy(worse, tmp_path / "a" / GRAPH)
+    relist(tmp_path / "a")
+    (problem, *_) = verify_bundle(tmp_path / "a")["problems"]
+    assert problem.startswith(f"{GRAPH}: not the file that bundle.json calls engine onnxruntime")
+    digest = hashlib.sha256(worse.read_bytes()).hexdigest()
+    relist(tmp_path / "a", engine_sha256=digest, graph_sha256=digest)
+    found = verify_bundle(tmp_path / "a")
+    (problem,) = found["problems"]
+    assert problem.startswith("report.json: its verdict on onnxruntime is for another engine")
+    assert found["exit_code"] == 1
+
+
+def test_a_report_that_was_made_better(finished: Path, tmp_path: Path):
+    make_bundle(finished, out=tmp_path / "a", plain=True)
+    report = json.loads((tmp_path / "a/report.json").read_text())
+    report["subjects"][-1]["robust_accuracy"] = 0.99
+    (tmp_path / "a/report.json").write_text(json.dumps(report))
+    relist(tmp_path / "a")
+    (problem,) = verify_bundle(tmp_path / "a")["problems"]
+    assert problem.startswith("report.json: its robust_accuracy of onnxruntime is 0.9900, verification/onnxruntime.npz")
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.zip", "a"])
+def test_a_signature_holds_for_these_bytes_and_this_key_alone(finished: Path, tmp_path: Path, name: str):
+    model_signing = pytest.importorskip("model_signing", reason="the extra `sign` is not installed")
+    private, public = write_pair(tmp_path, "ours")
+    _, other = write_pair(tmp_path, "theirs")
+    made = make_bundle(finished, out=tmp_path / name, sign=private, plain=True)
+    unsigned = make_bundle(finished, out=tmp_path / "unsigned", plain=True)
+    assert (made["sha256"], made["signed"]) == (unsigned["sha256"], True)
+    assert verify_bundle(tmp_path / name, public)["signature"] == "valid"
+    assert verify_bundle(tmp_path / name)["signature"] == "unchecked"
+    assert verify_bundle(tmp_path / name)["exit_code"] == 0
+    found = verify_bundle(tmp_path / name, other)
+    assert (found["signature"], found["exit_code"]) == ("invalid", 1)
+    found = verify_bundle(tmp_path / "unsigned", public)
+    assert (found["problems"], found["exit_code"]) == (["bundle.sig: the bundle is not signed"], 1)
+    assert replay_bundle(tmp_path / name, out=tmp_path / "device-report.json")["outcome"] == "pass"
+    if name != "a":
+        return
+    # The library's own verifier agrees, without us.
+    config = model_signing.verifying.Config().use_elliptic_key_verifier(public_key=public)
+    hashing = model_signing.hashing.Config().set_ignored_paths(paths=["bundle.sig"], ignore_git_paths=False)
+    config.set_hashing_config(hashing).verify(tmp_path / "a", tmp_path / "a" / "bundle.sig")
+    # Whoever alters a file and lists it anew is found out by the key alone.
+    with (tmp_path / "a/DEVICE.md").open("a") as guide:
+        guide.write("\nAll is well.\n")
+    assert verify_bundle(tmp_path / "a", public)["exit_code"] == 1
+    relist(tmp_path / "a")
+    assert verify_bundle(tmp_path / "a")["problems"] == []
+    found = verify_bundle(tmp_path / "a", public)
+    assert found["signature"] == "invalid"
+    assert "DEVICE.md" in found["problems"][0]
+
+
+def test_keys_that_are_none(finished: Path, tmp_path: Path):
+    pytest.importorskip("model_signing", reason="the extra `sign` is not installed")
+    private, public = write_pair(tmp_path, "ours")
+    rsa_private, rsa_public = write_pair(tmp_path, "rsa", rsa.generate_private_key(65537, 2048))
+    (tmp_path / "text").write_text("no key")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    for key in (tmp_path / "none", tmp_path / "text", rsa_private, public):
+        with pytest.raises(UsageError, match="--sign") as caught:
+            make_bundle(finished, out=tmp_path / "a.tar", sign=key, plain=True)
+        assert "\n" not in str(caught.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    make_bundle(finished, out=tmp_path / "a.tar", sign=private, plain=True)
+    for key in (tmp_path / "none", tmp_path / "text", rsa_public, private):
+        with pytest.raises(UsageError, match="--key") as caught:
+            verify_bundle(tmp_path / "a.tar", key)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_missing_library_is_named_with_its_extra(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "model_signing", None)
+    private, public = write_pair(tmp_path, "ours")
+    with pytest.raises(BackendMissing, match=r"pip install 'edgeproof\[sign\]'"):
+        make_bundle(finished, out=tmp_path / "a.tar", sign=private, plain=True)
+    make_bundle(finished, out=tmp_path / "a.tar", plain=True)
+    with pytest.raises(BackendMissing, match=r"pip install 'edgeproof\[sign\]'"):
+        verify_bundle(tmp_path / "a.tar", public)
+
+
+def test_what_is_no_bundle(tmp_path: Path):
+    for name in ("none.tar", "empty"):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        with pytest.raises(UsageError, match=name):
+            verify_bundle(tmp_path / name)
