@@ -6,12 +6,12 @@ import sys
 
 from ..stages.freed_memory import keep_freed_memory
 from ..targets.errors import EdgeproofError
-from .commands import build, prove, screen, setup
+from .commands import build, bundles, prove, screen, setup
 from .commands.app import app
 from .following import follows
 
 # Importing them registers them; this is also the order of `--help`.
-__all__ = ["app", "build", "main", "prove", "screen", "setup"]
+__all__ = ["app", "build", "bundles", "main", "prove", "screen", "setup"]
 
 
 def main() -> None:

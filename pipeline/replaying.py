@@ -19,9 +19,8 @@ from ..targets.base import Engine, EngineFile, targets
 from ..targets.errors import UsageError
 from ..targets.option_values import read_options
 
-_KEYS = ("index", "label", "attack", "adversarial", "clean", "robust")
+KEYS = ("index", "label", "attack", "adversarial", "clean", "robust")
 _BATCH = 256
-# Another runtime rounds otherwise: so many samples that the pack's engine withstood may fall, as in a verdict's audit.
 _ALLOWED, _ALLOWED_SHARE = 2, 0.005
 
 
@@ -47,7 +46,7 @@ def replay(
         UsageError: a file is missing, broken or not the one that the manifest lists, or the engine takes other images.
         BackendMissing: the target's runtime is not installed.
     """
-    found, manifest = _read(Path(pack))
+    found, manifest = read_pack(Path(pack))
     runtime = targets[target]
     runtime.check_available()
     if not Path(engine).is_file():
@@ -60,12 +59,12 @@ def replay(
                 f"{engine}: takes images {list(loaded.signature.image_shape)}, those of {pack} are "
                 f"{list(found['clean'].shape[1:])}"
             )
-        clean = _correct(loaded, found["clean"][first], found["label"][first])
+        clean = correct(loaded, found["clean"][first], found["label"][first])
         robust = clean.copy()
-        np.logical_and.at(robust, rows, _correct(loaded, found["adversarial"], found["label"]))
+        np.logical_and.at(robust, rows, correct(loaded, found["adversarial"], found["label"]))
     before = found["robust"][first].astype(bool)
     lost, gained = index[before & ~robust], index[~before & robust]
-    allowed = int(max(_ALLOWED, _ALLOWED_SHARE * len(index)))
+    allowed = allowed_losses(len(index))
     return {
         "pack": str(pack),
         "manifest": None if manifest is None else str(manifest),
@@ -99,24 +98,41 @@ def show_replay(result: dict[str, Any], console: Console) -> None:
     )
 
 
-def _read(path: Path) -> tuple[dict[str, np.ndarray], Path | None]:
-    """Read a pack that its manifest, if there is one, vouches for; return that as well."""
+def allowed_losses(samples: int) -> int:
+    """How many samples that one engine withstood may fall on another, which rounds otherwise, as in an audit."""
+    return int(max(_ALLOWED, _ALLOWED_SHARE * samples))
+
+
+def read_pack(path: Path, *, empty: bool = False) -> tuple[dict[str, np.ndarray], Path | None]:
+    """Read a pack that its manifest, if there is one, vouches for; return that as well.
+
+    Args:
+        path: `adversarial/<subject>.npz`.
+        empty: whether one without candidates will do, as of a subject that got no image right.
+
+    Returns:
+        Arrays by name: `index`, `label`, `attack`, `robust` `[M]`, `adversarial` and `clean` `[M, C, H, W]` float32.
+
+    Raises:
+        UsageError: it is missing, broken, or not the one that the manifest lists.
+    """
     if not path.is_file():
         raise UsageError(f"{path}: no such file")
     manifest = check_pack(path)
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            found = {key: arrays[key] for key in _KEYS}
+            found = {key: arrays[key] for key in KEYS}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UsageError(f"{path}: no pack of adversarial examples (adversarial/<subject>.npz of a run)") from error
     images, count = found["adversarial"], len(found["index"])
     fits = images.ndim == 4 and images.shape == found["clean"].shape and all(len(a) == count for a in found.values())
-    if not fits or not count or images.dtype != np.float32:
+    if not fits or not (count or empty) or images.dtype != np.float32:
         raise UsageError(f"{path}: holds no candidates, or its arrays do not fit each other")
     return found, manifest
 
 
-def _correct(engine: Engine, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def correct(engine: Engine, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whether an engine gives each image `[N, C, H, W]` its label `[N]`, in finite logits; bool `[N]`."""
     parts = [engine(images[first : first + _BATCH]) for first in range(0, len(images), _BATCH)]
     logits = np.concatenate(parts)
     return (logits.argmax(1) == labels) & np.isfinite(logits).all(1)

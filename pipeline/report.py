@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from ..targets.base import targets
 from ..targets.errors import UsageError
+from .device_verdict import with_devices
 from .gates import Condition, Verdict, judge
 from .gates.compatible import Pair
 from .store import machine
@@ -130,7 +131,7 @@ def regate(report: Report, conditions: Sequence[Condition], against: Pair | None
     verdict = judge(conditions, report.subjects, report.data["doubts"], report.data["missing"], against)
     gates = [gate.as_json() for gate in verdict.gates]
     beside = {} if verdict.baseline is None else {"baseline": dict(verdict.baseline)}
-    return Report({**report.data, **_verdict(verdict), "gates": gates, **beside})
+    return Report(with_devices({**report.data, **_verdict(verdict), "gates": gates, **beside}))
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:

@@ -242,7 +242,7 @@ class Store:
         for path, (artifact, name) in view.items():
             source = artifact.path(name)
             if not _same(self.root / path, artifact.sha256(name)):
-                _place(self.root / path, source.read_bytes())
+                place(self.root / path, source.read_bytes())
             entries.append(
                 {
                     "path": path,
@@ -256,12 +256,12 @@ class Store:
                 }
             )
         for path, text in texts.items():
-            _place(self.root / path, text.encode())
+            place(self.root / path, text.encode())
             entries.append({"path": path, "sha256": hashlib.sha256(text.encode()).hexdigest()})
         for stale in {entry["path"] for entry in before.get("artifacts", [])} - {e["path"] for e in entries}:
             (self.root / stale).unlink(missing_ok=True)
         manifest = {"schema_version": 1, "request": request, "external": dict(external), "artifacts": entries}
-        _place(self.root / MANIFEST, json.dumps(manifest, indent=1).encode())
+        place(self.root / MANIFEST, json.dumps(manifest, indent=1).encode())
 
 
 def key_of(identity: Mapping[str, Any]) -> str:
@@ -292,6 +292,18 @@ def _manifest(root: Path) -> dict[str, Any]:
         return json.loads((root / MANIFEST).read_text())
     except (OSError, ValueError):
         return {}
+
+
+def amend(root: Path, texts: Mapping[str, str]) -> None:
+    """Replace or add texts that follow from a finished run, and bring its `manifest.json` up to date, last."""
+    manifest = _manifest(root)
+    for path, text in texts.items():
+        place(root / path, text.encode())
+    if not manifest:
+        return
+    added = [{"path": path, "sha256": hashlib.sha256(text.encode()).hexdigest()} for path, text in texts.items()]
+    kept = [entry for entry in manifest["artifacts"] if entry["path"] not in texts]
+    place(root / MANIFEST, json.dumps({**manifest, "artifacts": [*kept, *added]}, indent=1).encode())
 
 
 def machine() -> dict[str, Any]:
@@ -340,7 +352,7 @@ def _same(path: Path, digest: str) -> bool:
     return path.is_file() and sha256_of(path) == digest
 
 
-def _place(path: Path, content: bytes) -> None:
+def place(path: Path, content: bytes) -> None:
     """Write a file so that readers see the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")

@@ -1,4 +1,4 @@
-"""`verify`, `replay`, `compare`, `gate`, `report`, `bench`, `lint`: asked of models and reports that are there."""
+"""`verify`, `compare`, `gate`, `report`, `bench`, `lint`: asked of models and reports that are there."""
 
 from __future__ import annotations
 
@@ -90,23 +90,6 @@ def verify(
         reporter=Reporter(quiet=as_json),
     )
     finish(report, as_json, folder, outputs)
-
-
-@app.command()
-def replay(
-    pack: Annotated[Path, typer.Argument(help="adversarial/<subject>.npz of a finished run.")],
-    engine: Annotated[Path, typer.Argument(help="The engine or ONNX file that it is shown to.")],
-    target: Annotated[str, typer.Option(help="The runtime that runs it.")] = "onnxruntime",
-    options: TargetOption = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show an engine the adversarial examples of a run, on its device; needs no torch. Exit 1 when samples are lost."""
-    from ..replaying import replay as run
-    from ..replaying import show_replay
-
-    result = run(pack, engine, target=target, options=options or ())
-    answer(result, as_json, show_replay)
-    raise typer.Exit(result["exit_code"])
 
 
 @app.command()

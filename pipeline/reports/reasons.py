@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..device_verdict import DEVICES
 from ..gates.figures import FIGURES
 from ..gates.result import Outcome
 from ..report import Report
@@ -15,6 +16,7 @@ from .printable import in_one_line
 from .rows import number
 
 EVIDENCE = "evidence"
+DEVICE = "device"
 _ORDER: dict[Outcome, int] = {"fail": 0, "inconclusive": 1, "pass": 2}
 
 
@@ -24,8 +26,8 @@ class Reason:
 
     Attributes:
         gate: the gate's figure; `evidence` for what is asked of every run: that its attacks are to be trusted and no
-            target is missing.
-        limit: as it is written, such as `>= 0.75`; empty for the evidence.
+            target is missing; `device` for what a device brought back.
+        limit: as it is written, such as `>= 0.75`; empty for the evidence, the device's name for a device.
         outcome: pass, fail or inconclusive.
         engine: whose value decided; None where there is none.
         says: engine, value against limit, samples, in one sentence without a full stop.
@@ -51,8 +53,12 @@ class Reason:
 
 
 def reasons(report: Report) -> list[Reason]:
-    """Return one reason a gate and one for the evidence, what stops a merge first."""
-    found = [*(_of_gate(gate, report) for gate in report.data["gates"]), _of_evidence(report)]
+    """Return one reason a gate, one for the evidence and one a device, what stops a merge first."""
+    found = [
+        *(_of_gate(gate, report) for gate in report.data["gates"]),
+        _of_evidence(report),
+        *(_of_device(device) for device in report.data.get(DEVICES, ())),
+    ]
     return sorted(found, key=lambda reason: _ORDER[reason.outcome])
 
 
@@ -96,6 +102,13 @@ def _of_evidence(report: Report) -> Reason:
     return Reason(
         EVIDENCE, "", "inconclusive", None, in_one_line("; ".join([*missing, *doubts])).rstrip("."), " ".join(then)
     )
+
+
+def _of_device(device: Mapping[str, Any]) -> Reason:
+    who, where, outcome = in_one_line(device["engine"]), in_one_line(device["device"]), device["outcome"]
+    why = in_one_line("; ".join(device["reasons"])) or "what withstood the attacks in the run does so there"
+    then = "" if outcome == "pass" else "Ship nothing there until it answers there as it did in the run."
+    return Reason(DEVICE, where, outcome, who, f"{who} on {where}: {why}".rstrip("."), then)
 
 
 def _short(gate: Mapping[str, Any], engine: Mapping[str, Any]) -> str:
