@@ -63,5 +63,17 @@ def _where_it_went(gate: Mapping[str, Any], report: Report) -> str:
     value = students[-1].get(gate["name"]) if students else None
     if value is None or gate["value"] is None:
         return "`edgeproof compare A B` says which samples an earlier run kept, the routes which attack broke them."
-    lost = value - gate["value"] > 0.02  # a hundredth or two is what rounding costs
-    return f"The float student has {value:.3f}, {_QUANTIZATION if lost else _TRAINING}"
+    floor = _floor(gate)
+    # Whichever step lost the larger part of what is missing.
+    quantization = floor is None or floor - value < (floor - gate["value"]) / 2
+    return f"The float student has {value:.3f}, {_QUANTIZATION if quantization else _TRAINING}"
+
+
+def _floor(gate: Mapping[str, Any]) -> float | None:
+    """What the figure should have been: the baseline's, or the limit."""
+    if against := gate.get("against_baseline"):
+        return float(against["baseline"])
+    try:
+        return float(str(gate["limit"]).lstrip("<>= "))
+    except ValueError:
+        return None

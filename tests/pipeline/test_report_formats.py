@@ -155,6 +155,11 @@ def test_a_gate_against_a_baseline_says_how_to_move_it():
     found = reasons(report(red, verdict="fail"))[0]
     assert found.says == f"onnxruntime: {why}"
     assert "--update-baseline" in found.then
+    assert "quantization costs it" in found.then, "the student has 0.87"
+    weak = report(red, verdict="fail")
+    lower = [{**each, "robust_accuracy": 0.74} if each["kind"] == "torch" else each for each in weak.subjects]
+    trained_away = reasons(Report({**weak.data, "subjects": lower}))[0]
+    assert "lost before quantization" in trained_away.then, "0.06 of 0.1 are the student's"
 
 
 def results(found: Report) -> list[dict[str, Any]]:
