@@ -51,7 +51,7 @@ def _by_value(condition: Condition, value: float, ci: Interval | None, figure: F
         return "inconclusive", reason + ("" if needed is None else f"; about {needed} samples would decide"), needed
     if condition.holds(value):
         return "pass", "", None
-    return "fail", f"{value:.4g} misses {condition.text}", None
+    return "fail", f"{_number(value)} misses {condition.text}", None
 
 
 def _samples_needed(value: float, ci: Interval, figure: Figure, engine: Subject) -> int | None:
@@ -85,3 +85,7 @@ def _by_sequence(condition: Condition, ci: Interval, samples: int, sequential: M
     if condition.holds(ci[0]):
         return "pass", "", None
     return "fail", f"all of [{ci[0]:.3f}, {ci[1]:.3f}] misses {condition.text}", None
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"

@@ -110,8 +110,8 @@ class Condition:
     def text(self) -> str:
         """The limit as it is written: `>= 0.95`, `>= baseline - 0.03`."""
         if self.relation is None:
-            return f"{self.comparison} {self.limit:g}"
-        moved = "" if self.limit == 0 and self.relation != "*" else f" {self.relation} {self.limit:g}"
+            return f"{self.comparison} {self.limit:.10g}"
+        moved = "" if self.limit == 0 and self.relation != "*" else f" {self.relation} {self.limit:.10g}"
         with_resolution = "" if self.resolution is None else f", resolution {self.resolution:g}"
         return f"{self.comparison} baseline{moved}{with_resolution}"
 
