@@ -96,6 +96,8 @@ def _packages() -> list[dict[str, Any]]:
 
 
 def _gpu() -> str | None:
-    import torch
-
+    try:
+        import torch
+    except ModuleNotFoundError:  # a device that only replays; the table of packages says so
+        return None
     return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
