@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from ..targets.errors import UsageError
 from .device_verdict import with_devices
 from .gates import Condition, Verdict, judge
 from .gates.compatible import Pair
+from .run_files import RunFiles
 from .store import machine
 
 SCHEMA_VERSION = 1
@@ -26,9 +27,11 @@ class Report:
 
     Attributes:
         data: the content of `report.json`.
+        files: the run's other files, where they are known: what HTML is drawn from.
     """
 
     data: Mapping[str, Any]
+    files: RunFiles = field(default_factory=RunFiles, compare=False)
 
     @property
     def exit_code(self) -> int:
@@ -71,7 +74,7 @@ class Report:
         if data.get("schema_version") != SCHEMA_VERSION:
             found = data.get("schema_version")
             raise UsageError(f"{path}: schema_version {found!r}, this edgeproof reads {SCHEMA_VERSION}")
-        return cls(data)
+        return cls(data, RunFiles(path.parent))
 
 
 def draw_up(
@@ -246,6 +249,7 @@ def _accuracies(figures: Mapping[str, Any]) -> dict[str, Any]:
         "corrupted_accuracy",
         "corrupted_accuracy_ci",
         "corruptions",
+        "curve",
     )
     return {key: figures[key] for key in (*keys, *(key for key in more if key in figures))}
 

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -19,6 +19,7 @@ from .functions import functions_digest
 from .progress import Reporter
 from .report import Report
 from .reports import render
+from .run_files import RunFiles
 from .store import Store, finished_files
 
 if TYPE_CHECKING:
@@ -159,11 +160,11 @@ def _run(recipe: Recipe, stages: Stages, store: Store, request: str, until: Stop
     for step in STOPS[: STOPS.index(last) + 1]:
         steps[step]()
     texts = {"recipe.yaml": dump(recipe)}
-    report = None
-    if last == STOPS[-1]:
-        report = assemble(stages)
-        texts |= render(report)
+    report = assemble(stages) if last == STOPS[-1] else None
     view = stages.shop.view()
+    if report is not None:
+        report = replace(report, files=RunFiles(view=view, texts=texts))
+        texts = texts | render(report)
     # A run is finished only when it is whole; a missing target may be there the next time, and what a function reads
     # its weights from may change unseen.
     pretrained = any(teacher is not None and teacher.pretrained for teacher in (recipe.teacher, recipe.natural_teacher))

@@ -238,23 +238,11 @@ class Store:
             external: paths outside the folder that were read, and their SHA-256 or `fingerprint`.
         """
         before = _manifest(self.root)
-        entries: list[dict[str, Any]] = []
+        entries = manifest_entries(view)
         for path, (artifact, name) in view.items():
             source = artifact.path(name)
             if not _same(self.root / path, artifact.sha256(name)):
                 place(self.root / path, source.read_bytes())
-            entries.append(
-                {
-                    "path": path,
-                    "sha256": artifact.sha256(name),
-                    "stage": artifact.stage,
-                    "key": artifact.key,
-                    "parents": artifact.record["parents"],
-                    "seed": artifact.record["seed"],
-                    "packages": artifact.record["packages"],
-                    "machine": artifact.record["machine"],
-                }
-            )
         for path, text in texts.items():
             place(self.root / path, text.encode())
             entries.append({"path": path, "sha256": hashlib.sha256(text.encode()).hexdigest()})
@@ -262,6 +250,23 @@ class Store:
             (self.root / stale).unlink(missing_ok=True)
         manifest = {"schema_version": 1, "request": request, "external": dict(external), "artifacts": entries}
         place(self.root / MANIFEST, json.dumps(manifest, indent=1).encode())
+
+
+def manifest_entries(view: Mapping[str, tuple[Artifact, str]]) -> list[dict[str, Any]]:
+    """Return what `manifest.json` says of artifacts; `view` as of `Store.publish`."""
+    return [
+        {
+            "path": path,
+            "sha256": artifact.sha256(name),
+            "stage": artifact.stage,
+            "key": artifact.key,
+            "parents": artifact.record["parents"],
+            "seed": artifact.record["seed"],
+            "packages": artifact.record["packages"],
+            "machine": artifact.record["machine"],
+        }
+        for path, (artifact, name) in view.items()
+    ]
 
 
 def key_of(identity: Mapping[str, Any]) -> str:

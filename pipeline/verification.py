@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..stages.verify import Attacked, CorruptionsConfig, VerifyConfig, attack_subject, default_workers, settle
@@ -24,6 +24,7 @@ from .progress import Reporter
 from .report import Report, doubts_of, draw_up, engine_subject
 from .reports import render
 from .request import Request, check_request
+from .run_files import RunFiles
 from .stages.attacks import ATTACKING, SETTLING
 from .store import Artifact, Store
 
@@ -46,6 +47,7 @@ def verify(
     sequential: bool = False,
     seed: int = 0,
     corruptions: CorruptionsConfig | None = None,
+    curve: bool = True,
     workers: int | None = None,
     num_nodes: int = 1,
     reporter: Reporter | None = None,
@@ -72,6 +74,7 @@ def verify(
             are then a confidence sequence for the whole test split. A surrogate's own examples are not replayed.
         seed: seeds the sample draw and the attacks.
         corruptions: common corruptions under which accuracy is measured besides.
+        curve: whether accuracy is measured at other radii besides; a sequential run does not.
         workers: processes that attack; one a core when left out.
         num_nodes: machines that share the attacks; each runs the same command and sees the folder.
         reporter: where progress goes.
@@ -98,6 +101,8 @@ def verify(
     if corruptions is None and any(condition.figure == CORRUPTED for condition in conditions):
         raise UsageError(f"--gate: {CORRUPTED} is measured with --corruptions")
     config = VerifyConfig(samples=samples, seed=seed, corruptions=corruptions)
+    if sequential or not curve:
+        config = config.model_copy(update={"curve": None})
     request = check_request(
         str(model),
         data_config(dataset, data_root, image_size),
@@ -116,11 +121,12 @@ def verify(
         for name in request.subjects:
             attack = Attack(store, reporter, workers or default_workers(), machines)
             artifacts.append(attack.on(request, name, artifacts))
-        settled = _settled(request, artifacts, store)
+        settled = _settled(request, artifacts, store, workers or default_workers())
         report = _report(request, conditions, json.loads(settled.path(FIGURES).read_text()))
+        view = {name: (settled, name) for name in settled.files}
         store.publish(
-            {name: (settled, name) for name in settled.files},
-            render(report),
+            view,
+            render(replace(report, files=RunFiles(view=view))),
             request=request.digest(),
             external={str(file): sha256_of(file) for file in request.files},
         )
@@ -173,7 +179,7 @@ class Attack:
         )
 
 
-def _settled(request: Request, artifacts: list[Artifact], store: Store) -> Artifact:
+def _settled(request: Request, artifacts: list[Artifact], store: Store, workers: int) -> Artifact:
     dataset = {"name": request.dataset.name, "digest": request.dataset.digest}
     about = {"threat": request.threat.model_dump(mode="json"), "dataset": dataset}
 
@@ -188,7 +194,11 @@ def _settled(request: Request, artifacts: list[Artifact], store: Store) -> Artif
             folder,
             stop=request.stop,
             about=about,
-            corruptions=request.config.corruptions,
+            config=request.config,
+            threat=request.threat,
+            curve_of=[request.target],
+            classes=request.dataset.class_names,
+            workers=workers,
         )
 
     return store.make(

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 from ..section import Section
 from ..twin import BackwardMode
 from .corrupted import CorruptionsConfig
+from .curve_config import CurveConfig
 from .route import routes
 
 RouteName = Annotated[str, AfterValidator(routes.check)]
@@ -32,6 +33,7 @@ class VerifyConfig(Section):
         isolate: run engines in a process of their own, where a crash or a hang costs a sample and not the run; small
             networks answer sooner without.
         corruptions: the common corruptions under which accuracy is measured besides; none where left out.
+        curve: at which other radii accuracy is measured besides; null for none. A sequential run has none.
     """
 
     samples: int | None = Field(default=None, ge=1)
@@ -45,10 +47,11 @@ class VerifyConfig(Section):
     shard_size: int = Field(default=150, ge=1)
     isolate: bool = True
     corruptions: CorruptionsConfig | None = None
+    curve: CurveConfig | None = CurveConfig()
 
     def of_attacks(self) -> dict[str, Any]:
-        """What the attacks depend on, as JSON-able data: all but the corruptions, which no attack looks at."""
-        return self.model_dump(mode="json", exclude={"corruptions"})
+        """What the attacks depend on, as JSON-able data: all but what is measured besides."""
+        return self.model_dump(mode="json", exclude={"corruptions", "curve"})
 
 
 def default_workers() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,15 @@ from ..eight_bit import towards
 from ..pack_manifest import write_manifest
 from ..statistics.paired import compare_paired
 from ..statistics.proportions import clopper_pearson, retention, retention_interval
+from ..threat import ThreatModel
 from .attack import Attacked
 from .candidates import Candidates
-from .corrupted import CorruptionsConfig, corrupted_accuracies
+from .config import VerifyConfig
+from .corrupted import corrupted_accuracies
+from .curve import Curve
+from .examples import EXAMPLES, save_examples
 from .sequential import ACCURACIES, Sequential
-from .subject import Subject, digest_of_subject, fooled
+from .subject import Predict, Subject, digest_of_subject, fooled
 
 FIGURES = "verification/figures.json"
 REPLAY = "replay"
@@ -34,12 +38,16 @@ def settle(
     student: str | None = None,
     stop: Sequential | None = None,
     about: Mapping[str, Any] | None = None,
-    corruptions: CorruptionsConfig | None = None,
+    config: VerifyConfig | None = None,
+    threat: ThreatModel | None = None,
+    curve_of: Sequence[str] = (),
+    classes: Sequence[str] = (),
+    workers: int = 1,
 ) -> None:
     """Replay all candidates on all subjects and write what the report shows.
 
     Writes `verification/<subject>.npz` (per-sample bits, the worst case last), `adversarial/<subject>.npz` (the pack of
-    candidates), `adversarial/manifest.json` and `verification/figures.json`.
+    candidates), `adversarial/manifest.json`, `verification/figures.json` and `verification/examples.npz`.
 
     Args:
         attacked: what was found on each subject, in ledger order.
@@ -48,22 +56,35 @@ def settle(
         folder: where the files go.
         student: the float student's name, against which retention is measured and the others are compared sample by
             sample; None where there is none.
-        stop: what ended the attacks early; the intervals are its own then.
+        stop: what ended the attacks early; the intervals are its own then, and there is no curve.
         about: what the manifest says of all packs: `threat`, `dataset`.
-        corruptions: what else the samples are shown under; nothing when None.
+        config: what else is measured: its corruptions and its curve; nothing when None.
+        threat: the ball, which a curve needs.
+        curve_of: the subjects that have a curve.
+        classes: names by label.
+        workers: processes that attack for the curve.
     """
     (folder / "verification").mkdir()
     (folder / "adversarial").mkdir()
-    faced = {name: _faced(name, attacked, subjects[name], split) for name in attacked}
+    predictors: dict[str, Predict] = {name: subjects[name].predictor() for name in attacked}
     corrupted: Mapping[str, dict[str, object]] = {}
-    if corruptions is not None:
-        predictors = {name: subjects[name].predictor() for name in attacked}
-        corrupted = corrupted_accuracies(predictors, split, corruptions)
+    if config is not None and config.corruptions is not None:
+        corrupted = corrupted_accuracies(predictors, split, config.corruptions)
+    curve = None
+    if config is not None and threat is not None and stop is None:
+        curve = Curve.attacked({name: subjects[name] for name in curve_of}, attacked, split, threat, config, workers)
+        attacked = attacked if curve is None else curve.joined(attacked)
+    own = curve.inside if curve is not None else {}
+    faced = {name: _faced(name, attacked, predictors[name], split, own.get(name)) for name in attacked}
+    curves = {} if curve is None else curve.figures(faced, predictors)
     figures: dict[str, object] = {}
     for name, found in attacked.items():
         _save_bits(folder / "verification" / f"{name}.npz", faced[name])
         _save_pack(folder / "adversarial" / f"{name}.npz", found, split, faced[name].robust)
-        figures[name] = _figures(faced[name]) | _stopped(stop, faced[name]) | corrupted.get(name, {})
+        figures[name] = (
+            _figures(faced[name]) | _stopped(stop, faced[name]) | corrupted.get(name, {}) | curves.get(name, {})
+        )
+    save_examples(folder / EXAMPLES, faced, predictors, split, classes, student=student)
     digests = {name: digest_of_subject(subjects[name]) for name in attacked}
     write_manifest(folder / "adversarial", digests, about or {})
     if student is not None:
@@ -78,14 +99,25 @@ def settle(
     (folder / FIGURES).write_text(json.dumps(figures, indent=1))
 
 
-def _faced(name: str, attacked: Mapping[str, Attacked], subject: Subject, split: Split) -> Attacked:
-    """Show a subject the candidates found on all the others, as they are and rounded to 8 bits."""
+def _faced(
+    name: str, attacked: Mapping[str, Attacked], predict: Predict, split: Split, own: Candidates | None = None
+) -> Attacked:
+    """Show a subject the candidates found on all the others, as they are and rounded to 8 bits.
+
+    Args:
+        name: the subject's.
+        attacked: what was found on each.
+        predict: the subject's forward.
+        split: the samples.
+        own: candidates that were found on the subject itself after its attacks.
+    """
     mine = attacked[name]
     shape = mine.candidates.images.shape[1:]
-    pool = Candidates.join((other.candidates for key, other in attacked.items() if key != name), shape)
+    others = [other.candidates for key, other in attacked.items() if key != name]
+    pool = Candidates.join([*others, *([] if own is None else [own])], shape)
     if not len(pool):
         return mine
-    rows, predict = pool.rows_in(mine.index), subject.predictor()
+    rows = pool.rows_in(mine.index)
     by_rounded = fooled(predict, towards(pool.images, split.images[rows]), rows, mine.label)
     broken = by_rounded | fooled(predict, pool.images, rows, mine.label)
     return replace(mine, bits=_with_replay(mine, broken), eight_bit=mine.eight_bit & ~by_rounded)
