@@ -38,12 +38,13 @@ def code_digest(*modules: str) -> str:
 
 
 def all_sources_digest() -> str:
-    """SHA-256 over every source file of edgeproof."""
+    """SHA-256 over every source file of edgeproof, the templates of its pages among them."""
     digest = hashlib.sha256()
     for package in ("pipeline", "stages", "targets"):
         source = _source(_PACKAGE + package)
         assert source is not None
-        for path in sorted(source.parent.rglob("*.py")):
+        files = (path for path in source.parent.rglob("*") if path.suffix == ".py" or path.parent.name == "templates")
+        for path in sorted(files):
             digest.update(str(path.relative_to(source.parent)).encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ...targets.errors import UsageError
+
 if TYPE_CHECKING:
     from ..outputs import Outputs
     from ..report import Report
@@ -35,6 +37,19 @@ def answer(result: Any, as_json: bool, show: Callable[[Any, Any], None]) -> None
         print(json.dumps(result))
     else:
         show(result, console())
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file that the user asked for.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def console() -> Any:

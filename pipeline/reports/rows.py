@@ -80,7 +80,7 @@ def _corruptions_note(report: Report) -> str:
 
 def ledger(report: Report) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Columns and one row a subject, in ledger order; columns that nobody fills are left out."""
-    rows = [_ledger_row(subject, _before(subject, report.subjects)) for subject in report.subjects]
+    rows = [_ledger_row(subject, before(subject, report.subjects)) for subject in report.subjects]
     filled = [column for column in range(len(LEDGER_COLUMNS)) if any(row[column] for row in rows)]
     return tuple(LEDGER_COLUMNS[column] for column in filled), [tuple(row[c] for c in filled) for row in rows]
 
@@ -175,7 +175,7 @@ def _bench_row(name: str, row: Mapping[str, Any], ratios: Mapping[str, Mapping[s
     )
 
 
-def _before(subject: Mapping[str, Any], subjects: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+def before(subject: Mapping[str, Any], subjects: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """What a subject was made from: the network before it, or for an engine its step before, if there is one."""
     earlier = subjects[: subjects.index(subject)]
     if subject["kind"] == "engine" and earlier and earlier[-1]["kind"] == "step":

@@ -14,7 +14,7 @@ import torch
 from joblib import Parallel, delayed, parallel_config
 
 from ...targets.errors import StageError, reason_of
-from ...targets.orphan import end_with
+from ...targets.process.orphan import end_with
 from ..data import Split
 from ..freed_memory import keep_freed_memory
 from ..threat import ThreatModel

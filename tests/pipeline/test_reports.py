@@ -72,7 +72,8 @@ def report() -> Report:
 
 def test_every_format_is_rendered_and_says_the_verdict(report: Report):
     files = render(report)
-    assert {"report.json", "summary.md", "junit.xml", "gate.sarif", "metrics.txt"} <= set(files) == set(formats.names())
+    others = {"summary.md", "junit.xml", "gate.sarif", "metrics.txt", "report.html"}
+    assert {"report.json", *others} <= set(files) == set(formats.names())
     assert json.loads(files["report.json"]) == report.data
     assert report.data["verdict"] == "fail"
     assert files["summary.md"].startswith("# digits: FAIL\n\n- **retention >= 0.99: fail.** onnxruntime: 0.9885 misses")

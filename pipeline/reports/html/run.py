@@ -1,0 +1,112 @@
+"""A run as the sections see it: its report, its files, and what both say of a subject."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ...report import Report
+from ..rows import before
+from .draw import Point
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_NO_ROUTE = ("index", "label", "clean_correct", "robust_8bit")
+
+
+@dataclass(frozen=True)
+class Bits:
+    """What a subject got right, `[N]` each, in the order of `index`; `robust` is after all routes."""
+
+    index: np.ndarray
+    label: np.ndarray
+    clean: np.ndarray
+    robust: np.ndarray
+
+
+class Run:
+    """A run whose page is made."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.files = report.files
+        self.subjects = report.subjects
+        self._bits: dict[str, Bits | None] = {}
+
+    @property
+    def engines(self) -> list[Mapping[str, Any]]:
+        """What ships."""
+        return [subject for subject in self.subjects if subject["kind"] == "engine"]
+
+    @cached_property
+    def student(self) -> str | None:
+        """The float student's name, if the run has one."""
+        return next((each["name"] for each in self.subjects if each["name"] == "student"), None)
+
+    @cached_property
+    def threat(self) -> str:
+        """The threat model in words."""
+        threat = self.report.data["threat_model"]
+        return f"{threat['norm']} eps {threat['eps']:.4g}"
+
+    @cached_property
+    def attacks(self) -> str:
+        """Package and version of the attacks."""
+        return str(self.report.data["environment"].get("attacks", "an unknown attack package"))
+
+    @cached_property
+    def interval_name(self) -> str:
+        """What the intervals are."""
+        sequential = any("sequential" in subject for subject in self.subjects)
+        return "95 % confidence sequence" if sequential else "95 % Clopper–Pearson interval"
+
+    @cached_property
+    def examples(self) -> dict[str, Any]:
+        """What `verification/examples.npz` holds."""
+        return self.files.arrays("verification/examples.npz") or {}
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """The classes' names, as far as they are known."""
+        found = self.examples.get("classes")
+        return [] if found is None else [str(name) for name in found]
+
+    def class_name(self, label: int) -> str:
+        """A class in words."""
+        if label < 0:
+            return "no answer"
+        return self.classes[label] if label < len(self.classes) else str(label)
+
+    def series(self, name: str) -> int:
+        """The colour and marker of a subject: the same all over the page."""
+        return [subject["name"] for subject in self.subjects].index(name)
+
+    def point(self, subject: Mapping[str, Any], figure: str, *, hollow: bool = False) -> Point:
+        """A figure of a subject as a drawing shows it."""
+        return Point(subject[figure], subject.get(f"{figure}_ci"), self.series(subject["name"]), hollow)
+
+    def label(self, subject: Mapping[str, Any]) -> str:
+        """A subject and its precision."""
+        precision = subject.get("precision", "unknown")
+        return str(subject["name"]) if precision == "unknown" else f"{subject['name']} {precision}"
+
+    def before(self, subject: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """What a subject was made from."""
+        return before(subject, self.subjects)
+
+    def bits(self, name: str) -> Bits | None:
+        """A subject's per-sample bits; None where the run has none."""
+        if name not in self._bits:
+            self._bits[name] = self._read_bits(name)
+        return self._bits[name]
+
+    def _read_bits(self, name: str) -> Bits | None:
+        arrays = self.files.arrays(f"verification/{name}.npz")
+        if arrays is None or not {*_NO_ROUTE[:3]} <= {*arrays}:
+            return None
+        routes = [key for key in arrays if key not in _NO_ROUTE]
+        robust = arrays[routes[-1] if routes else "clean_correct"]
+        return Bits(arrays["index"], arrays["label"], arrays["clean_correct"], robust)

@@ -1,0 +1,59 @@
+"""Where everything comes from: digests, versions, machine, recipe."""
+
+from __future__ import annotations
+
+from ..blocks import Section, Table
+from ..run import Run
+
+
+def provenance_section(run: Run) -> Section:
+    """What the subjects, the files and the environment were."""
+    data = run.report.data
+    environment = data.get("environment", {})
+    machine = environment.get("machine", {})
+    versions = [(name, str(value)) for name, value in environment.items() if name != "machine"]
+    tables = [
+        Table(
+            "subjects",
+            "What was attacked",
+            ("subject", "file", "SHA-256"),
+            [(each["name"], str(each.get("path", "")), str(each.get("sha256", ""))) for each in run.subjects],
+        ),
+        Table(
+            "environment",
+            "Recipe, versions and machine",
+            ("what", "version"),
+            [
+                ("recipe or request", str(data.get("recipe_digest", "unknown")).removeprefix("sha256:")),
+                *versions,
+                *((name, str(value)) for name, value in machine.items()),
+            ],
+            folded=True,
+        ),
+    ]
+    if run.files.artifacts:
+        tables.append(
+            Table(
+                "artifacts",
+                "Files of the run, as in manifest.json",
+                ("file", "SHA-256", "stage", "seed", "made from"),
+                [
+                    (
+                        entry["path"],
+                        entry["sha256"],
+                        f"{entry['stage']}/{entry['key']}",
+                        "" if entry.get("seed") is None else str(entry["seed"]),
+                        ", ".join(entry.get("parents", ())),
+                    )
+                    for entry in run.files.artifacts
+                ],
+                folded=True,
+            )
+        )
+    recipe = run.files.text("recipe.yaml")
+    return Section(
+        name="provenance",
+        title="Provenance",
+        tables=tables,
+        listing=("The resolved recipe", recipe) if recipe else None,
+    )
