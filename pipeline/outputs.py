@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -76,12 +76,17 @@ class Outputs:
         """
         baseline = report.data.get("baseline", {}).get("path")
         if place := self.location or (_in_repository(Path(baseline)) if baseline else None):
-            report = Report({**report.data, "location": place})
+            report = replace(report, data={**report.data, "location": place})
         if self.annotate:
             print("\n".join(workflow_commands(report)))
         if self.summary is not None:
             self._summarize(report, self.summary)
-        failed = [problem for name, path in self.files if (problem := _write(path, formats[name](report)))]
+        failed: list[str] = []
+        for name, path in self.files:
+            try:
+                write_whole(path, formats[name](report))
+            except OSError as error:
+                failed.append(f"--output {path}: not written ({error.strerror})")
         if failed:
             raise UsageError("; ".join(failed))
 
@@ -126,15 +131,16 @@ def _in_repository(path: Path) -> str:
     return full.relative_to(root).as_posix() if full.is_relative_to(root) else path.as_posix()
 
 
-def _write(path: Path, text: str) -> str | None:
-    """Write a file whole or not at all; return what went wrong, in words."""
+def write_whole(path: Path, text: str) -> None:
+    """Write a file, and the folders above it, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
-    except OSError as error:
-        if partial.is_file():
-            partial.unlink()
-        return f"--output {path}: not written ({error.strerror})"
-    return None
+    finally:
+        partial.unlink(missing_ok=True)

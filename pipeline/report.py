@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -134,7 +134,8 @@ def regate(report: Report, conditions: Sequence[Condition], against: Pair | None
     verdict = judge(conditions, report.subjects, report.data["doubts"], report.data["missing"], against)
     gates = [gate.as_json() for gate in verdict.gates]
     beside = {} if verdict.baseline is None else {"baseline": dict(verdict.baseline)}
-    return Report(with_devices({**report.data, **_verdict(verdict), "gates": gates, **beside}))
+    judged = with_devices({**report.data, **_verdict(verdict), "gates": gates, **beside})
+    return replace(report, data=judged)
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
+from ...targets.errors import UsageError
 from .app import app
 from .arguments import AnnotationsOption, AsJson, DataRoot, LocationOption, OutputOption, TargetOption, Workers
-from .output import answer, finish
+from .output import answer, finish, write
 
 
 @app.command()
@@ -50,6 +51,9 @@ def verify(
     corruptions: Annotated[
         bool, typer.Option("--corruptions", help="Also the accuracy under common corruptions (noise, blur, JPEG, …).")
     ] = False,
+    curve: Annotated[
+        bool, typer.Option("--curve/--no-curve", help="Also the accuracy at other radii (not with --sequential).")
+    ] = True,
     workers: Workers = None,
     num_nodes: Annotated[
         int, typer.Option(min=1, help="Machines that share the attacks; each runs this command and sees --out.")
@@ -85,6 +89,7 @@ def verify(
         sequential=sequential,
         seed=seed,
         corruptions=CorruptionsConfig() if corruptions else None,
+        curve=curve,
         workers=workers,
         num_nodes=num_nodes,
         reporter=Reporter(quiet=as_json),
@@ -94,19 +99,34 @@ def verify(
 
 @app.command()
 def compare(
-    first: Annotated[
-        Path, typer.Argument(metavar="A", help="A run's folder, its report.json, or verification/<subject>.npz.")
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="A B [C]...",
+            help="Runs' folders, their report.json, or verification/<subject>.npz; each is compared with the first.",
+        ),
     ],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Likewise; what it loses and gains against A is said.")],
     figure: Annotated[str, typer.Option(help="robust or clean.")] = "robust",
     subject: Annotated[str | None, typer.Option(help="Which one of a run (default: its only engine).")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write all of the runs side by side into this file.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare two engines on the samples that both were verified on: lost, gained, interval and exact McNemar test."""
+    """Compare engines on the samples that both were verified on: lost, gained, interval and exact McNemar test."""
     from ..comparing import compare as run
     from ..comparing import show_comparison
 
-    answer(run(first, second, figure=figure, subject=subject), as_json, show_comparison)
+    if len(runs) < 2:
+        raise UsageError(f"compare {runs[0]}: two are needed at least; name another run after it")
+    if html is not None:
+        from ..side_by_side import page_of
+
+        write(html, page_of(runs, figure=figure, subject=subject))
+    if len(runs) == 2:
+        answer(run(*runs, figure=figure, subject=subject), as_json, show_comparison)
+        return
+    from ..side_by_side import compare_all, show_all
+
+    answer(compare_all(runs, figure=figure, subject=subject), as_json, show_all)
 
 
 @app.command()

@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 from edgeproof.pipeline.gate import Condition
 from edgeproof.pipeline.report import Report, draw_up
-from edgeproof.stages.verify.statistics import clopper_pearson
+from edgeproof.stages.statistics.proportions import clopper_pearson
 
 SAMPLES = 40
 INDEX = np.arange(SAMPLES) * 2

@@ -18,8 +18,8 @@ import pytest
 from edgeproof.pipeline.report import Report
 from edgeproof.pipeline.reports.html.page import page
 from edgeproof.pipeline.reports.html.sections.speed import front
-from edgeproof.stages.verify.paired import difference_interval
-from edgeproof.stages.verify.statistics import clopper_pearson
+from edgeproof.stages.statistics.paired import difference_interval
+from edgeproof.stages.statistics.proportions import clopper_pearson
 
 from .html_runs import ASSIGNMENT, BUILD, write_run
 

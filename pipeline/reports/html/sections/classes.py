@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .....stages.verify.statistics import clopper_pearson
+from .....stages.statistics.proportions import clopper_pearson
 from ..blocks import Cell, Plot, Section, Table, interval, number
 from ..draw import Point, Row, intervals
 from ..run import Bits, Run

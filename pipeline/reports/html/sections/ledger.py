@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .....stages.verify.paired import PairedComparison, compare_paired
+from .....stages.statistics.paired import PairedComparison, compare_paired
 from ..blocks import Plot, Section, Table, bound, interval, number
 from ..draw import Point, Row, intervals
 from ..run import Run

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .....stages.verify.statistics import clopper_pearson
+from .....stages.statistics.proportions import clopper_pearson
 from ..blocks import Plot, Section, Table, interval, number
 from ..draw import Point, Row, intervals
 from ..run import Run
