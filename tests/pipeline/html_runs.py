@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from edgeproof.pipeline.gate import Condition
+from edgeproof.pipeline.gates import Condition
 from edgeproof.pipeline.report import Report, draw_up
 from edgeproof.stages.statistics.proportions import clopper_pearson
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ...report import Report
+from ..printable import printable
+from ..reasons import reasons
+from ..rows import number as as_text
 from .blocks import Table, interval, number
 from .environment import render_page
 from .run import Run
 from .sections import SECTIONS
 
 _MARKS = {"pass": "✓", "fail": "✕", "inconclusive": "?"}
-# Keys of a gate that have a column where any gate has one, and the columns' heads.
-_MORE = {"subject": "subject", "baseline": "baseline", "difference": "difference"}
 
 
 def page(report: Report) -> str:
     """Return `report.html`; the same for the same report and files."""
+    report = replace(report, data=_printable(report.data))
     run = Run(report)
     sections = [section for make in SECTIONS if (section := make(run)) is not None]
     data = report.data
@@ -34,10 +38,19 @@ def page(report: Report) -> str:
     )
 
 
+def _printable(data: Any) -> Any:
+    """A report's content with all texts fit to be printed; fonts have no glyph for a lone surrogate."""
+    if isinstance(data, Mapping):
+        return {printable(key): _printable(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_printable(value) for value in data]
+    return printable(data) if isinstance(data, str) else data
+
+
 def _reasons(report: Report) -> list[str]:
-    """Why the verdict is what it is, one sentence each."""
+    """Why the verdict is what it is, and what to do about it, a line each."""
     gates = report.data["gates"]
-    if found := list(report.data.get("reasons", ())):
+    if found := [f"{r.title}: {r.outcome}. {r.text}" for r in reasons(report) if r.outcome != "pass"]:
         return found
     if not gates:
         return ["No gate was set: this is a measurement, which nothing had to pass. Set one with --gate or gates:."]
@@ -69,23 +82,33 @@ def _gates(report: Report) -> Table | None:
     gates = report.data["gates"]
     if not gates:
         return None
-    more = [key for key in _MORE if any(gate.get(key) is not None for gate in gates)]
-    reasons = any(gate.get("reason") for gate in gates)
-    columns = ["gate", "outcome", "value", "95 % interval", "limit", *(_MORE[key] for key in more)]
+    compared = any(gate.get("against_baseline") for gate in gates)
+    said = any(gate.get("reason") for gate in gates)
+    columns = ["gate", "outcome", "engine", "value", "95 % interval", "limit"]
+    columns += ["baseline", "difference"] if compared else []
     rows = [
         [
             str(gate["name"]),
             f"{_MARKS.get(gate['outcome'], '')} {gate['outcome']}",
-            "" if gate["value"] is None else f"{gate['value']:.4g}",
+            str(gate.get("subject") or ""),
+            as_text(gate),
             interval(gate.get("ci")),
             str(gate["limit"]),
-            *(_text(gate.get(key)) for key in more),
-            *([str(gate.get("reason") or "")] if reasons else []),
+            *(_compared(gate.get("against_baseline")) if compared else ()),
+            *([str(gate.get("reason") or "")] if said else []),
         ]
         for gate in gates
     ]
-    return Table("gates", "Gates", [*columns, *(["reason"] if reasons else [])], rows)
+    return Table("gates", "Gates", [*columns, *(["reason"] if said else [])], rows)
 
 
-def _text(value: Any) -> str:
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+def _compared(found: Mapping[str, Any] | None) -> tuple[str, str]:
+    """What the baseline has, and the difference with its interval; empty where a gate has no baseline."""
+    if found is None:
+        return "", ""
+    ci = found.get("ci")
+    difference = found.get("difference")
+    return (
+        "" if found.get("baseline") is None else f"{found['baseline']:.4g}",
+        "" if difference is None else f"{difference:+.4f}" + (f" [{ci[0]:+.4f}, {ci[1]:+.4f}]" if ci else ""),
+    )

@@ -11,13 +11,16 @@ from ..draw import Point, Row, intervals
 from ..run import Run
 
 
-def routes_section(run: Run) -> Section:
+def routes_section(run: Run) -> Section | None:
     """One row a route, in the order in which they attacked."""
     plain = not any("sequential" in subject for subject in run.subjects)
     rows: list[Row] = []
     cells: list[tuple[str, ...]] = []
     data: list[tuple[str | int | float | None, ...]] = []
-    for subject in run.subjects:
+    attacked = [subject for subject in run.subjects if by_route(subject)]
+    if not attacked:
+        return None
+    for subject in attacked:
         series, count, last = run.series(subject["name"]), subject["samples"], subject["clean_accuracy"]
         rows.append(Row(run.label(subject)))
         for route, value in by_route(subject).items():
@@ -43,8 +46,6 @@ def routes_section(run: Run) -> Section:
     )
     title = "Robust accuracy left after each route, in order"
     drawn = intervals("routes-plot", title, rows, "robust accuracy left", {})
-    last_routes = [list(by_route(subject).values())[-1:] for subject in run.subjects]
-    assert all(last_routes) or not run.subjects
     return Section(
         name="routes",
         title="By route",
