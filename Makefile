@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test install lint format types check benchmarks clean
+.PHONY: quickstart test install lint format types docs check benchmarks clean
 
 quickstart: install ## create the environment and run the main job
 	$(BIN)/edgeproof build examples/digits.yaml
@@ -16,7 +16,7 @@ install: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "edgeproof needs Python 3.11 or newer; set PYTHON=..."; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,timm,tracking]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs,timm,tracking]'
 	touch $@
 
 lint: install
@@ -29,6 +29,10 @@ format: install
 
 types: install
 	$(BIN)/basedpyright
+
+docs: install ## write the reference pages anew and build the site into build/site
+	$(BIN)/python docs/generate
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 check: lint types test
 

@@ -14,7 +14,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[2]
 # File of the root, and its page.
 PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
-_TARGET = re.compile(r"(?<=\]\()([^)#\s]+)")
+_LINK = re.compile(r"(?P<text>!?\[[^\]]*\])\((?P<target>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)")
 
 
 def on_files(files: Files, *, config: Any) -> Files:
@@ -25,13 +25,20 @@ def on_files(files: Files, *, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
-    """Point links at pages: `docs/build.md` of a root page is `build.md`, `../README.md` of another `index.md`."""
+    """Point links at pages: `docs/build.md` of a root page is `build.md`, `../README.md` of another `index.md`.
+
+    What lies elsewhere in the repository is no page; there the link's words stay.
+    """
     of_root = page.file.src_uri in PAGES.values()
 
     def moved(match: re.Match[str]) -> str:
-        target = match[1]
+        target = match["target"]
+        if ":" in target:
+            return match[0]
         if of_root:
-            return PAGES.get(target) or target.removeprefix("docs/")
-        return PAGES.get(target.removeprefix("../"), target) if target.startswith("../") else target
+            there = PAGES.get(target) or (target.removeprefix("docs/") if target.startswith("docs/") else "")
+        else:
+            there = PAGES.get(target.removeprefix("../"), "") if target.startswith("../") else target
+        return f"{match['text']}({there}{match['anchor'] or ''})" if there else match["text"].strip("[]")
 
-    return _TARGET.sub(moved, markdown)
+    return _LINK.sub(moved, markdown)
