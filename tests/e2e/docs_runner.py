@@ -1,0 +1,176 @@
+"""Runs the blocks of one page as a reader would, only smaller."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from edgeproof.pipeline import cli, verification
+from edgeproof.stages.verify import VerifyConfig
+
+from .docs_blocks import COMMANDS, ROOT, Block
+
+PACKAGES = ("pipeline", "stages", "targets")
+# What makes a command small. Each stands behind the page's own options; what a page sets itself stays, but for sizes.
+SMALL_RECIPE = (
+    "teacher.train.epochs=1",
+    "distill.epochs=1",
+    "distill.inner={steps: 2}",
+    "distill.selection_steps=2",
+    "teacher.train.inner={steps: 2}",
+    "teacher.train.selection_steps=2",
+    "verify.samples=8",
+    "verify.square_queries=20",
+    "verify.attacks=[apgd-ce, square]",
+    "verify.backward=[relu]",
+    "verify.isolate=false",
+    "bench.repeats=10",
+    "bench.batches=[1]",
+)
+SETS = [part for override in SMALL_RECIPE for part in ("--set", override)]
+SMALLER = {
+    "build": [*SETS, "--workers", "1"],
+    **dict.fromkeys(("teacher", "distill", "prune", "export", "quantize", "compile"), SETS),
+    "recover": ["--set", "recover.epochs=1", "--set", "recover.inner.steps=2", "--set", "recover.selection_steps=2"],
+    "verify": ["--samples", "4", "--workers", "1"],
+    "bench": ["--repeats", "10", "--batch", "1"],
+    "teachers": ["--samples", "40", "--steps", "2"],
+}
+# `verify` has no options for these; the commands of pages that need processes of their own go without.
+SMALL_VERIFY = {"square_queries": 20, "backward": ("relu",), "strong_restarts": 1, "isolate": False}
+# On so few samples a verdict may be any; a wrong command line is 2, and a stage that fails 3.
+VERDICTS = {"build", "verify", "gate", "report", "replay", "lint", "device"}
+
+
+@dataclass
+class Page:
+    """One page in a folder of its own.
+
+    Attributes:
+        folder: where its commands run.
+        names: what its Python blocks have defined so far.
+        apart: a package or a clone is made on this page, so every command is a process of its own.
+    """
+
+    folder: Path
+    names: dict[str, Any] = field(default_factory=lambda: {"__name__": "__main__"})
+    apart: bool = False
+
+    def run(self, block: Block) -> None:
+        """Run a block, or write the file that it is."""
+        if block.title:
+            self._write(block)
+        elif block.language == "python":
+            with self._here():
+                exec(compile(block.text, block.where, "exec"), self.names)
+        elif block.language in COMMANDS:
+            for line in block.commands():
+                self._command(line, block.where)
+
+    def _write(self, block: Block) -> None:
+        if block.title.split("/")[0] in PACKAGES:
+            path = self._clone() / block.title
+            assert not path.exists(), f"{block.where}: a new file of this name is there already"
+        else:
+            path = self.folder / block.title
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block.text, encoding="utf-8")
+        if block.title == "pyproject.toml":
+            self._install(tomllib.loads(block.text))
+
+    def _clone(self) -> Path:
+        """A copy of edgeproof that is found instead of the real one."""
+        clone = self.folder / "clone" / "edgeproof"
+        for package in PACKAGES:
+            if not (clone / package).exists():
+                ignore = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(ROOT / package, clone / package, ignore=ignore)
+        self.apart = True
+        return clone
+
+    def _install(self, project: Any) -> None:
+        """Leave what pip leaves of an editable package: its metadata, on the path."""
+        about = project["project"]
+        folder = self.folder / f"{about['name'].replace('-', '_')}-{about['version']}.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {about['name']}\nVersion: {about['version']}\n")
+        groups = about["entry-points"].items()
+        texts = [
+            f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in each.items()) for group, each in groups
+        ]
+        (folder / "entry_points.txt").write_text("\n".join(texts))
+        self.apart = True
+
+    def _command(self, line: str, where: str) -> None:
+        words = shlex.split(line)
+        if words[0] != "edgeproof":
+            self._finished(line, where, self._process(["bash", "-c", line]), 0)
+            return
+        name, arguments = words[1], words[2:]
+        if name == "init":
+            arguments = [*arguments, "--force"]  # the small recipe lies where it goes, and comes back
+        # The prepared recipe is small already, and its run finished, as long as nothing else is asked of it.
+        if "recipe.yaml" not in arguments or "--set" in arguments:
+            arguments += SMALLER.get(name, [])
+        if self.apart:
+            done = self._process([sys.executable, "-m", "edgeproof.pipeline", name, *arguments])
+        else:
+            done = self._in_process([name, *arguments])
+        self._finished(line, where, done, *((0, 1, 4) if name in VERDICTS else (0,)))
+
+    def _finished(self, line: str, where: str, done: subprocess.CompletedProcess[str], *codes: int) -> None:
+        assert done.returncode in codes, f"{where}: {line}\nexit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr, f"{where}: {line}\n{done.stderr}"
+        # A missing runtime is 4 as well, and says nothing on stdout.
+        assert done.stdout or done.returncode == 0, f"{where}: {line}\nexit {done.returncode}\n{done.stderr}"
+
+    def _process(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        path = [str(self.folder / "clone"), str(self.folder), os.environ.get("PYTHONPATH", "")]
+        env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, path))}
+        return subprocess.run(
+            command, capture_output=True, text=True, cwd=self.folder, env=env, check=False, timeout=300
+        )
+
+    def _in_process(self, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+        """The command line without a new interpreter, whose imports take longer than most of these commands."""
+        out, err = io.StringIO(), io.StringIO()
+        kept = (self.folder / "recipe.yaml").read_text()
+        with self._here(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = exit_code(arguments)
+        (self.folder / "recipe.yaml").write_text(kept)
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+    @contextlib.contextmanager
+    def _here(self) -> Iterator[None]:
+        """The page's folder as working directory, its modules importable as the command line has them."""
+        with pytest.MonkeyPatch.context() as patch, contextlib.chdir(self.folder):
+            patch.syspath_prepend(self.folder)
+            before = set(sys.modules)
+            yield
+            for name in set(sys.modules) - before:
+                if str(getattr(sys.modules[name], "__file__", None)).startswith(str(self.folder)):
+                    del sys.modules[name]
+
+
+def exit_code(arguments: list[str]) -> int:
+    """The exit code of the command line in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["edgeproof", *arguments])
+        patch.setattr(verification, "VerifyConfig", partial(VerifyConfig, **SMALL_VERIFY))
+        try:
+            cli.main()
+        except SystemExit as ended:
+            return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return 0
