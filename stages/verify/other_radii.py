@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from .candidates import Candidates
 from .combined import RESCALED
 from .gradient_checks import with_rescaled
 from .route import Batch, Context, attempt
-from .subject import EngineSubject, Subject
+from .subject import EngineSubject, Subject, Surface
 
 if TYPE_CHECKING:
     from .config import VerifyConfig
@@ -99,10 +100,20 @@ def _attack(
     config: VerifyConfig,
 ) -> Candidates:
     torch.set_num_threads(1)
+    with closing(subject.open()) as surface:
+        if not surface.differentiable:
+            return Candidates.none(split.images.shape[1:])
+        return _attacked(surface, split, groups, attacks, config)
+
+
+def _attacked(
+    surface: Surface,
+    split: Split,
+    groups: Sequence[tuple[np.ndarray, Sequence[ThreatModel]]],
+    attacks: Sequence[Attack],
+    config: VerifyConfig,
+) -> Candidates:
     shape = split.images.shape[1:]
-    surface = subject.open()
-    if not surface.differentiable:
-        return Candidates.none(shape)
     some = np.logical_or.reduce([chosen for chosen, _ in groups])
     surface = with_rescaled(surface, surface.predict(split.images), some)
     # Where the first gradient's logits are so large that the cross-entropy vanishes, its rescaled twin.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,25 +67,27 @@ def settle(
     """
     (folder / "verification").mkdir()
     (folder / "adversarial").mkdir()
-    predictors: dict[str, Predict] = {name: subjects[name].predictor() for name in attacked}
-    corrupted: Mapping[str, dict[str, object]] = {}
-    if config is not None and config.corruptions is not None:
-        corrupted = corrupted_accuracies(predictors, split, config.corruptions)
-    curve = None
-    if config is not None and threat is not None and stop is None:
-        curve = Curve.attacked({name: subjects[name] for name in curve_of}, attacked, split, threat, config, workers)
-        attacked = attacked if curve is None else curve.joined(attacked)
-    own = curve.inside if curve is not None else {}
-    faced = {name: _faced(name, attacked, predictors[name], split, own.get(name)) for name in attacked}
-    curves = {} if curve is None else curve.figures(faced, predictors)
-    figures: dict[str, object] = {}
-    for name, found in attacked.items():
-        _save_bits(folder / "verification" / f"{name}.npz", faced[name])
-        _save_pack(folder / "adversarial" / f"{name}.npz", found, split, faced[name].robust)
-        figures[name] = (
-            _figures(faced[name]) | _stopped(stop, faced[name]) | corrupted.get(name, {}) | curves.get(name, {})
-        )
-    save_examples(folder / EXAMPLES, faced, predictors, split, classes, student=student)
+    with _opened(subjects, attacked) as predictors:
+        corrupted: Mapping[str, dict[str, object]] = {}
+        if config is not None and config.corruptions is not None:
+            corrupted = corrupted_accuracies(predictors, split, config.corruptions)
+        curve = None
+        if config is not None and threat is not None and stop is None:
+            curve = Curve.attacked(
+                {name: subjects[name] for name in curve_of}, attacked, split, threat, config, workers
+            )
+            attacked = attacked if curve is None else curve.joined(attacked)
+        own = curve.inside if curve is not None else {}
+        faced = {name: _faced(name, attacked, predictors[name], split, own.get(name)) for name in attacked}
+        curves = {} if curve is None else curve.figures(faced, predictors)
+        figures: dict[str, object] = {}
+        for name, found in attacked.items():
+            _save_bits(folder / "verification" / f"{name}.npz", faced[name])
+            _save_pack(folder / "adversarial" / f"{name}.npz", found, split, faced[name].robust)
+            figures[name] = (
+                _figures(faced[name]) | _stopped(stop, faced[name]) | corrupted.get(name, {}) | curves.get(name, {})
+            )
+        save_examples(folder / EXAMPLES, faced, predictors, split, classes, student=student)
     digests = {name: digest_of_subject(subjects[name]) for name in attacked}
     write_manifest(folder / "adversarial", digests, about or {})
     if student is not None:
@@ -97,6 +100,17 @@ def settle(
             if name != student:
                 figure["against_student"] = compare_paired(robust, faced[name].robust).as_json()
     (folder / FIGURES).write_text(json.dumps(figures, indent=1))
+
+
+@contextmanager
+def _opened(subjects: Mapping[str, Subject], names: Iterable[str]) -> Iterator[dict[str, Predict]]:
+    """The subjects' forwards, and an end to the processes that some of them have to themselves."""
+    with ExitStack() as opened:
+        predictors: dict[str, Predict] = {}
+        for name in names:
+            predictors[name] = predict = subjects[name].predictor()
+            opened.callback(getattr(predict, "close", lambda: None))
+        yield predictors
 
 
 def _faced(
