@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ...targets.errors import BackendMissing
-from ..card_text import LIMITS
+from ..card.text import LIMITS
 from .contents import BundledEngine, Contents
 
 BOM = "bom.cdx.json"

@@ -10,8 +10,8 @@ from typing import Any
 
 from rich.console import Console
 
-from ..card import CARD, model_card
-from ..card_budget import read_yaml
+from ..card.budget import read_yaml
+from ..card.making import CARD, model_card
 from .bom import BOM, bill_of_materials
 from .contents import CONTENTS, SIGNATURE
 from .device_guide import GUIDE, device_guide

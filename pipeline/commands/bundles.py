@@ -65,7 +65,7 @@ def card(
     license_name: LicenseName = None,
 ) -> None:
     """Write the model card of a finished run, in the format of the Hugging Face hub."""
-    from ..card import model_card
+    from ..card.making import model_card
     from ..store import place
 
     text = model_card(run, license_name=license_name)

@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 import torch
 from edgeproof.pipeline.bundle.making import make_bundle
-from edgeproof.pipeline.card import model_card
-from edgeproof.pipeline.card_budget import (
+from edgeproof.pipeline.card.budget import (
     APGD_STEPS,
     FAB_STEPS,
     PROBE_DRAWS,
@@ -25,6 +24,7 @@ from edgeproof.pipeline.card_budget import (
     TARGETS,
     attack_budgets,
 )
+from edgeproof.pipeline.card.making import model_card
 from edgeproof.stages.verify.routes import probe
 from edgeproof.targets.errors import BackendMissing, UsageError
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..targets.errors import BackendMissing
-from .bundle.gathering import pack_manifest
-from .card_text import card_text
-from .report import Report
+from ...targets.errors import BackendMissing
+from ..bundle.gathering import pack_manifest
+from ..report import Report
+from .text import card_text
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult

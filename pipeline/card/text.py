@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .card_budget import UNKNOWN, attack_budgets, read_yaml
-from .report import Report
+from ..report import Report
+from .budget import UNKNOWN, attack_budgets, read_yaml
 
 _MACHINE = ("system", "architecture", "processor")
 LIMITS = (
