@@ -134,7 +134,10 @@ def _faced(
     rows = pool.rows_in(mine.index)
     by_rounded = fooled(predict, towards(pool.images, split.images[rows]), rows, mine.label)
     broken = by_rounded | fooled(predict, pool.images, rows, mine.label)
-    return replace(mine, bits=_with_replay(mine, broken), eight_bit=mine.eight_bit & ~by_rounded)
+    eight_bit = mine.eight_bit & ~by_rounded
+    if not any(map(len, others)) and not (broken & mine.robust).any():
+        return replace(mine, eight_bit=eight_bit)  # nothing of others was replayed
+    return replace(mine, bits=_with_replay(mine, broken), eight_bit=eight_bit)
 
 
 def _with_replay(found: Attacked, broken: np.ndarray) -> dict[str, np.ndarray]:

@@ -230,7 +230,14 @@ def test_killed_at_any_moment_and_built_again_gives_the_same_files(run: Path, tm
         killed += 1
     assert killed >= 2
     assert edgeproof(*small_build(out)).code == 0
-    timed = {"report.json", "summary.md", "manifest.json", "bench/onnxruntime/bench.json", "bench/ledger/bench.json"}
+    timed = {
+        "report.html",
+        "report.json",
+        "summary.md",
+        "manifest.json",
+        "bench/onnxruntime/bench.json",
+        "bench/ledger/bench.json",
+    }
     timed |= {f"{stage}/metrics.csv" for stage in ("teacher", "student")}
     compared = 0
     for path in sorted(run.rglob("*")):

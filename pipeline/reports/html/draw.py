@@ -12,6 +12,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from .svg import INK, MARKERS, MUTED, PAPER, SERIES, drawing, finished
 
 _ROW = 0.215  # inches
+# Values that lie further apart than this stand on a logarithmic axis.
+_APART = 4
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,17 @@ def intervals(
         legend: labels and the points that they explain.
         limit: a vertical line, if there is one.
     """
-    height = _ROW * len(rows) + 0.62 + (0.2 * -(-len(legend) // 3) if legend else 0)
+    crowd = max((len(row.points) for row in rows), default=0)  # beyond two a row needs more room
+    height = _ROW * max(1.0, 0.5 * crowd) * len(rows) + 0.62 + (0.2 * -(-len(legend) // 3) if legend else 0)
     with drawing(height) as figure:
         axes = figure.subplots()
         for place, row in enumerate(rows):
             for each, point in enumerate(row.points):
-                spread = 0.0 if len(row.points) == 1 else (each / (len(row.points) - 1) - 0.5) * 0.42
+                spread = (
+                    0.0
+                    if len(row.points) == 1
+                    else (each / (len(row.points) - 1) - 0.5) * (0.42 if crowd < 3 else 0.56)
+                )
                 _interval(axes, point, place + spread)
             if row.remark:
                 axes.annotate(
@@ -156,7 +163,7 @@ def plane(
     front: Sequence[tuple[float, float]] = (),
     limit: float | None = None,
 ) -> str:
-    """Draw labelled points `(label, x, point)` over a logarithmic x, and the front of those that nothing beats."""
+    """Draw labelled points `(label, x, point)`, and the front of those that nothing beats."""
     with drawing(3.1) as figure:
         axes = figure.subplots()
         if len(front) > 1:
@@ -177,12 +184,15 @@ def plane(
             )
         if limit is not None:
             axes.axhline(limit, color=MUTED, linestyle="--", linewidth=1)
-        axes.set_xscale("log")
-        axes.margins(x=0.18)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        low, high = axes.get_xlim()
-        minor = FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
-        axes.xaxis.set_minor_formatter(minor if high / low < 12 else NullFormatter())
+        axes.margins(x=0.18, y=0.12)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        values = [x for _, x, _ in points]
+        if max(values) > _APART * min(values):
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            minor = FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
+            low, high = axes.get_xlim()
+            axes.xaxis.set_minor_formatter(minor if high / low < 12 else NullFormatter())
         axes.set_xlabel(xlabel)
         axes.set_ylabel(ylabel)
         return finished(figure, name, title)

@@ -46,6 +46,7 @@ def test_the_curve_of_a_linear_classifier_is_the_exact_one(norm: str, eps: float
     assert curve["accuracy"][3] == robust.mean() == figures["robust_accuracy"]
     assert curve["accuracy"][0] == figures["clean_accuracy"] == 0.9
     assert curve["accuracy_ci"][3] == figures["robust_accuracy_ci"]
+    assert list(figures["routes"]) == ["apgd-ce", "fab-t", "rounded"], "a curve is no route where it breaks nothing"
 
 
 def test_on_a_draw_the_point_at_eps_is_the_verdict_on_that_draw(tmp_path: Path):
