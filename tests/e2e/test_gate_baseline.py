@@ -44,7 +44,9 @@ def test_a_harmless_change_is_green_and_a_regression_red(base: Path, tmp_path: P
     assert "35 samples lost, 5 gained of 1000" in gate["reason"]
     done = edgeproof("gate", worse, "--baseline", base)
     assert done.code == 1
-    assert "FAIL (robust_accuracy: robust accuracy lost 3.0 points" in " ".join(done.out.split())
+    assert "robust_accuracy >= baseline: fail. onnxruntime: robust accuracy lost 3.0 points" in " ".join(
+        done.out.split()
+    )
     assert base.read_bytes() == before, "only --update-baseline writes it"
 
 

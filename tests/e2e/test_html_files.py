@@ -13,7 +13,7 @@ from .conftest import edgeproof
 def test_the_page_follows_from_the_runs_folder_alone(run: Path, tmp_path: Path):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy, ignore=shutil.ignore_patterns(".store"))
-    done = edgeproof("report", copy, "--html", tmp_path / "page.html")
+    done = edgeproof("report", copy, "--output", tmp_path / "page.html")
     assert done.code == 0, done.err
     assert (tmp_path / "page.html").read_bytes() == (run / "report.html").read_bytes()
 

@@ -18,7 +18,10 @@ import json, os, sys, traceback
 import onnx, onnxscript, pyautoattack, pydantic, scipy.stats, sklearn.datasets, torch, torchvision
 # Not ONNX Runtime: it starts a thread, and what is forked beside a thread may never end.
 assert len(os.listdir("/proc/self/task")) == 1
+from importlib.util import find_spec
 from edgeproof.pipeline.cli import main
+# As of `python -m edgeproof.pipeline`, which Lightning starts again for each further process.
+sys.modules["__main__"].__spec__ = find_spec("edgeproof.pipeline.__main__")
 print("ready", flush=True)
 for line in sys.stdin:
     asked = json.loads(line)
@@ -35,7 +38,7 @@ for line in sys.stdin:
     os.environ.update(asked["env"])
     os.chdir(asked["cwd"])
     sys.path.insert(0, asked["cwd"])
-    sys.argv = ["edgeproof", *asked["arguments"]]
+    sys.argv = [sys.modules["__main__"].__spec__.origin, *asked["arguments"]]
     code = 0
     try:
         main()

@@ -118,6 +118,6 @@ def test_a_runtime_says_what_the_file_says(
     by_the_file = said()
     monkeypatch.setitem(sys.modules, "onnx", None)
     assert not signature.readable()
-    monkeypatch.setattr(f"edgeproof.targets.{target}.read_signature", None)
+    monkeypatch.setattr(f"edgeproof.targets.{target}.target.read_signature", None)
     by_the_runtime = said()
     assert by_the_runtime == by_the_file
