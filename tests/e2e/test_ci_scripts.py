@@ -103,6 +103,19 @@ def test_one_source_is_needed(runner: Runner, workspace: Path, tmp_path: Path, s
     assert (job.code, "exactly one of the inputs" in job.log) == (2, True)
 
 
+@RUNNERS
+def test_an_older_report_is_not_judged_for_a_build_that_died(runner: Runner, workspace: Path, tmp_path: Path):
+    """By whatever ends a process with the code that a failed gate has."""
+    kept = workspace / ".edgeproof" / "run"
+    kept.mkdir(parents=True)
+    shutil.copy(workspace / "runs" / "digits" / "report.json", kept)
+    (workspace / "dies.py").write_text("import os\n\nos._exit(1)\n")
+    recipe = {"run": "", "recipe": str(ROOT / "examples" / "digits.yaml"), "arguments": "--set=data.dataset=dies:data"}
+    job = judged(runner, workspace, tmp_path, {"PYTHONPATH": str(workspace)}, **recipe)
+    assert job.code == 2, job.log
+    assert not (workspace / ".edgeproof" / "gate").exists()
+
+
 def test_the_action_works_below_the_repositorys_root(workspace: Path, tmp_path: Path):
     (workspace / "sub").mkdir()
     (workspace / "runs").rename(workspace / "sub" / "runs")
