@@ -9,7 +9,7 @@ from typing import Any
 from ...stages.statistics.proportions import samples_for_width
 from .condition import Condition
 from .figures import Figure, Interval, Subject, figure_named
-from .result import GateResult, Outcome
+from .result import GateResult, Outcome, value_text
 
 # A proportion whose 95 % interval is wider than this says too little to decide a gate by.
 WIDEST_INTERVAL = 0.2
@@ -51,7 +51,7 @@ def _by_value(condition: Condition, value: float, ci: Interval | None, figure: F
         return "inconclusive", reason + ("" if needed is None else f"; about {needed} samples would decide"), needed
     if condition.holds(value):
         return "pass", "", None
-    return "fail", f"{_number(value)} misses {condition.text}", None
+    return "fail", f"{value_text(value)} misses {condition.text}", None
 
 
 def _samples_needed(value: float, ci: Interval, figure: Figure, engine: Subject) -> int | None:
@@ -85,7 +85,3 @@ def _by_sequence(condition: Condition, ci: Interval, samples: int, sequential: M
     if condition.holds(ci[0]):
         return "pass", "", None
     return "fail", f"all of [{ci[0]:.3f}, {ci[1]:.3f}] misses {condition.text}", None
-
-
-def _number(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"

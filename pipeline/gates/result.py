@@ -112,6 +112,11 @@ class GateResult:
         }
 
 
+def value_text(value: float) -> str:
+    """A figure's value as people write it: `0.8667`, `13741`."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The one object that all outputs and the exit code come from.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..gates.result import value_text
 from ..report import Report
 
 LEDGER_COLUMNS = (
@@ -153,11 +154,8 @@ def gate_rows(report: Report) -> list[tuple[str, ...]]:
 
 
 def number(gate: Mapping[str, Any]) -> str:
-    """A gate's value as people write it: `0.8667`, `13741`."""
-    value = gate["value"]
-    if value is None:
-        return "-"
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    """A gate's value as people write it; see `value_text`."""
+    return "-" if gate["value"] is None else value_text(gate["value"])
 
 
 def warnings(report: Report) -> list[str]:

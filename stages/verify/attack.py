@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from .run_shards import Job, Progress, run_shards
 from .sequential import Sequential
 from .shard import attack_shard, strengthen_shard
 from .shard_result import ShardResult
-from .subject import EngineSubject, Subject
+from .subject import Subject, in_worker
 
 BITS = "bits.npz"
 CANDIDATES = "candidates.npz"
@@ -151,7 +151,7 @@ def attack_subject(
         ]
 
     results = run_shards(
-        jobs(_in_worker(subject)),
+        jobs(in_worker(subject)),
         folder / "shards",
         workers,
         progress,
@@ -171,10 +171,6 @@ def attack_subject(
     machines.meet()  # nobody reads shards any more
     if machines.leads:
         _write(results, counts, config, folder)
-
-
-def _in_worker(subject: Subject) -> Subject:
-    return replace(subject, in_worker=True) if isinstance(subject, EngineSubject) else subject
 
 
 def _decided(stop: Sequential, results: Sequence[ShardResult]) -> bool:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ from .candidates import Candidates
 from .combined import RESCALED
 from .gradient_checks import with_rescaled
 from .route import Batch, Context, attempt
-from .subject import EngineSubject, Subject, Surface
+from .subject import Subject, Surface, in_worker
 
 if TYPE_CHECKING:
     from .config import VerifyConfig
@@ -84,7 +83,7 @@ def attack_other_radii(
             for rows in parts
         ]
 
-    found = _run(jobs(_in_worker), jobs(lambda subject: subject), workers)
+    found = _run(jobs(in_worker), jobs(lambda subject: subject), workers)
     shape = split.images.shape[1:]
     return {
         name: Candidates.join((each for owner, each in zip(names, found, strict=True) if owner == name), shape)
@@ -155,7 +154,3 @@ def _worked(job: Job, parent: int) -> Candidates:
     end_with(parent)
     keep_freed_memory()
     return job()
-
-
-def _in_worker(subject: Subject) -> Subject:
-    return replace(subject, in_worker=True) if isinstance(subject, EngineSubject) else subject

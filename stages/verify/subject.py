@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -185,6 +185,11 @@ class EngineSubject:
         if self.in_worker:
             return Watched(opener(), patience=self.patience)
         return OwnProcess(opener, patience=self.patience)
+
+
+def in_worker(subject: Subject) -> Subject:
+    """The subject for a worker that may die of it; see `EngineSubject.in_worker`."""
+    return replace(subject, in_worker=True) if isinstance(subject, EngineSubject) else subject
 
 
 def digest_of_subject(subject: Subject) -> str | None:

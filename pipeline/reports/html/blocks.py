@@ -6,7 +6,7 @@ import base64
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,3 +132,12 @@ def interval(ci: Sequence[float] | None, digits: int = 3) -> str:
 def bound(ci: Sequence[float] | None, end: int) -> float | None:
     """One end of an interval for a CSV file."""
     return None if ci is None else ci[end]
+
+
+def accuracies(subject: Mapping[str, Any]) -> tuple[str | int | float | None, ...]:
+    """A subject's cells of a CSV file: name, samples, then clean and robust accuracy with their intervals."""
+    cells: list[str | int | float | None] = [subject["name"], subject["samples"]]
+    for figure in ("clean_accuracy", "robust_accuracy"):
+        ci = subject.get(f"{figure}_ci")
+        cells += [subject[figure], bound(ci, 0), bound(ci, 1)]
+    return tuple(cells)

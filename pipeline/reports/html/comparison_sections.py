@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...report import Report
-from .blocks import Plot, Section, Table, bound, interval, number
+from .blocks import Plot, Section, Table, accuracies, interval, number
 from .differences import environment_differences, recipe_differences, same_machine
 from .draw import Line, Point, Row, intervals, lines
 from .run import Run
@@ -138,20 +138,7 @@ def ledgers(letters: Sequence[str], runs: Sequence[Run]) -> Section:
         ],
         (
             ("run", "subject", "samples", "clean", "clean_low", "clean_high", "robust", "robust_low", "robust_high"),
-            [
-                (
-                    letter,
-                    subject["name"],
-                    subject["samples"],
-                    subject["clean_accuracy"],
-                    bound(subject.get("clean_accuracy_ci"), 0),
-                    bound(subject.get("clean_accuracy_ci"), 1),
-                    subject["robust_accuracy"],
-                    bound(subject.get("robust_accuracy_ci"), 0),
-                    bound(subject.get("robust_accuracy_ci"), 1),
-                )
-                for letter, _, subject in each
-            ],
+            [(letter, *accuracies(subject)) for letter, _, subject in each],
         ),
         folded=True,
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .....stages.statistics.paired import PairedComparison, compare_paired
-from ..blocks import Plot, Section, Table, bound, interval, number
+from ..blocks import Plot, Section, Table, accuracies, interval, number
 from ..draw import Point, Row, intervals
 from ..run import Run
 
@@ -100,19 +100,7 @@ def _plot(run: Run) -> Plot:
         ],
         (
             ("subject", "samples", "clean", "clean_low", "clean_high", "robust", "robust_low", "robust_high"),
-            [
-                (
-                    subject["name"],
-                    subject["samples"],
-                    subject["clean_accuracy"],
-                    bound(subject.get("clean_accuracy_ci"), 0),
-                    bound(subject.get("clean_accuracy_ci"), 1),
-                    subject["robust_accuracy"],
-                    bound(subject.get("robust_accuracy_ci"), 0),
-                    bound(subject.get("robust_accuracy_ci"), 1),
-                )
-                for subject in run.subjects
-            ],
+            [accuracies(subject) for subject in run.subjects],
         ),
         folded=True,
     )
