@@ -37,12 +37,12 @@ from edgeproof.stages.data import DataConfig, load_dataset
 from edgeproof.stages.distill import InnerMaximisation
 from edgeproof.stages.distill.fast import FastForward
 from edgeproof.stages.distill.inner import Objective
-from edgeproof.stages.distill.kernels import StridedDepthwiseConv2d, ThinConv2d, spare_slow_gradients
 from edgeproof.stages.distill.losses import kl
 from edgeproof.stages.distill.method import Method
 from edgeproof.stages.distill.methods.adaad import AdaAD, AdaADConfig
 from edgeproof.stages.distill.methods.saad import Saad, SaadConfig
 from edgeproof.stages.freed_memory import keep_freed_memory
+from edgeproof.stages.kernels import StridedDepthwiseConv2d, ThinConv2d, spare_slow_gradients
 from edgeproof.stages.models import build_model
 from rich.console import Console
 from rich.table import Table

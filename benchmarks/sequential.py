@@ -3,9 +3,9 @@
     python benchmarks/sequential.py                                  # populations of 1,000 and 10,000 samples
     python benchmarks/sequential.py --bits runs/digits/verification/onnxruntime.npz
 
-A run draws without replacement, looks after every 25 samples, and stops when its gate `robust_accuracy >= LIMIT` is
-decided at 5 % error. Wrong: it says pass where the population's accuracy misses the limit, or fail where it meets it.
-Missed: at some look, stopped or not, the interval did not hold the truth.
+A run draws without replacement, looks where `edgeproof verify --sequential` does, and stops when its gate
+`robust_accuracy >= LIMIT` is decided at 5 % error. Wrong: it says pass where the population's accuracy misses the
+limit, or fail where it meets it. Missed: at some look, stopped or not, the interval did not hold the truth.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from edgeproof.stages.verify.attack import BETWEEN_LOOKS
+from edgeproof.stages.verify import VerifyConfig
+from edgeproof.stages.verify.attack import between_looks
 from edgeproof.stages.verify.sequential import ERROR, Sequential
 from rich.console import Console
 from rich.table import Table
@@ -40,11 +41,12 @@ def simulate(population: np.ndarray, limit: float, runs: int, seed: int) -> dict
     gate, truth = Limit(limit), float(population.mean())
     stop = Sequential((gate,), len(population))
     random = np.random.default_rng(seed)
+    looks = [int(rows[-1]) + 1 for rows in between_looks(len(population), VerifyConfig().shard_size)]
     wrong, missed, taken = 0, 0, []
     for _ in range(runs):
         bits = random.permutation(population)
         decided, outside = None, False
-        for drawn in [*range(BETWEEN_LOOKS, len(bits), BETWEEN_LOOKS), len(bits)]:
+        for drawn in looks:
             low, high = stop.intervals({"robust_accuracy": bits[:drawn]})["robust_accuracy"]
             outside |= not low - 1e-12 <= truth <= high + 1e-12
             if decided is None and gate.holds(low) == gate.holds(high):

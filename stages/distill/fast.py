@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ...targets.errors import UsageError, reason_of
-from .kernels import StridedDepthwiseConv2d, spare_slow_gradients
+from ..kernels import StridedDepthwiseConv2d, spare_slow_gradients
 
 # Types are compared exactly: a subclass may compute something else.
 _CONVOLUTIONS = (nn.Conv2d, StridedDepthwiseConv2d)

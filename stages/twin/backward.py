@@ -35,6 +35,9 @@ from torch import Tensor
 BackwardMode = Literal["relu", "relu-ceiling", "identity", "clipped", "smooth"]
 BACKWARD_MODES: tuple[BackwardMode, ...] = get_args(BackwardMode)
 
+# The largest float32 below zero.
+_BELOW_ZERO = -(2.0**-149)
+
 #: A zero point: an int where it is one known number, else a tensor that broadcasts against the quantizer's input.
 ZeroPoint = int | Tensor
 
@@ -108,6 +111,26 @@ def blocked(
     return dead
 
 
+def _through(
+    grad: Tensor, x: Tensor | None, scale: Tensor, zero_point: ZeroPoint, limits: tuple[int, int], mode: BackwardMode
+) -> Tensor:
+    """The gradient where it is not blocked; `x` is None where it is nowhere."""
+    if x is None:
+        return grad
+    if mode in ("relu", "smooth") and isinstance(zero_point, int) and x.dtype == grad.dtype == torch.float32:
+        # x < 0 is blocked, in one pass. Greater than the largest float below zero is zero or more; -0.0 is zero.
+        return torch.ops.aten.threshold_backward(grad, x, _BELOW_ZERO)
+    dead = blocked(x, scale, zero_point, limits, mode)
+    return grad if dead is None else torch.where(dead, 0.0, grad)
+
+
+def _blocks(zero_point: ZeroPoint, limits: tuple[int, int], mode: BackwardMode) -> bool:
+    """Whether any gradient can be blocked."""
+    if mode == "identity":
+        return False
+    return mode in ("clipped", "relu-ceiling") or isinstance(zero_point, Tensor) or zero_point == limits[0]
+
+
 def _to_grid(x: Tensor, scale: Tensor, low: float | Tensor, high: float | Tensor, mode: BackwardMode) -> Tensor:
     """``round(x / scale)`` in [low, high]: a division, and halves to even, as ONNX Runtime computes it."""
     steps = torch.div(x, scale)
@@ -124,14 +147,14 @@ class _Quantize(torch.autograd.Function):
         ctx: Any, x: Tensor, scale: Tensor, zero_point: ZeroPoint, limits: tuple[int, int], mode: BackwardMode
     ) -> Tensor:
         if ctx.needs_input_grad[0]:
-            ctx.save_for_backward(blocked(x, scale, zero_point, limits, mode), scale)
+            ctx.save_for_backward(x if _blocks(zero_point, limits, mode) else None, scale)
+            ctx.rule = zero_point, limits, mode
         return _to_grid(x, scale, limits[0] - zero_point, limits[1] - zero_point, mode).add_(zero_point)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        dead, scale = ctx.saved_tensors
-        grad = grads[0] if dead is None else grads[0].masked_fill(dead, 0)
-        return grad / scale, None, None, None, None
+        x, scale = ctx.saved_tensors
+        return _through(grads[0], x, scale, *ctx.rule) / scale, None, None, None, None
 
 
 class _FakeQuantize(torch.autograd.Function):
@@ -139,27 +162,28 @@ class _FakeQuantize(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, scale: Tensor, zero_point: ZeroPoint, limits: tuple[int, int], mode: BackwardMode
     ) -> Tensor:
-        dead = blocked(x, scale, zero_point, limits, mode) if ctx.needs_input_grad[0] else None
         steps = _to_grid(x, scale, limits[0] - zero_point, limits[1] - zero_point, mode)
+        kept = x if ctx.needs_input_grad[0] and _blocks(zero_point, limits, mode) else None
+        ctx.rule = zero_point, limits, mode
         if not ctx.needs_input_grad[1]:
-            ctx.save_for_backward(dead)
+            ctx.save_for_backward(kept, scale)
             return steps.mul_(scale)
-        ctx.save_for_backward(dead, x, scale, steps)
+        ctx.save_for_backward(kept, scale, x, steps)
         ctx.bounds = limits[0] - zero_point, limits[1] - zero_point
         return steps * scale
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        dead, *learnt = ctx.saved_tensors
+        kept, scale, *learnt = ctx.saved_tensors
         to_scale = None
         if learnt:
-            x, scale, steps = learnt
+            x, steps = learnt
             ratio = x / scale
             inside = (ratio > ctx.bounds[0]) & (ratio < ctx.bounds[1])
             to_scale = (grads[0] * torch.where(inside, steps - ratio, steps)).sum_to_size(scale.shape)
         to_x = None
         if ctx.needs_input_grad[0]:
-            to_x = grads[0] if dead is None else grads[0].masked_fill(dead, 0)
+            to_x = _through(grads[0], kept, scale, *ctx.rule)
         return to_x, to_scale, None, None, None
 
 

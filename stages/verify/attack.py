@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +31,9 @@ CANDIDATES = "candidates.npz"
 SUMMARY = "attack.json"
 # A few hundred samples are divided further, into so many shards of so many samples at least, for several cores.
 SHARDS, LEAST = 4, 50
-# Samples between two looks of a sequential run.
-BETWEEN_LOOKS = 25
+# Samples before the first look of a sequential run, and at least between two. Small shards cost more a sample: the
+# Python of an attack's steps is the same for all.
+BETWEEN_LOOKS = 50
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,18 @@ def divided(samples: int, size: int) -> list[np.ndarray]:
     return np.array_split(np.arange(samples), count)
 
 
+def between_looks(samples: int, size: int) -> list[np.ndarray]:
+    """Divide the samples of a sequential run into shards, each half as large as all before it: the rows of each.
+
+    So a run takes at most half as many samples again as its gates need.
+    """
+    ends = [0]
+    while ends[-1] < samples:
+        half = ends[-1] // 2 // BETWEEN_LOOKS * BETWEEN_LOOKS
+        ends.append(min(ends[-1] + min(max(half, BETWEEN_LOOKS), size), samples))
+    return [np.arange(first, last) for first, last in pairwise(ends)]
+
+
 def attack_subject(
     subject: Subject,
     split: Split,
@@ -140,9 +154,8 @@ def attack_subject(
         machines: those that share the shards; all must see `folder`, and the leading one writes the result.
     """
     pool = Candidates.none(split.images.shape[1:]) if pool is None else pool
-    size = config.shard_size if stop is None else min(config.shard_size, BETWEEN_LOOKS)
-    parts = divided(len(split), size)
-    shards = [split.take(rows) for rows in parts]
+    parts = divided if stop is None else between_looks
+    shards = [split.take(rows) for rows in parts(len(split), config.shard_size)]
 
     def jobs(subject: Subject) -> list[Job]:
         return [

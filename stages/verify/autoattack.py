@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from ..ball import clip_to_ball, sizes
 from ..threat import ThreatModel
 from .candidates import Candidates
+from .lean_fab import fab_single_run
 from .lean_square import square_single_run
 from .several_targets import apgd_at_several, fab_at_several
 
@@ -109,6 +110,8 @@ def run_attack(
     }[attack]
     if attack == "square" and threat.norm == "Linf":
         worker.attack_single_run = partial(square_single_run, worker)
+    elif attack == "fab-t":
+        worker.attack_single_run = partial(fab_single_run, worker)
     worker.attack_single_run = recorder.watching(worker.attack_single_run)
     if attack == "fab-t":
         worker.perturb = partial(fab_at_several, worker)

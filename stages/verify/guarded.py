@@ -86,7 +86,9 @@ class Guarded:
 
     def _batch(self, images: Images) -> Logits:
         logits = np.full((len(images), self._classes), np.nan, np.float32)
-        known = np.array([bool(self._given_up) and image.tobytes() in self._given_up for image in images], bool)
+        known = np.zeros(len(images), bool)
+        if self._given_up:
+            known[:] = [image.tobytes() in self._given_up for image in images]
         rows = np.flatnonzero(~known)
         if len(rows) and not self._singly:
             try:

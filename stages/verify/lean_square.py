@@ -1,9 +1,10 @@
-"""Square Attack in the Linf ball with pyautoattack's own random numbers, asking only about images that are new.
+"""Square Attack in the Linf ball with pyautoattack's own random numbers, asking about no image twice.
 
 Source: Andriushchenko et al., "Square Attack", ECCV 2020 (arXiv 1912.00049), algorithms 1 and 2, with the schedule and
 the order of random numbers of `SquareAttack.attack_single_run`: on a model whose answers are always the same, the same
 image to the last bit. Late in the attack half the proposals on one-channel images, of one pixel each, set it to what
-it is; and the bookkeeping of a proposal costs more than a small network's answer.
+it is, and most others were made and refused before: on 8x8 images nine of ten. The bookkeeping of a proposal costs more
+than a small network's answer.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from torch import Tensor
 from ..margin import margins as margins_of
 
 Array = np.ndarray
+
+# Bytes of the table of refused proposals, beyond which all are asked about.
+_LARGEST_TABLE = 2**27
 
 
 def square_single_run(worker: Any, x: Tensor, y: Tensor) -> tuple[None, Tensor]:
@@ -48,6 +52,7 @@ def square_single_run(worker: Any, x: Tensor, y: Tensor) -> tuple[None, Tensor]:
         return np.where(np.isfinite(logits).all(1), margins_of(logits, labels[rows]), -np.inf)
 
     margins = ask(best, np.arange(len(best)))
+    refused = _Refused(len(clean), channels)
     for query, draw in enumerate(draws):
         rows = np.flatnonzero(margins > 0)
         if not len(rows):
@@ -56,7 +61,12 @@ def square_single_run(worker: Any, x: Tensor, y: Tensor) -> tuple[None, Tensor]:
         side = min(max(round(math.sqrt(share * height * width)), 1), height, width)
         top, left = (int(np.float32(room - side) * draw[at]) for at, room in enumerate((height, width)))
         window = (slice(None), slice(None), slice(top, top + side), slice(left, left + side))
-        step = np.float32(2 * worker.eps) * _signs(draw[2:]).reshape(-1, 1, 1)
+        signs = _signs(draw[2:])
+        proposal = refused.number(side, (height - side + 1, width - side + 1), (top, left), signs)
+        rows = rows[~refused.among(rows, proposal)]
+        if not len(rows):
+            continue
+        step = np.float32(2 * worker.eps) * signs.reshape(-1, 1, 1)
         before = best[window][rows]
         after = np.clip(before + step, low[window][rows], high[window][rows])
         new = (after != before).reshape(len(rows), -1).any(1)
@@ -68,7 +78,43 @@ def square_single_run(worker: Any, x: Tensor, y: Tensor) -> tuple[None, Tensor]:
         found = ask(images, rows)
         better = (found < margins[rows]) | (found <= 0)
         best[rows[better]], margins[rows[better]] = images[better], found[better]
+        refused.note(rows, proposal, better)
     return None, torch.from_numpy(best).to(x.device)
+
+
+class _Refused:
+    """Which proposals each sample's present image has refused: a window and its signs, which make the same image again.
+
+    Args:
+        samples: N.
+        channels: C of the images.
+    """
+
+    def __init__(self, samples: int, channels: int) -> None:
+        self._samples, self._channels = samples, channels
+        self._side = 0
+        self._table: Array | None = None
+
+    def number(self, side: int, room: tuple[int, int], place: tuple[int, int], signs: Array) -> int:
+        """Which of the proposals of this size it is; the first of another size forgets the others."""
+        signs_of = 2**self._channels
+        if side != self._side:
+            self._side = side
+            size = self._samples * room[0] * room[1] * signs_of
+            # By proposals, so that one of them is a row of memory.
+            self._table = np.zeros((size // self._samples, self._samples), bool) if size <= _LARGEST_TABLE else None
+        up = sum(1 << channel for channel, sign in enumerate(signs) if sign > 0)
+        return (place[0] * room[1] + place[1]) * signs_of + up
+
+    def among(self, rows: Array, proposal: int) -> Array:
+        """Whether these samples refused it, `[len(rows)]`."""
+        return np.zeros(len(rows), bool) if self._table is None else self._table[proposal, rows]
+
+    def note(self, rows: Array, proposal: int, better: Array) -> None:
+        """Keep in mind who refused it; whoever took it has another image now, which has refused nothing."""
+        if self._table is not None:
+            self._table[proposal, rows] = True
+            self._table[:, rows[better]] = False
 
 
 def _signs(uniform: Array) -> Array:

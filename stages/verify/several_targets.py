@@ -1,49 +1,21 @@
 """AutoAttack's targeted attacks, several targets in one batch: nine runs of a small batch cost their Python.
 
-Per sample and target they take the very same steps as `APGDAttack_targeted.perturb` and `FABAttack.perturb`, which run
-one target after another.
+Per sample and target they take the same steps as `APGDAttack_targeted.perturb` and `FABAttack.perturb`, which run one
+target after another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..ball import sizes
-from ..bpda import BPDA
 
 # Pixels in a batch from which on, for small networks, a step's time grows with their number: measured on digits, where
 # a step of 79 images takes 62 us an image and one of 316 takes 33.
 PIXELS_AT_ONCE = 2**16
-
-
-class _Remembering:
-    """A model that is asked only about images it was not asked about last, in the same place of the batch.
-
-    FAB looks whether its new points fool the model, then takes gradients: mostly at the very same points.
-    """
-
-    def __init__(self, model: Callable[[Tensor], Tensor]) -> None:
-        self._model = model
-        self._images = self._logits = torch.empty(0)
-
-    def __call__(self, images: Tensor) -> Tensor:
-        if images.shape == self._images.shape:
-            new = (images != self._images).flatten(1).any(1)
-            logits = self._logits.clone()
-            if new.any():
-                logits[new] = self._model(images[new])
-        else:
-            logits = self._model(images)
-        self._images, self._logits = images.clone(), logits.clone()
-        return logits
-
-
-class _Uneven(Exception):
-    """The model answers a sample otherwise than before, so that FAB drops it from the batch."""
 
 
 def apgd_at_several(worker: Any, x: Tensor, y: Tensor) -> Tensor:
@@ -82,7 +54,7 @@ def fab_at_several(worker: Any, x: Tensor, y: Tensor) -> Tensor:
     The first restart is not random, so that with one restart nothing differs but the order.
 
     Args:
-        worker: pyautoattack's attack.
+        worker: pyautoattack's attack, whose `attack_single_run` is `fab_single_run`.
         x: `[N, C, H, W]` images.
         y: `[N]` labels.
 
@@ -92,10 +64,6 @@ def fab_at_several(worker: Any, x: Tensor, y: Tensor) -> Tensor:
     torch.manual_seed(worker.seed)
     logits = worker.predict(x)
     classes, standing = logits.sort(dim=1)[1], logits.argmax(1) == y
-    towards = worker.get_diff_logits_grads_batch_targeted
-    if isinstance(worker.predict, BPDA):
-        worker.predict = BPDA(_Remembering(worker.predict.answer), worker.predict.stand_in)
-    worker.target_class = 2  # what it works out from this is not used
     found = x.clone()
     for restart in range(worker.n_restarts):
         ranks = list(range(2, worker.n_target_classes + 2))
@@ -104,21 +72,9 @@ def fab_at_several(worker: Any, x: Tensor, y: Tensor) -> Tensor:
             now, ranks = _room(ranks, x[rows])
             each = rows.repeat(len(now))
             aims = torch.cat([classes[rows, -rank] for rank in now])
-
-            def at_each(images: Tensor, labels: Tensor, _: Tensor, aims: Tensor = aims) -> Any:
-                if len(images) != len(aims):
-                    raise _Uneven
-                return towards(images, labels, aims)
-
-            worker.get_diff_logits_grads_batch_targeted = at_each
-            try:
-                ends = worker.attack_single_run(x[each], y[each], use_rand_start=restart > 0, is_targeted=True)
-            except _Uneven:
-                del worker.get_diff_logits_grads_batch_targeted
-                return type(worker).perturb(worker, x, y)
+            ends = worker.attack_single_run(x[each], y[each], aims, random_start=restart > 0)
             fallen = (worker.predict(ends).argmax(1) != y[each]) & (sizes(ends - x[each], worker.norm) <= worker.eps)
             _note(found, standing, rows, fallen, ends)
-    del worker.get_diff_logits_grads_batch_targeted
     return found
 
 

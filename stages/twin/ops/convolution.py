@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..node import Node
 from ..registry import Kernel, operator
+from .fixed_weights import FixedConv2d
 from .windows import Window, pad_spatial, read_window, symmetric
 
 _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -48,7 +49,15 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, window: Window, gro
 def conv(node: Node) -> Kernel:
     """Convolution of 1 to 3 spatial axes, with groups and dilations."""
     window, groups = read_window(node, kernel_rank(node)), node.int("group", 1)
-    return lambda x, weight, bias=None: convolve(x, weight, bias, window, groups)
+
+    def kernel(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        return convolve(x, weight, bias, window, groups)
+
+    if node.constant(1) is None or len(window.strides) != 2:
+        return kernel
+    dense = groups == 1 and max(window.strides) == max(window.dilations) == 1
+    explicit = dense and window.auto_pad in ("NOTSET", "") and window.pads[:2] == window.pads[2:]
+    return FixedConv2d(kernel, (window.pads[0], window.pads[1]) if explicit else None)
 
 
 def _crop(

@@ -15,8 +15,8 @@ from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.distill import InnerMaximisation
 from edgeproof.stages.distill.fast import FastForward
-from edgeproof.stages.distill.kernels import StridedDepthwiseConv2d, ThinConv2d, spare_slow_gradients
 from edgeproof.stages.distill.methods.adaad import AdaAD, AdaADConfig
+from edgeproof.stages.kernels import StridedDepthwiseConv2d, ThinConv2d, spare_slow_gradients
 from edgeproof.stages.models import build_model
 from edgeproof.targets.errors import UsageError
 from torch import Tensor, nn

@@ -10,7 +10,7 @@ import pytest
 from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.verify import Attacked, TorchSubject, VerifyConfig, attack_subject, sample, settle
-from edgeproof.stages.verify.attack import BETWEEN_LOOKS
+from edgeproof.stages.verify.attack import between_looks
 from edgeproof.stages.verify.sequential import Sequential, confidence_sequence
 from edgeproof.stages.verify.settle import FIGURES
 from scipy.stats import betabinom
@@ -65,6 +65,14 @@ def test_the_error_is_shared_by_the_accuracies_that_have_gates():
     assert shared.intervals(both)["robust_accuracy"][0] < alone["robust_accuracy"][0]
 
 
+@pytest.mark.parametrize(("samples", "size"), [(1, 150), (50, 150), (51, 150), (500, 150), (10_000, 150), (40, 12)])
+def test_shards_hold_every_sample_once_and_grow_by_half_of_what_came_before(samples: int, size: int):
+    shards = between_looks(samples, size)
+    assert np.concatenate(shards).tolist() == list(range(samples))
+    for rows in shards:
+        assert 1 <= len(rows) <= min(size, max(50, rows[0] / 2))
+
+
 def test_a_run_stops_at_the_same_sample_whoever_works_and_reports_its_own_interval(
     student: Classifier, digits: Dataset, threat, tmp_path: Path
 ):
@@ -78,8 +86,9 @@ def test_a_run_stops_at_the_same_sample_whoever_works_and_reports_its_own_interv
         attack_subject(subject, split, threat, config, ("apgd-ce",), folder, workers=workers, stop=stop)
         found.append(Attacked.load(folder))
     count = len(found[0].index)
-    assert count % BETWEEN_LOOKS == 0
-    assert BETWEEN_LOOKS <= count < 200
+    looks = [rows[-1] + 1 for rows in between_looks(200, config.shard_size)]
+    assert count in looks
+    assert count < 200
     assert np.array_equal(found[0].index, found[1].index)
     assert np.array_equal(found[0].index, split.index[:count]), "the first of the draw"
     assert np.array_equal(found[0].label, split.labels[:count])

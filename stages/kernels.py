@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
 # Up to so many image channels, the gradient of the first convolution is faster as one matrix product.
-_THIN = 4
+THIN = 4
 
 
 class ThinConv2d(nn.Conv2d):
@@ -26,7 +26,7 @@ class ThinConv2d(nn.Conv2d):
         """Map images `[N, C, H, W]` to `[N, planes, H', W']`."""
         if input.device.type != "cpu":
             return super().forward(input)
-        return cast(Tensor, _Thin.apply(input, self.weight, self.bias, self.padding))
+        return thin_conv2d(input, self.weight, self.bias, cast("tuple[int, int]", self.padding))
 
 
 class StridedDepthwiseConv2d(nn.Conv2d):
@@ -61,7 +61,7 @@ def spare_slow_gradients(model: nn.Module, *, learns: bool) -> None:
         if type(module) is nn.Conv2d and module.weight.device.type == "cpu" and _ordinary(module):
             if module.groups == module.in_channels > 1 and max(module.stride) > 1:
                 module.__class__ = StridedDepthwiseConv2d
-            elif module.in_channels <= _THIN and max(module.stride) == module.groups == 1 and not learns:
+            elif module.in_channels <= THIN and max(module.stride) == module.groups == 1 and not learns:
                 module.__class__ = ThinConv2d
 
 
@@ -69,6 +69,11 @@ def _ordinary(conv: nn.Conv2d) -> bool:
     if conv.padding_mode != "zeros" or isinstance(conv.padding, str) or max(conv.dilation) > 1:
         return False
     return all(padding < size for padding, size in zip(conv.padding, conv.kernel_size, strict=True))
+
+
+def thin_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
+    """`ThinConv2d` as a function: stride 1, no groups, no gradient of weight and bias."""
+    return cast(Tensor, _Thin.apply(x, weight, bias, padding))
 
 
 class _Thin(torch.autograd.Function):
