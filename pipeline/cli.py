@@ -8,21 +8,34 @@ from ..stages.freed_memory import keep_freed_memory
 from ..targets.errors import EdgeproofError
 from .commands import build, bundles, prove, screen, setup
 from .commands.app import app
+from .commands.mistakes import Mistake, told
 from .following import follows
 
 # Importing them registers them; this is also the order of `--help`.
 __all__ = ["app", "build", "bundles", "main", "prove", "screen", "setup"]
+
+INTERRUPTED = 130
 
 
 def main() -> None:
     """Run the command line; a mistake of the user's is one line on stderr, never a traceback."""
     keep_freed_memory()
     try:
-        app()
+        code = app(standalone_mode=False)  # else typer draws a box around a mistake, and is silent when interrupted
     except EdgeproofError as error:
-        if not follows():  # the leading process says it
-            print(f"edgeproof: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("edgeproof: interrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+        code = _say(str(error), error.exit_code)
+    except Mistake as error:
+        code = error.exit_code
+        if line := told(error):
+            _say(line, code)
+    except KeyboardInterrupt:  # as older versions of typer let it through
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        _say("interrupted; the same command goes on from here", code)
+    sys.exit(code)
+
+
+def _say(line: str, code: int) -> int:
+    if not follows():  # the leading process says it
+        print(f"edgeproof: {line}", file=sys.stderr)
+    return code

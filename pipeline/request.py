@@ -208,13 +208,20 @@ def _graph_of(model: Path, graph: str | Path | None) -> Path:
 
 
 def _same_task(path: Path, signature: ModelSignature, data: Dataset, name: str) -> None:
-    for what, found, expected in (
-        ("images", signature.image_shape, data.image_shape),
-        ("classes", signature.classes, len(data.class_names)),
-    ):
-        if found != expected:
-            hint = "; name all of them in its class_names" if (name, what) == ("npz", "classes") else ""
-            raise UsageError(f"{path}: its {what} are {found}, those of dataset {name!r} are {expected}{hint}")
+    shape, expected = signature.image_shape, data.image_shape
+    if shape != expected:
+        turned = shape == (*expected[1:], expected[0])
+        hint = "; export it with the channels first, [N, C, H, W]" if turned else ""
+        raise UsageError(f"{path}: its images are {shape}, those of dataset {name!r} are {expected}{hint}")
+    classes, named = signature.classes, len(data.class_names)
+    if classes != named:
+        highest = int(data.test.labels.max())
+        hint = ""
+        if highest >= classes:
+            hint = f"; a test image has the label {highest}, the model's go from 0 to {classes - 1}"
+        elif name == "npz":
+            hint = f"; name all {classes} in its class_names"
+        raise UsageError(f"{path}: its classes are {classes}, those of dataset {name!r} are {named}{hint}")
 
 
 def _warnings(subject: EngineSubject) -> tuple[str, ...]:

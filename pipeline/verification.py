@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from ..stages.verify import Attacked, CorruptionsConfig, VerifyConfig, attack_subject, default_workers, settle
 from ..stages.verify.candidates import Candidates
 from ..stages.verify.machines import Machines
@@ -20,6 +22,7 @@ from .following import FollowingStore
 from .gates import Condition
 from .gates.figures import CORRUPTED
 from .options import data_config, option, threat_model
+from .problems import one_line
 from .progress import Reporter
 from .report import Report, doubts_of, draw_up, engine_subject
 from .reports import render
@@ -100,7 +103,10 @@ def verify(
         raise UsageError("--corruptions: not with --sequential, whose sample ends as soon as the gates are decided")
     if corruptions is None and any(condition.figure == CORRUPTED for condition in conditions):
         raise UsageError(f"--gate: {CORRUPTED} is measured with --corruptions")
-    config = VerifyConfig(samples=samples, seed=seed, corruptions=corruptions)
+    try:
+        config = VerifyConfig(samples=samples, seed=seed, corruptions=corruptions)
+    except ValidationError as error:  # the command line's own bounds say it sooner
+        raise UsageError(f"--{one_line(error, VerifyConfig)}") from None
     if sequential or not curve:
         config = config.model_copy(update={"curve": None})
     request = check_request(

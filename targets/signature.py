@@ -68,7 +68,7 @@ def read_model(path: Path) -> onnx.ModelProto:
     from google.protobuf.message import DecodeError
 
     if not path.is_file():
-        raise ModelError(f"{path}: no such file")
+        raise ModelError(f"{path}: {'is a folder; a file is needed' if path.is_dir() else 'no such file'}")
     try:
         model = onnx.load(path)
         onnx.checker.check_model(str(path))

@@ -47,7 +47,7 @@ def verify(
     sequential: Annotated[
         bool, typer.Option("--sequential", help="Attack only until every gate is decided, at 5 % error.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the sample draw and of the attacks.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sample draw and of the attacks.")] = 0,
     corruptions: Annotated[
         bool, typer.Option("--corruptions", help="Also the accuracy under common corruptions (noise, blur, JPEG, …).")
     ] = False,

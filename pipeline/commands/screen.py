@@ -27,7 +27,7 @@ def teachers(
     norm: Annotated[str, typer.Option(help="Linf or L2.")] = "Linf",
     samples: Annotated[int, typer.Option(help="How many images, half of them validation images.")] = 512,
     steps: Annotated[int, typer.Option(help="PGD steps.")] = 20,
-    seed: Annotated[int, typer.Option(help="Seed of the sample draw and of the attack.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sample draw and of the attack.")] = 0,
     model: Annotated[str | None, typer.Option(help="The model of checkpoints that do not name theirs.")] = None,
     data_root: DataRoot = None,
     image_size: Annotated[

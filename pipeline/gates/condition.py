@@ -61,7 +61,8 @@ class Condition:
         """Read `">= 0.95"`, `">= baseline - 0.03"`, `"<= baseline * 1.1"`, or any with `", resolution 0.02"` behind.
 
         Raises:
-            UsageError: an unknown figure, or a limit that is no comparison with a number or the baseline.
+            UsageError: an unknown figure, or a limit that is no comparison with a number or the baseline, or that no
+                share can have.
         """
         known = figure_named(figure)
         match = _LIMIT.fullmatch(str(text))
@@ -73,6 +74,9 @@ class Condition:
         if match["number"] is not None:
             if resolution is not None:
                 raise UsageError(f"{figure}: a resolution is of a limit against the baseline, got {text!r}")
+            # No run could ever decide it otherwise; most often per cent are meant.
+            if known.kind in {"share", "mean"} and not 0 <= float(match["number"]) <= 1:
+                raise UsageError(f"{figure}: is a share, its limit lies in [0, 1], got {text!r}")
             return cls(figure, match["comparison"], float(match["number"]))
         relation: Relation = "*" if match["sign"] == "*" else "+" if match["sign"] == "+" else "-"
         by = float(match["by"] or 0)

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from ...targets.errors import UsageError
 
+# How an .npz and an .npy file begin.
+_ZIP, _ARRAY = b"PK", b"\x93NUMPY"
+
 
 def read_arrays(path: Path, keys: Sequence[str], also: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
     """Read arrays by their keys; no pickles.
@@ -27,6 +30,11 @@ def read_arrays(path: Path, keys: Sequence[str], also: Sequence[str] = ()) -> di
     if not path.is_file():
         raise UsageError(f"{path}: no such file; an .npz file with {wanted} is needed")
     try:
+        with path.open("rb") as file:
+            kind = file.read(len(_ARRAY))
+        # numpy takes whatever is neither for a pickle, and advises to load it unsafely.
+        if not kind.startswith(_ZIP) and kind != _ARRAY:
+            raise UsageError(f"{path}: is no intact .npz file (it does not begin like one)")
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             raise UsageError(f"{path}: is a single array; an .npz file with {wanted} is needed")

@@ -82,7 +82,8 @@ def _check_range(path: Path, key: str, images: NDArray[Any]) -> None:
     low, high = float(images.min()), float(images.max())  # NaN where any is
     if not (low >= 0 and high <= 1):
         hint = "; multiply by 1/255 first, or store uint8" if 1 < high <= 255 and low >= 0 else ""
-        raise UsageError(f"{path}: {key} must lie in [0, 1], found {low:g} to {high:g}{hint}")
+        found = "nan" if np.isnan(low) else f"{low:g} to {high:g}"
+        raise UsageError(f"{path}: {key} must lie in [0, 1], found {found}{hint}")
 
 
 def _in_floats(images: NDArray[Any]) -> NDArray[np.float32]:

@@ -37,7 +37,7 @@ class VerifyConfig(Section):
     """
 
     samples: int | None = Field(default=None, ge=1)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     routes: tuple[RouteName, ...] = ("replay", "whitebox", "probe", "square")
     attacks: tuple[RouteName, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
     backward: tuple[BackwardMode, ...] = Field(default=("relu", "relu-ceiling", "smooth"), min_length=1)

@@ -66,6 +66,7 @@ def test_help_is_quick_to_import():
         ("threat.eps=2", ("threat.eps: must be in (0, 1]", "got 2")),
         ("distill.inner.step=0.2", ("distill.inner.step: 0.2 is larger than threat.eps 0.1",)),
         ("data.dataset=digit", ("data.dataset", "did you mean 'digits'")),
+        ("verify.seed=-1", ("verify.seed: input should be greater than or equal to 0, got -1",)),
         ("verify.samples=501", ("verify.samples: 501 is more than the 500 test images",)),
     ],
 )
@@ -155,10 +156,16 @@ def test_models_that_are_refused(tmp_path: Path, float_onnx: Path, kind: str):
         (("--target", "onnxruntim"), "--target: unknown target"),
         (("--gate", "robust >= 1"), "--gate: unknown figure 'robust'"),
         (("--samples", "501"), "--samples: 501 is more than the 500 test images"),
+        (("--samples", "0"), "--samples: input should be greater than or equal to 1, got '0'"),
+        (("--workers", "many"), "--workers: input should be a valid integer"),
+        (("--seed", "-1"), "--seed: input should be greater than or equal to 0, got '-1'"),
+        (("--sample", "3"), "No such option: --sample (Possible options: --samples)"),
+        (("another.onnx",), "unexpected extra argument"),
+        (("--gate", "robust_accuracy >= 75"), "--gate: robust_accuracy: is a share, its limit lies in [0, 1]"),
         (("--sequential", "--gate=size_bytes < 9"), "--sequential: needs a gate to decide, on one of: clean_accuracy"),
     ],
 )
-def test_options_that_are_refused(tmp_path: Path, float_onnx: Path, more: tuple[str, str], words: str):
+def test_options_that_are_refused(tmp_path: Path, float_onnx: Path, more: tuple[str, ...], words: str):
     one_line(verify(float_onnx, tmp_path, *more), 2, words)
     assert list(tmp_path.iterdir()) == []
 

@@ -78,6 +78,8 @@ def test_doubts_make_a_pass_inconclusive():
         ("robust_accuracy >= high", "a limit is a comparison"),
         ("robust_accuracy", "a limit is a comparison"),
         (">= 0.5", "a gate is a figure and a limit"),
+        ("robust_accuracy >= 75", r"robust_accuracy: is a share, its limit lies in \[0, 1\], got '>= 75'"),
+        ("corrupted_accuracy >= -0.1", "is a share"),
     ],
 )
 def test_what_is_no_condition(line: str, words: str):

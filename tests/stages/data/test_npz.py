@@ -76,6 +76,14 @@ def test_anything_else_is_refused(tmp_path: Path, arrays: dict, words: str):
         load(tmp_path, **arrays)
 
 
+def test_a_file_that_is_no_archive_is_not_taken_for_a_pickle(tmp_path: Path):
+    (tmp_path / "own.npz").write_text("hello")
+    with pytest.raises(UsageError) as caught:
+        load_dataset(DataConfig(dataset="npz", root=tmp_path / "own.npz"))
+    assert "is no intact .npz file" in str(caught.value)
+    assert "unsafely" not in str(caught.value)
+
+
 def test_there_is_nothing_to_train_on(tmp_path: Path):
     with pytest.raises(UsageError, match="has test images only; there is nothing to train on"):
         load(tmp_path, tests_only=False, images=IMAGES, labels=LABELS)
