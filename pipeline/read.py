@@ -20,6 +20,8 @@ FILES = (
     ("distill", "warm_start"),
 )
 FOLDERS = (("data", "root"),)
+# The keys that list files.
+LISTS = (("verify", "packs"),)
 
 
 def read_recipe(path: Path, overrides: Sequence[str] = (), data_root: str | Path | None = None) -> dict[str, Any]:
@@ -61,7 +63,15 @@ def _make_absolute(raw: dict[str, Any], folder: Path) -> None:
         for section in sections:
             keys = keys.get(section) if isinstance(keys, dict) else None
         if isinstance(keys, dict) and isinstance(keys.get(key), str):
-            keys[key] = str((folder / Path(keys[key]).expanduser()).resolve())
+            keys[key] = _absolute(keys[key], folder)
+    for section, key in LISTS:
+        if isinstance(raw.get(section), dict) and isinstance(raw[section].get(key), list):
+            files = raw[section][key]
+            raw[section][key] = [_absolute(file, folder) if isinstance(file, str) else file for file in files]
+
+
+def _absolute(file: str, folder: Path) -> str:
+    return str((folder / Path(file).expanduser()).resolve())
 
 
 def apply_override(raw: dict[str, Any], override: str) -> None:

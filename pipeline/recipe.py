@@ -30,7 +30,7 @@ from ..targets.model_file import sha256_of
 from .gates import Condition
 from .gates.figures import CORRUPTED
 from .problems import one_line
-from .read import FILES
+from .read import FILES, LISTS
 from .target_choice import TargetChoice, chosen_targets
 
 # The figures whose gates decide which layers are quantized.
@@ -135,10 +135,13 @@ class Recipe(Section):
         canonical = json.dumps(resolved, sort_keys=True)
         return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
 
-    def files(self) -> dict[tuple[str, ...], Path]:
-        """Return the files that the recipe names, by their keys."""
+    def files(self) -> dict[tuple[str | int, ...], Path]:
+        """Return the files that the recipe names, by their keys; one of a list has its number as the last."""
         plain = self.model_dump()
-        found = {keys: (_section(plain, keys[:-1]) or {}).get(keys[-1]) for keys in FILES}
+        found: dict[tuple[str | int, ...], Path | None] = {
+            keys: (_section(plain, keys[:-1]) or {}).get(keys[-1]) for keys in FILES
+        }
+        found |= {(*keys, number): file for keys in LISTS for number, file in enumerate(_section(plain, keys) or ())}
         return {keys: file for keys, file in found.items() if file is not None}
 
     def floors(self) -> dict[str, float]:
@@ -154,7 +157,7 @@ class Recipe(Section):
         return [Condition.parse(name, limit) for name, limit in self.gates.items()]
 
 
-def _section(recipe: Any, keys: Sequence[str]) -> Any:
+def _section(recipe: Any, keys: Sequence[str | int]) -> Any:
     """Return a part of a recipe, None where there is none."""
     for key in keys:
         recipe = recipe.get(key) if recipe else None
@@ -181,7 +184,7 @@ def parse_recipe(raw: dict[str, Any], source: str) -> Recipe:
         raise UsageError(f"{source}: {one_line(error, Recipe)}") from None
     for keys, file in recipe.files().items():
         if not file.is_file():
-            raise UsageError(f"{source}: {'.'.join(keys)}: {file}: no such file")
+            raise UsageError(f"{source}: {'.'.join(map(str, keys))}: {file}: no such file")
     return recipe
 
 

@@ -6,7 +6,6 @@ attack: an engine that withstands examples made for another one may fall to its 
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,11 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from ..stages.pack_manifest import check_pack
+from ..stages.pack import read_pack
 from ..targets.base import Engine, EngineFile, targets
 from ..targets.errors import UsageError
 from ..targets.option_values import read_options
 
-KEYS = ("index", "label", "attack", "adversarial", "clean", "robust")
 _BATCH = 256
 _ALLOWED, _ALLOWED_SHARE = 2, 0.005
 
@@ -101,34 +99,6 @@ def show_replay(result: dict[str, Any], console: Console) -> None:
 def allowed_losses(samples: int) -> int:
     """How many samples that one engine withstood may fall on another, which rounds otherwise, as in an audit."""
     return int(max(_ALLOWED, _ALLOWED_SHARE * samples))
-
-
-def read_pack(path: Path, *, empty: bool = False) -> tuple[dict[str, np.ndarray], Path | None]:
-    """Read a pack that its manifest, if there is one, vouches for; return that as well.
-
-    Args:
-        path: `adversarial/<subject>.npz`.
-        empty: whether one without candidates will do, as of a subject that got no image right.
-
-    Returns:
-        Arrays by name: `index`, `label`, `attack`, `robust` `[M]`, `adversarial` and `clean` `[M, C, H, W]` float32.
-
-    Raises:
-        UsageError: it is missing, broken, or not the one that the manifest lists.
-    """
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file")
-    manifest = check_pack(path)
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            found = {key: arrays[key] for key in KEYS}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise UsageError(f"{path}: no pack of adversarial examples (adversarial/<subject>.npz of a run)") from error
-    images, count = found["adversarial"], len(found["index"])
-    fits = images.ndim == 4 and images.shape == found["clean"].shape and all(len(a) == count for a in found.values())
-    if not fits or not (count or empty) or images.dtype != np.float32:
-        raise UsageError(f"{path}: holds no candidates, or its arrays do not fit each other")
-    return found, manifest
 
 
 def correct(engine: Engine, images: np.ndarray, labels: np.ndarray) -> np.ndarray:

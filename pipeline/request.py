@@ -10,16 +10,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..stages.data import DataConfig, Dataset, Split, load_dataset
 from ..stages.threat import ThreatModel
 from ..stages.twin import UnsupportedOperator, load_twin
 from ..stages.verify import EngineSubject, FunctionSubject, Subject, VerifyConfig, sample
+from ..stages.verify.candidates import Candidates
+from ..stages.verify.earlier import read_earlier
 from ..stages.verify.routes.hop_skip_jump import HARD_LABEL, check_installed
 from ..stages.verify.sequential import Sequential
 from ..targets.base import EngineFile, targets
-from ..targets.errors import UsageError
+from ..targets.errors import ModelError, UsageError
 from ..targets.function import is_function
-from ..targets.model_file import digest_of, engine_files, files_of
+from ..targets.model_file import digest_of, engine_files, files_of, sha256_of
 from ..targets.onnxruntime.target import OnnxRuntime
 from ..targets.option_values import read_options
 from ..targets.signature import ModelSignature, read_signature
@@ -50,6 +54,7 @@ class Request:
         graph: the ONNX file of the model's twin; None of a function.
         options: the runtime's, where they are not its own choice.
         stop: ends the attacks as soon as the gates are decided.
+        earlier: candidates of earlier runs, of the samples that are attacked.
     """
 
     model: str
@@ -60,6 +65,7 @@ class Request:
     samples: Split
     subjects: dict[str, Subject]
     digests: dict[str, str]
+    earlier: Candidates
     warnings: tuple[str, ...] = ()
     graph: Path | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -69,9 +75,8 @@ class Request:
     def files(self) -> tuple[Path, ...]:
         """All files that the subjects are read from."""
         engines = [subject for subject in self.subjects.values() if isinstance(subject, EngineSubject)]
-        return tuple(
-            {file: None for each in engines for file in (*engine_files(each.engine.path), *files_of(each.graph))}
-        )
+        read = [file for each in engines for file in (*engine_files(each.engine.path), *files_of(each.graph))]
+        return tuple(dict.fromkeys([*read, *(pack.resolve() for pack in self.config.packs)]))
 
     def identity(self) -> dict[str, object]:
         """Everything that the result depends on, as JSON-able data."""
@@ -79,10 +84,11 @@ class Request:
             "files": self.digests,
             "dataset": self.dataset.digest,
             "threat": self.threat.model_dump(),
-            "verify": self.config.model_dump(mode="json"),
+            "verify": self.config.model_dump(mode="json", exclude={"packs"}),
             "target": self.target,
             **({"options": dict(self.options)} if self.options else {}),
             **({} if self.stop is None else {"stop": repr(self.stop)}),
+            **({"packs": [sha256_of(pack) for pack in self.config.packs]} if self.config.packs else {}),
         }
 
     def digest(self) -> str:
@@ -120,10 +126,17 @@ def check_request(
         BackendMissing: the runtime, or what attacks labels, is not installed.
     """
     called = is_function(model) and not Path(model).exists()
+    if called and graph is not None:
+        raise UsageError(f"--graph: {model} is a function; an ONNX file of its task is its --surrogate")
     own = None if called else _graph_of(Path(model), graph)
     signature = None if own is None else read_signature(own)
     with option("--target: "):
         runtime = targets[target]
+    if own is not None and target == OnnxRuntime.name and Path(model).suffix != ".onnx":
+        try:
+            read_signature(Path(model))
+        except ModelError:
+            raise UsageError(f"{model}: is no ONNX file; name the runtime that runs it with --target") from None
     runtime.check_available()
     with option("--option: "):
         chosen = read_options(runtime.options, options).chosen
@@ -134,6 +147,8 @@ def check_request(
         _same_task(own, signature, data, source.dataset)
     with option("--"):
         split = sample(data.test, config, shuffled=deciding is not None)
+    with option("--pack: "):
+        earlier = read_earlier(config.packs, data.test, threat).of(split.index)
     stop = None if deciding is None else Sequential(deciding, len(data.test))
     subjects: dict[str, Subject] = {}
     digests: dict[str, str] = {}
@@ -150,7 +165,7 @@ def check_request(
         digests[SURROGATE] = of_surrogate.engine.sha256
         if stop is None:
             subjects[SURROGATE] = of_surrogate
-    request = Request(model, target, threat, config, data, split, subjects, digests, options=chosen, stop=stop)
+    request = Request(model, target, threat, config, data, split, subjects, digests, earlier, options=chosen, stop=stop)
     return _with_function(request, other) if own is None else _with_engine(request, own, other)
 
 
@@ -228,14 +243,26 @@ def _warnings(subject: EngineSubject) -> tuple[str, ...]:
     """What the user should know beforehand: that the graph has no twin.
 
     Raises:
-        UnsupportedOperator: nor has it inner logits that have one, and there is no surrogate.
+        UsageError: nor has it inner logits that have one, and there is no surrogate; or it computes batches of one
+            size alone.
     """
     try:
-        load_twin(subject.graph)
+        twin = load_twin(subject.graph)
     except UnsupportedOperator as error:
         with closing(subject.open()) as surface:
             gradients = surface.differentiable
         if not gradients:
-            raise
+            raise UsageError(f"{subject.graph}: {error}") from None
         return (f"no-twin: {error}; the gradients are those of: {', '.join(gradients)}",)
+    signature = read_signature(subject.graph)
+    if signature.batch is not None:
+        images = torch.full((signature.batch + 1, *signature.image_shape), 0.5)
+        try:
+            with torch.no_grad():
+                twin(images)
+        except ModelError:
+            raise UsageError(
+                f"{subject.graph}: computes batches of {signature.batch} alone, attacks need others; "
+                "export it with a free batch size"
+            ) from None
     return ()

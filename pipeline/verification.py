@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from ..stages.verify import Attacked, CorruptionsConfig, VerifyConfig, attack_subject, default_workers, settle
 from ..stages.verify.candidates import Candidates
+from ..stages.verify.earlier import described
 from ..stages.verify.machines import Machines
 from ..stages.verify.route import routes
 from ..stages.verify.sequential import ACCURACIES
@@ -43,6 +44,7 @@ def verify(
     image_size: int | None = None,
     graph: str | Path | None = None,
     surrogate: str | Path | None = None,
+    packs: Sequence[str | Path] = (),
     out: str | Path,
     target: str = "onnxruntime",
     options: Sequence[str] = (),
@@ -69,6 +71,7 @@ def verify(
         graph: the ONNX file that the model was built from, where it is an engine of another format.
         surrogate: another ONNX model of the same task; its adversarial examples are replayed, and its
             gradients are a further white-box attack.
+        packs: of earlier runs, `adversarial/<subject>.npz`; their examples are replayed.
         out: the folder of the proof.
         target: the runtime that runs the file.
         options: the runtime's, such as `hint=throughput`.
@@ -104,7 +107,7 @@ def verify(
     if corruptions is None and any(condition.figure == CORRUPTED for condition in conditions):
         raise UsageError(f"--gate: {CORRUPTED} is measured with --corruptions")
     try:
-        config = VerifyConfig(samples=samples, seed=seed, corruptions=corruptions)
+        config = VerifyConfig(samples=samples, seed=seed, corruptions=corruptions, packs=tuple(map(Path, packs)))
     except ValidationError as error:  # the command line's own bounds say it sooner
         raise UsageError(f"--{one_line(error, VerifyConfig)}") from None
     if sequential or not curve:
@@ -151,11 +154,16 @@ class Attack:
     def on(self, request: Request, name: str, before: list[Artifact]) -> Artifact:
         """Attack one subject; what was found on the ones before is replayed on it."""
         config, subject = request.config, request.subjects[name]
-        order = config.routes if before else tuple(route for route in config.routes if route != "replay")
+        order = (
+            config.routes
+            if before or len(request.earlier)
+            else tuple(route for route in config.routes if route != "replay")
+        )
         shape = request.dataset.image_shape
 
         def work(folder: Path) -> None:
-            pool = Candidates.join([Attacked.load(artifact.folder).candidates for artifact in before], shape)
+            found = [Attacked.load(artifact.folder).candidates for artifact in before]
+            pool = Candidates.join([*found, request.earlier], shape)
             with self.reporter.stage(f"attack {name}") as bar:
                 attack_subject(
                     subject,
@@ -187,7 +195,11 @@ class Attack:
 
 def _settled(request: Request, artifacts: list[Artifact], store: Store, workers: int) -> Artifact:
     dataset = {"name": request.dataset.name, "digest": request.dataset.digest}
-    about = {"threat": request.threat.model_dump(mode="json"), "dataset": dataset}
+    about = {
+        "threat": request.threat.model_dump(mode="json"),
+        "dataset": dataset,
+        **described(request.config.packs),
+    }
 
     def work(folder: Path) -> None:
         attacked = {
@@ -205,6 +217,7 @@ def _settled(request: Request, artifacts: list[Artifact], store: Store, workers:
             curve_of=[request.target],
             classes=request.dataset.class_names,
             workers=workers,
+            earlier=request.earlier,
         )
 
     return store.make(

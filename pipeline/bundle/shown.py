@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from ...stages.eight_bit import towards
+from ...stages.pack import read_pack
 from ...targets.base import Engine
 from ...targets.errors import UsageError
-from ..replaying import correct, read_pack
+from ..replaying import correct
 from .contents import BITS, Contents
 from .outcome import Bits
 

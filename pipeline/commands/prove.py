@@ -38,6 +38,10 @@ def verify(
     surrogate: Annotated[
         Path | None, typer.Option(help="Another ONNX model of the task, whose gradients and examples help.")
     ] = None,
+    pack: Annotated[
+        list[Path] | None,
+        typer.Option(help="A pack of an earlier run (its adversarial/NAME.npz), which is replayed; repeatable."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the proof (default: runs/verify-<model>).")] = None,
     target: Annotated[str, typer.Option(help="The runtime that runs the model.")] = "onnxruntime",
     options: TargetOption = None,
@@ -82,6 +86,7 @@ def verify(
         image_size=image_size,
         graph=graph,
         surrogate=surrogate,
+        packs=pack or (),
         out=folder,
         target=target,
         options=options or (),

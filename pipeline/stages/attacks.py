@@ -19,9 +19,12 @@ from ...stages.verify import (
     settle,
 )
 from ...stages.verify.attack import CANDIDATES
+from ...stages.verify.candidates import Candidates
+from ...stages.verify.earlier import described, read_earlier
 from ...stages.verify.route import routes
 from ...targets.base import targets
 from ...targets.errors import UsageError
+from ...targets.model_file import sha256_of
 from ..progress import Bar
 from ..store import Artifact
 from .engines import Engines
@@ -58,6 +61,22 @@ class Attacks:
             return sample(test, self._shop.recipe.verify)
         except UsageError as error:
             raise UsageError(f"verify.{error}") from None
+
+    @cached_property
+    def earlier(self) -> Candidates:
+        """What earlier runs found, of the samples that are attacked here."""
+        recipe = self._shop.recipe
+        try:
+            found = read_earlier(recipe.verify.packs, self._shop.dataset.test, recipe.threat)
+        except UsageError as error:
+            raise UsageError(f"verify.packs: {error}") from None
+        return found.of(self.samples.index)
+
+    def _packs(self) -> dict[str, str]:
+        """The digests of the earlier runs' packs, as inputs of a stage."""
+        digests = {pack: sha256_of(pack) for pack in self._shop.recipe.verify.packs}
+        self._shop.weights |= {str(pack.resolve()): digest for pack, digest in digests.items()}
+        return {f"pack {number}": digest for number, digest in enumerate(digests.values())}
 
     def subjects(self) -> dict[str, Subject]:
         """What is attacked, in ledger order: teacher, student, what pruning left of it, every engine."""
@@ -100,7 +119,10 @@ class Attacks:
         inputs = {"data": self._shop.dataset.digest}
         student: Artifact | None = None
         options: dict[str, object] = {}
+        earlier = Candidates.none(self._shop.dataset.image_shape)
         if isinstance(subject, EngineSubject):
+            earlier = self.earlier
+            inputs |= self._packs()
             options = dict(subject.engine.options)
             source, graph = self.engines()[name]
             order, student = verify.routes, self.attacked("student")
@@ -123,7 +145,10 @@ class Attacks:
                 verify,
                 order,
                 folder,
-                pool=Attacked.load(student.folder).candidates if student else None,
+                pool=Candidates.join(
+                    [*([Attacked.load(student.folder).candidates] if student else []), earlier],
+                    self._shop.dataset.image_shape,
+                ),
                 workers=self._workers,
                 progress=bar.shards,
             )
@@ -153,6 +178,7 @@ class Attacks:
         about = {
             "threat": self._shop.recipe.threat.model_dump(mode="json"),
             "dataset": {"name": dataset.name, "digest": dataset.digest},
+            **described(self._shop.recipe.verify.packs),
         }
         return self._shop.make(
             "settle",
@@ -168,9 +194,10 @@ class Attacks:
                 curve_of=[name for name in subjects if name != "teacher"],
                 classes=dataset.class_names,
                 workers=self._workers,
+                earlier=self.earlier,
             ),
             config={"verify": self._shop.recipe.verify, "about": about},
-            inputs={name: artifact.key for name, artifact in found.items()},
+            inputs={name: artifact.key for name, artifact in found.items()} | self._packs(),
             code=[f"{STAGES}.verify.settle"],
             packages=SETTLING,
             parents=list(found.values()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
@@ -33,6 +34,7 @@ class VerifyConfig(Section):
         isolate: run engines in a process of their own, where a crash or a hang costs a sample and not the run; small
             networks answer sooner without.
         corruptions: the common corruptions under which accuracy is measured besides; none where left out.
+        packs: of earlier runs, `adversarial/<subject>.npz`; their examples are replayed on every subject.
         curve: at which other radii accuracy is measured besides; null for none. A sequential run has none.
     """
 
@@ -47,11 +49,12 @@ class VerifyConfig(Section):
     shard_size: int = Field(default=150, ge=1)
     isolate: bool = True
     corruptions: CorruptionsConfig | None = None
+    packs: tuple[Path, ...] = ()
     curve: CurveConfig | None = CurveConfig()
 
     def of_attacks(self) -> dict[str, Any]:
-        """What the attacks depend on, as JSON-able data: all but what is measured besides."""
-        return self.model_dump(mode="json", exclude={"corruptions", "curve"})
+        """What the attacks depend on, as JSON-able data: all but what is measured besides, and files."""
+        return self.model_dump(mode="json", exclude={"corruptions", "curve", "packs"})
 
 
 def default_workers() -> int:

@@ -44,6 +44,7 @@ def settle(
     curve_of: Sequence[str] = (),
     classes: Sequence[str] = (),
     workers: int = 1,
+    earlier: Candidates | None = None,
 ) -> None:
     """Replay all candidates on all subjects and write what the report shows.
 
@@ -64,6 +65,7 @@ def settle(
         curve_of: the subjects that have a curve.
         classes: names by label.
         workers: processes that attack for the curve.
+        earlier: candidates of earlier runs, which all subjects face.
     """
     (folder / "verification").mkdir()
     (folder / "adversarial").mkdir()
@@ -78,7 +80,12 @@ def settle(
             )
             attacked = attacked if curve is None else curve.joined(attacked)
         own = curve.inside if curve is not None else {}
-        faced = {name: _faced(name, attacked, predictors[name], split, own.get(name)) for name in attacked}
+        shape = split.images.shape[1:]
+        more = {
+            name: Candidates.join([part for part in (own.get(name), earlier) if part is not None], shape)
+            for name in attacked
+        }
+        faced = {name: _faced(name, attacked, predictors[name], split, more[name]) for name in attacked}
         curves = {} if curve is None else curve.figures(faced, predictors)
         figures: dict[str, object] = {}
         for name, found in attacked.items():
@@ -113,9 +120,7 @@ def _opened(subjects: Mapping[str, Subject], names: Iterable[str]) -> Iterator[d
         yield predictors
 
 
-def _faced(
-    name: str, attacked: Mapping[str, Attacked], predict: Predict, split: Split, own: Candidates | None = None
-) -> Attacked:
+def _faced(name: str, attacked: Mapping[str, Attacked], predict: Predict, split: Split, more: Candidates) -> Attacked:
     """Show a subject the candidates found on all the others, as they are and rounded to 8 bits.
 
     Args:
@@ -123,12 +128,12 @@ def _faced(
         attacked: what was found on each.
         predict: the subject's forward.
         split: the samples.
-        own: candidates that were found on the subject itself after its attacks.
+        more: candidates that were found on the subject itself after its attacks, or in earlier runs.
     """
     mine = attacked[name]
     shape = mine.candidates.images.shape[1:]
     others = [other.candidates for key, other in attacked.items() if key != name]
-    pool = Candidates.join([*others, *([] if own is None else [own])], shape)
+    pool = Candidates.join([*others, more.of(mine.index)], shape)
     if not len(pool):
         return mine
     rows = pool.rows_in(mine.index)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from edgeproof.targets.model_file import sha256_of
 
 from .conftest import ENV, edgeproof, small_build, small_recipe, with_checkpoint
 
@@ -167,6 +168,22 @@ def test_report_gate_and_bench_of_a_run(run: Path):
     assert timed["engines"][0]["size_bytes"] == engine.stat().st_size
     assert {(each["engine"], each["against"]) for each in timed["ratios"]} == {(str(floating), str(engine))}
     assert "Robust accuracy is the worst case" in (run / "summary.md").read_text()
+
+
+def test_earlier_packs_are_replayed_on_the_engines(run: Path, tmp_path: Path):
+    """Only engines are attacked again; a pack that is not there is told with its key."""
+    again = tmp_path / "again"
+    shutil.copytree(run, again)
+    pack = run / "adversarial" / "teacher.npz"
+    one_missing = edgeproof(*small_build(again, "--set", f"verify.packs=[{pack}, {tmp_path / 'gone.npz'}]"))
+    assert one_missing.code == 2
+    assert f"verify.packs.1: {tmp_path / 'gone.npz'}: no such file" in one_missing.err
+    done = edgeproof(*small_build(again, "--set", f"verify.packs=[{pack}]"))
+    assert done.code == 0, done.err
+    manifest = json.loads((again / "adversarial" / "manifest.json").read_text())
+    assert manifest["replayed"] == [{"file": "teacher.npz", "sha256": sha256_of(pack)}]
+    made = {stage.name: len(list(stage.iterdir())) for stage in (again / ".store" / "attack").iterdir()}
+    assert made == {"teacher": 1, "student": 1, "onnxruntime": 2}
 
 
 def test_a_teacher_from_a_checkpoint(run: Path, tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import onnx
 import pytest
 from edgeproof.pipeline import verify
 from edgeproof.targets.errors import UsageError
+from edgeproof.targets.model_file import sha256_of
 from onnx import TensorProto, helper, numpy_helper
 
 PIXELS, CLASSES = 12, 3
@@ -64,6 +66,59 @@ def test_settings_that_no_run_can_have(tmp_path: Path, settings: dict[str, int],
     model = linear_model(tmp_path / "model.onnx", (3, 2, 2))
     with pytest.raises(UsageError, match=words):
         verify(model, dataset=images_of(tmp_path, [0, 1, 2]), eps=0.1, out=tmp_path / "proof", **settings)
+
+
+def test_a_graph_that_computes_batches_of_one_size_alone(tmp_path: Path):
+    model = onnx.load(linear_model(tmp_path / "model.onnx", (3, 2, 2)))
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+    model.graph.node[0].CopyFrom(helper.make_node("Reshape", ["images", "shape"], ["flat"]))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([2, PIXELS]), "shape"))
+    onnx.save(model, tmp_path / "model.onnx")
+    words = r"model\.onnx: computes batches of 2 alone, attacks need others; export it with a free batch size"
+    with pytest.raises(UsageError, match=words):
+        verify(tmp_path / "model.onnx", dataset=images_of(tmp_path, [0, 1, 2]), eps=0.1, out=tmp_path / "proof")
+    assert not (tmp_path / "proof").exists()
+
+
+def test_an_operator_without_a_twin_is_told_with_its_file(tmp_path: Path):
+    model = onnx.load(linear_model(tmp_path / "model.onnx", (3, 2, 2)))
+    model.graph.node.insert(1, helper.make_node("NonMaxSuppression", ["images", "images"], ["boxes"]))
+    onnx.save(model, tmp_path / "model.onnx")
+    words = r"model\.onnx: node .*NonMaxSuppression.* the twin does not know this operator"
+    with pytest.raises(UsageError, match=words):
+        verify(tmp_path / "model.onnx", dataset=images_of(tmp_path, [0, 1, 2]), eps=0.1, out=tmp_path / "proof")
+
+
+def test_a_function_has_no_graph(tmp_path: Path):
+    model = linear_model(tmp_path / "model.onnx", (3, 2, 2))
+    with pytest.raises(UsageError, match=r"--graph: mine:logits is a function; .* its --surrogate"):
+        verify("mine:logits", graph=model, dataset=images_of(tmp_path, [0, 1, 2]), eps=0.1, out=tmp_path / "proof")
+
+
+def test_an_engine_of_another_runtime_wants_its_target(tmp_path: Path):
+    graph = linear_model(tmp_path / "model.onnx", (3, 2, 2))
+    (tmp_path / "model.plan").write_bytes(b"ftrt")
+    data = images_of(tmp_path, [0, 1, 2])
+    with pytest.raises(UsageError, match=r"model\.plan: is no ONNX file; name the runtime that runs it with --target"):
+        verify(tmp_path / "model.plan", graph=graph, dataset=data, eps=0.1, out=tmp_path / "proof")
+
+
+def test_earlier_packs_are_replayed(tmp_path: Path):
+    """What another ball found is shown first; other images' packs are refused before anything is written."""
+    model = linear_model(tmp_path / "model.onnx", (3, 2, 2))
+    data, settings = images_of(tmp_path, [0, 1, 2, 0, 1, 2]), {"curve": False, "workers": 1}
+    first = verify(model, dataset=data, eps=0.5, out=tmp_path / "first", **settings)
+    pack = tmp_path / "first" / "adversarial" / "onnxruntime.npz"
+    second = verify(model, dataset=data, eps=0.3, out=tmp_path / "second", packs=[pack], **settings)
+    (engine,) = second.subjects
+    assert next(iter(engine["routes"])) == "replay"
+    assert first.data["recipe_digest"] != second.data["recipe_digest"]
+    manifest = json.loads((tmp_path / "second" / "adversarial" / "manifest.json").read_text())
+    assert manifest["replayed"] == [{"file": "onnxruntime.npz", "sha256": sha256_of(pack)}]
+    np.savez(tmp_path / "own.npz", images=np.zeros((6, 3, 2, 2), np.uint8), labels=[0, 1, 2, 0, 1, 2])
+    with pytest.raises(UsageError, match=r"--pack: .*onnxruntime\.npz: is about other test images"):
+        verify(model, dataset=data, eps=0.3, out=tmp_path / "third", packs=[pack], **settings)
+    assert not (tmp_path / "third").exists()
 
 
 def test_a_folder_is_no_model(tmp_path: Path):
