@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from ..stages.freed_memory import keep_freed_memory
-from ..targets.errors import EdgeproofError
+from ..targets.errors import BackendMissing, EdgeproofError
 from .commands import build, bundles, prove, screen, setup
 from .commands.app import app
 from .commands.mistakes import Mistake, told
@@ -28,6 +28,12 @@ def main() -> None:
         code = error.exit_code
         if line := told(error):
             _say(line, code)
+    except ModuleNotFoundError as error:  # as on a device, where only `replay` and `bench` are meant to run
+        missing = (error.name or "").partition(".")[0]
+        if missing in {"", "edgeproof"}:
+            raise
+        line = f"No module named {missing!r}; this command needs what edgeproof depends on: pip install edgeproof"
+        code = _say(line, BackendMissing.exit_code)
     except KeyboardInterrupt:  # as older versions of typer let it through
         code = INTERRUPTED
     if code == INTERRUPTED:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ..stages.distill import Epoch
     from ..stages.distill import Progress as Training
 
+_WIDE, _BAR, _SHORT_BAR = 120, 40, 8
+
 
 class Reporter:
     """Shows what a run is doing.
@@ -47,11 +49,12 @@ class Reporter:
             TimeRemainingColumn,
         )
 
+        narrow = self._console.width < _WIDE  # there rich would cut the times and the figures to make room for the bar
         columns = (
             TextColumn("{task.description:<20}"),
-            BarColumn(),
+            BarColumn(_SHORT_BAR if narrow else _BAR),
             MofNCompleteColumn(),
-            TimeElapsedColumn(),
+            *(() if narrow else (TimeElapsedColumn(),)),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
         )

@@ -57,6 +57,9 @@ def replay(
                 f"{engine}: takes images {list(loaded.signature.image_shape)}, those of {pack} are "
                 f"{list(found['clean'].shape[1:])}"
             )
+        highest = int(found["label"].max())
+        if highest >= loaded.signature.classes:
+            raise UsageError(f"{engine}: answers with {loaded.signature.classes} classes, {pack} has a label {highest}")
         clean = correct(loaded, found["clean"][first], found["label"][first])
         robust = clean.copy()
         np.logical_and.at(robust, rows, correct(loaded, found["adversarial"], found["label"]))

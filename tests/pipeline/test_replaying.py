@@ -159,3 +159,26 @@ def test_images_of_another_shape_are_refused(pack: Path, float_onnx: Path, tmp_p
     np.savez(tmp_path / "wide.npz", **wide)
     with pytest.raises(UsageError, match=r"takes images \[1, 8, 8\]"):
         replay(tmp_path / "wide.npz", float_onnx)
+
+
+def test_an_engine_of_fewer_classes_is_another_task(pack: Path, float_onnx: Path, tmp_path: Path):
+    model = onnx.load(float_onnx)
+    (output,) = model.graph.output
+    model.graph.initializer.append(numpy_helper.from_array(np.arange(7), "few"))
+    model.graph.node.append(onnx.helper.make_node("Gather", [output.name, "few"], ["some"], axis=1))
+    output.name = "some"
+    output.type.tensor_type.shape.dim[1].dim_value = 7
+    onnx.save(model, tmp_path / "few.onnx")
+    with pytest.raises(UsageError, match=r"few\.onnx: answers with 7 classes, .*engine\.npz has a label 9"):
+        replay(pack, tmp_path / "few.onnx")
+
+
+def test_commands_that_need_more_than_a_device_has_say_so():
+    code = (
+        "import sys; sys.modules['torch'] = None; from edgeproof.pipeline.cli import main\n"
+        "sys.argv = ['edgeproof', 'verify', 'model.onnx', '--dataset', 'digits', '--eps', '0.1']; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (4, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("edgeproof: No module named 'torch'; this command needs what edgeproof depends on")

@@ -1,0 +1,32 @@
+"""The bar of a run on a terminal."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from edgeproof.pipeline.progress import Reporter
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_robust_accuracy_and_interval_are_whole_on_a_terminal_of_any_width(monkeypatch: pytest.MonkeyPatch, width: int):
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", str(width))
+    screen = io.StringIO()
+    monkeypatch.setattr("sys.stderr", screen)
+    with Reporter().stage("attack onnxruntime") as bar:
+        bar.shards(14, 14, 1500, 1300)
+    shown = screen.getvalue()
+    assert "robust 0.867 [0.848, 0.883] on 1500" in shown
+    assert "attack onnxruntime" in shown
+    assert "14/14" in shown
+    assert "…" not in shown
+
+
+def test_nothing_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TTY_COMPATIBLE", "0")
+    screen = io.StringIO()
+    monkeypatch.setattr("sys.stderr", screen)
+    with Reporter().stage("attack onnxruntime") as bar:
+        bar.shards(3, 4, 150, 133)
+    assert screen.getvalue() == ""
