@@ -16,6 +16,7 @@ from ..targets.errors import UsageError
 from .code import all_sources_digest
 from .following import FollowingStore, follows
 from .functions import functions_digest
+from .own_folder import RECIPE, check_own
 from .progress import Reporter
 from .report import Report
 from .reports import render
@@ -108,6 +109,7 @@ def build(
     if finished := _finished(folder, request, until):
         return finished
 
+    check_own(folder, build=True)
     # Only now: importing torch alone takes seconds, and a finished run needs none of it.
     from ..stages.distill import Running
     from .recipe import parse_recipe
@@ -159,7 +161,7 @@ def _run(recipe: Recipe, stages: Stages, store: Store, request: str, until: Stop
     stages.check()
     for step in STOPS[: STOPS.index(last) + 1]:
         steps[step]()
-    texts = {"recipe.yaml": dump(recipe)}
+    texts = {RECIPE: dump(recipe)}
     report = assemble(stages) if last == STOPS[-1] else None
     view = stages.shop.view()
     if report is not None:

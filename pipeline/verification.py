@@ -23,6 +23,7 @@ from .following import FollowingStore
 from .gates import Condition
 from .gates.figures import CORRUPTED
 from .options import data_config, option, threat_model
+from .own_folder import check_own
 from .problems import one_line
 from .progress import Reporter
 from .report import Report, doubts_of, draw_up, engine_subject
@@ -112,6 +113,7 @@ def verify(
         raise UsageError(f"--{one_line(error, VerifyConfig)}") from None
     if sequential or not curve:
         config = config.model_copy(update={"curve": None})
+    check_own(Path(out), build=False)
     request = check_request(
         str(model),
         data_config(dataset, data_root, image_size),

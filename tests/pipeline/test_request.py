@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from edgeproof.pipeline import verify
+from edgeproof.pipeline import build, verify
+from edgeproof.pipeline.own_folder import check_own
 from edgeproof.targets.errors import UsageError
 from edgeproof.targets.model_file import sha256_of
 from onnx import TensorProto, helper, numpy_helper
 
+ROOT = Path(__file__).parents[2]
 PIXELS, CLASSES = 12, 3
 
 
@@ -119,6 +121,26 @@ def test_earlier_packs_are_replayed(tmp_path: Path):
     with pytest.raises(UsageError, match=r"--pack: .*onnxruntime\.npz: is about other test images"):
         verify(model, dataset=data, eps=0.3, out=tmp_path / "third", packs=[pack], **settings)
     assert not (tmp_path / "third").exists()
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path):
+    """A proof in a build's folder would remove its models, the one that is attacked among them."""
+    model = linear_model(tmp_path / "model.onnx", (3, 2, 2))
+    out = tmp_path / "proof"
+    out.mkdir()
+    asked = {"dataset": images_of(tmp_path, [0, 1, 2]), "eps": 0.1, "out": out}
+    (out / "report.json").write_text("mine")
+    with pytest.raises(UsageError, match=r"--out .*proof: holds a report\.json that no run here wrote"):
+        verify(model, **asked)
+    assert [path.name for path in out.iterdir()] == ["report.json"]
+    (out / "manifest.json").write_text(json.dumps({"artifacts": [{"path": "recipe.yaml"}]}))
+    with pytest.raises(UsageError, match=r"--out .*proof: holds a build, whose files would be removed"):
+        verify(model, **asked)
+    (out / "manifest.json").write_text(json.dumps({"artifacts": [{"path": "report.json"}]}))
+    check_own(out, build=False)
+    check_own(tmp_path / "nothing", build=True)
+    with pytest.raises(UsageError, match="holds a proof of `verify`"):
+        build(ROOT / "examples" / "digits.yaml", out=out)
 
 
 def test_a_folder_is_no_model(tmp_path: Path):
