@@ -126,6 +126,8 @@ def check_request(
         BackendMissing: the runtime, or what attacks labels, is not installed.
     """
     called = is_function(model) and not Path(model).exists()
+    if called and target != OnnxRuntime.name:
+        raise UsageError(f"--target: {model} is a function, which no target runs; leave it out")
     if called and graph is not None:
         raise UsageError(f"--graph: {model} is a function; an ONNX file of its task is its --surrogate")
     own = None if called else _graph_of(Path(model), graph)

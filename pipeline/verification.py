@@ -125,6 +125,8 @@ def verify(
         surrogate=surrogate,
         deciding=tuple(conditions) if sequential else None,
     )
+    if num_nodes > 1:
+        reporter.notice(f"waiting until all {num_nodes} machines run this command (NODE_RANK, MASTER_ADDR)")
     machines = Machines.launched(num_nodes)
     store = (Store if machines.leads else FollowingStore)(Path(out), reporter.notice)
     with store.locked():

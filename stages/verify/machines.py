@@ -6,6 +6,8 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from ...targets.errors import StageError, reason_of
+
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
@@ -29,6 +31,9 @@ class Machines:
 
         Args:
             count: how many there are; one alone joins nobody.
+
+        Raises:
+            StageError: they do not meet.
         """
         if count == 1:
             return cls()
@@ -37,7 +42,10 @@ class Machines:
         # Its greetings would break into progress bars and --json.
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         fabric = Fabric(accelerator="cpu", devices=1, num_nodes=count, strategy="ddp")
-        fabric.launch()
+        try:
+            fabric.launch()
+        except (RuntimeError, ValueError) as error:  # torch's own, as of a rank or an address that is taken
+            raise StageError(f"--num-nodes {count}: the machines did not meet: {reason_of(error)}") from error
         return cls(fabric)
 
     @property

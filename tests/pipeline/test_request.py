@@ -91,10 +91,13 @@ def test_an_operator_without_a_twin_is_told_with_its_file(tmp_path: Path):
         verify(tmp_path / "model.onnx", dataset=images_of(tmp_path, [0, 1, 2]), eps=0.1, out=tmp_path / "proof")
 
 
-def test_a_function_has_no_graph(tmp_path: Path):
+def test_a_function_has_no_graph_and_no_target(tmp_path: Path):
     model = linear_model(tmp_path / "model.onnx", (3, 2, 2))
+    asked = {"dataset": images_of(tmp_path, [0, 1, 2]), "eps": 0.1, "out": tmp_path / "proof"}
+    with pytest.raises(UsageError, match="--target: mine:logits is a function, which no target runs"):
+        verify("mine:logits", target="openvino", **asked)
     with pytest.raises(UsageError, match=r"--graph: mine:logits is a function; .* its --surrogate"):
-        verify("mine:logits", graph=model, dataset=images_of(tmp_path, [0, 1, 2]), eps=0.1, out=tmp_path / "proof")
+        verify("mine:logits", graph=model, **asked)
 
 
 def test_an_engine_of_another_runtime_wants_its_target(tmp_path: Path):

@@ -303,3 +303,10 @@ def own_processes() -> set[str]:
     listed = ["ps", "-ww", "--ppid", str(os.getpid()), "-o", "pid,args"]
     lines = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.splitlines()
     return {line.split()[0] for line in lines if "process.serving" in line}
+
+
+def test_machines_that_do_not_meet_are_one_line(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", "999999")
+    with pytest.raises(StageError, match="--num-nodes 2: the machines did not meet: port must have value from 0 to"):
+        Machines.launched(2)
