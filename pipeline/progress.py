@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from ..stages.distill import Epoch
     from ..stages.distill import Progress as Training
+    from ..stages.verify.sequential import Sequential
 
 _WIDE, _BAR, _SHORT_BAR = 120, 40, 8
 
@@ -89,9 +90,17 @@ class Bar:
             return
         from ..stages.statistics.proportions import clopper_pearson
 
-        low, high = clopper_pearson(robust, samples)
-        note = f"robust {robust / samples:.3f} [{low:.3f}, {high:.3f}] on {samples}" if samples else ""
-        self._update(done, total, note)
+        self._robust(done, total, samples, robust, clopper_pearson(robust, samples))
+
+    def shards_until(self, stop: Sequential, done: int, total: int, samples: int, robust: int) -> None:
+        """Show the running robust accuracy of a run that may stop at any look, and the interval that holds at all."""
+        if self._progress is not None:
+            interval = stop.interval("robust_accuracy", robust, samples) if samples else None
+            self._robust(done, total, samples, robust, interval)
+
+    def _robust(self, done: int, total: int, samples: int, robust: int, interval: tuple[float, float] | None) -> None:
+        within = "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
+        self._update(done, total, f"robust {robust / samples:.3f}{within} on {samples}" if samples else "")
 
     def layers(self, done: int, total: int) -> None:
         """Show how many layers' sensitivities are known."""

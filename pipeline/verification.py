@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -178,7 +179,7 @@ class Attack:
                     folder,
                     pool=pool,
                     workers=self.workers,
-                    progress=bar.shards,
+                    progress=bar.shards if request.stop is None else partial(bar.shards_until, request.stop),
                     stop=request.stop,
                     machines=self.machines,
                 )

@@ -79,11 +79,14 @@ class Sequential:
 
     def intervals(self, bits: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float]]:
         """Intervals of the accuracies that have gates, after the samples whose bits `[N]` are given for each."""
-        share = self.error / max(len(self.accuracies), 1)
-        return {
-            name: confidence_sequence(int(bits[name].sum()), len(bits[name]), self.population, share)
-            for name in self.accuracies
-        }
+        found = {name: self.interval(name, int(bits[name].sum()), len(bits[name])) for name in self.accuracies}
+        return {name: interval for name, interval in found.items() if interval is not None}
+
+    def interval(self, accuracy: str, successes: int, drawn: int) -> tuple[float, float] | None:
+        """Interval of one accuracy after so many draws; None where it has no gate, and so no share of the error."""
+        if accuracy not in self.accuracies:
+            return None
+        return confidence_sequence(successes, drawn, self.population, self.error / len(self.accuracies))
 
     def decided(self, bits: Mapping[str, np.ndarray]) -> bool:
         """Whether every gate holds, or fails, everywhere in its figure's interval, after the samples given."""

@@ -209,6 +209,8 @@ def test_what_was_not_measured_says_what_measures_it(tmp_path: Path):
     assert "Accuracy over eps" not in sequential.headings
     assert "95 % confidence sequence" in sequential.text
     assert {row["low"] for row in sequential.tables["routes.csv"]} == {""}, "no interval of a fixed sample"
+    assert {row["low"] for row in sequential.tables["classes.csv"]} == {""}, "nor of a class of one"
+    assert "Clopper" not in sequential.text
 
 
 def test_a_mixed_run_shows_its_layers(tmp_path: Path):

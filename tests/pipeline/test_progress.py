@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 
 import pytest
+from edgeproof.pipeline.gates import Condition
 from edgeproof.pipeline.progress import Reporter
+from edgeproof.stages.verify.sequential import Sequential, confidence_sequence
 
 
 @pytest.mark.parametrize("width", [80, 200])
@@ -21,6 +23,21 @@ def test_robust_accuracy_and_interval_are_whole_on_a_terminal_of_any_width(monke
     assert "attack onnxruntime" in shown
     assert "14/14" in shown
     assert "…" not in shown
+
+
+@pytest.mark.parametrize(("gate", "shown"), [("robust_accuracy >= 0.6", True), ("clean_accuracy >= 0.6", False)])
+def test_a_run_that_may_stop_shows_the_interval_that_holds_at_any_stop_and_no_other(
+    monkeypatch: pytest.MonkeyPatch, gate: str, shown: bool
+):
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    screen = io.StringIO()
+    monkeypatch.setattr("sys.stderr", screen)
+    with Reporter().stage("attack onnxruntime") as bar:
+        bar.shards_until(Sequential((Condition.parse_line(gate),), 500), 20, 20, 50, 43)
+    low, high = confidence_sequence(43, 50, 500)
+    assert (f"robust 0.860 [{low:.3f}, {high:.3f}] on 50" in screen.getvalue()) is shown
+    assert ("robust 0.860 on 50" in screen.getvalue()) is not shown
 
 
 def test_nothing_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch):

@@ -58,10 +58,14 @@ class Run:
         return str(self.report.data["environment"].get("attacks", "an unknown attack package"))
 
     @cached_property
+    def stopped(self) -> bool:
+        """Whether the attacks ended as soon as the gates were decided: no interval but the run's own holds then."""
+        return any("sequential" in subject for subject in self.subjects)
+
+    @cached_property
     def interval_name(self) -> str:
         """What the intervals are."""
-        sequential = any("sequential" in subject for subject in self.subjects)
-        return "95 % confidence sequence" if sequential else "95 % Clopper–Pearson interval"
+        return "95 % confidence sequence" if self.stopped else "95 % Clopper–Pearson interval"
 
     @cached_property
     def examples(self) -> dict[str, Any]:

@@ -34,6 +34,12 @@ def classes_section(run: Run) -> Section | None:
     title = "Robust accuracy by class"
     svg = intervals("classes-plot", title, rows, "robust accuracy", legend)
     few = len(labels) > len(drawn)
+    bars = "" if run.stopped else "; bars are 95 % Clopper–Pearson intervals of the few samples of a class"
+    note = (
+        "No intervals of single classes: the run stopped as soon as its gates were decided."
+        if run.stopped
+        else "Intervals of single classes: with many classes some differ by chance alone."
+    )
     return Section(
         name="classes",
         title="By class",
@@ -41,14 +47,13 @@ def classes_section(run: Run) -> Section | None:
         plots=[
             Plot(
                 "classes-plot",
-                f"Robust accuracy by class{f', the {_DRAWN} lowest of {engines[0]}' if few else ''}; bars are 95 % "
-                "Clopper–Pearson intervals of the few samples of a class.",
+                f"Robust accuracy by class{f', the {_DRAWN} lowest of {engines[0]}' if few else ''}{bars}.",
                 svg,
                 _table(run, found, labels),
             )
         ],
         tables=[_lost(run, found, engines)] if run.student in found else [],
-        notes=["Intervals of single classes: with many classes some differ by chance alone."],
+        notes=[note],
     )
 
 
@@ -62,7 +67,12 @@ def _count(bits: Bits, label: int) -> tuple[int, int]:
 
 def _point(run: Run, name: str, bits: Bits, label: int) -> Point:
     kept, count = _count(bits, label)
-    return Point(kept / count if count else 0.0, clopper_pearson(kept, count), run.series(name))
+    return Point(kept / count if count else 0.0, _interval(run, kept, count), run.series(name))
+
+
+def _interval(run: Run, kept: int, count: int) -> tuple[float, float] | None:
+    # After a stop that depends on the figures themselves, no interval of a fixed sample holds.
+    return None if run.stopped else clopper_pearson(kept, count)
 
 
 def _lead(run: Run, found: dict[str, Bits], engine: str, worst: list[int]) -> str:
@@ -80,10 +90,10 @@ def _table(run: Run, found: dict[str, Bits], labels: list[int]) -> Table:
         row = [run.class_name(label), ""]
         for name, bits in found.items():
             kept, count = _count(bits, label)
-            ci = clopper_pearson(kept, count)
+            ci = _interval(run, kept, count)
             row[1] = str(count)
-            row.append(f"{number(kept / count)} {interval(ci)}" if count else "")
-            data.append((label, run.class_name(label), name, count, kept, *ci))
+            row.append(f"{number(kept / count)} {interval(ci)}".rstrip() if count else "")
+            data.append((label, run.class_name(label), name, count, kept, *(ci or (None, None))))
         rows.append(tuple(row))
     return Table(
         "classes",

@@ -11,7 +11,7 @@ def curve_section(run: Run) -> Section | None:
     """The curves of all subjects that have one; where a sequential run has none, nothing."""
     curved = [subject for subject in run.subjects if "curve" in subject]
     if not curved:
-        if any("sequential" in subject for subject in run.subjects):
+        if run.stopped:
             return None
         return Section(
             name="curve",

@@ -13,7 +13,7 @@ from ..run import Run
 
 def routes_section(run: Run) -> Section | None:
     """One row a route, in the order in which they attacked."""
-    plain = not any("sequential" in subject for subject in run.subjects)
+    plain = not run.stopped
     rows: list[Row] = []
     cells: list[tuple[str, ...]] = []
     data: list[tuple[str | int | float | None, ...]] = []
