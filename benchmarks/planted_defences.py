@@ -89,6 +89,17 @@ def sharp_probabilities(source: Path, path: Path) -> Path:
     return defended(source, path, after=nodes, constants={"factor": np.float32(100)})
 
 
+def one_more_layer(source: Path, path: Path) -> Path:
+    """Sharp probabilities, and behind them a layer that changes nothing but which layer is the last."""
+    nodes = [
+        _n("Mul", [LOGITS, "factor"], "a"),
+        _n("Softmax", ["a"], "b", axis=1),
+        _n("MatMul", ["b", "identity"], "logits"),
+    ]
+    constants = {"factor": np.float32(100), "identity": np.eye(10, dtype=np.float32)}
+    return defended(source, path, after=nodes, constants=constants)
+
+
 def one_hot(source: Path, path: Path) -> Path:
     """The label alone."""
     nodes = [
@@ -150,6 +161,41 @@ def winners(source: Path, path: Path) -> Path:
     return defended(source, path, before=nodes, constants=constants)
 
 
+def hidden_winners(source: Path, path: Path) -> Path:
+    """k-winners-take-all on the features that the last layer sees: only the 24 largest pass."""
+    model = onnx.load(source)
+    nodes = model.graph.node
+    last = len(nodes) - 1
+    features = nodes[last].input[0]
+    nodes[last].input[0] = "kept"
+    winners = [
+        helper.make_node("TopK", [features, "k"], ["top", "where"], axis=1),
+        _n("ReduceMin", ["top", "axis"], "least", keepdims=1),
+        _n("Less", [features, "least"], "small"),
+        _n("Where", ["small", "zero", features], "kept"),
+    ]
+    for place, node in enumerate(winners):
+        nodes.insert(last + place, node)
+    constants = {"k": np.array([24], np.int64), "axis": np.array([1], np.int64), "zero": np.float32(0)}
+    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+    return path
+
+
+def sawtooth(source: Path, path: Path) -> Path:
+    """Pixels that fall by half a level between 17 levels and jump by one and a half at each."""
+    nodes = [
+        _n("Mul", ["images", "levels"], "a"),
+        _n("Floor", ["a"], "b"),
+        _n("Sub", ["a", "b"], "c"),
+        _n("Mul", ["c", "fall"], "d"),
+        _n("Add", ["b", "d"], "e"),
+        _n("Div", ["e", "levels"], INPUT),
+    ]
+    return defended(source, path, before=nodes, constants={"levels": np.float32(16), "fall": np.float32(-0.5)})
+
+
 def not_a_number(source: Path, path: Path, clean: np.ndarray) -> Path:
     """NaN for every image that is none of the clean ones."""
     nodes = [*_known(clean), _n("Where", ["known", LOGITS, "nan"], "logits")]
@@ -166,6 +212,27 @@ def lookup(source: Path, path: Path, clean: np.ndarray, labels: np.ndarray, radi
     ]
     answers = 10 * np.eye(10, dtype=np.float32)[labels]
     return defended(source, path, after=nodes, constants={**_table(clean), "answers": answers})
+
+
+def drawn(source: Path, path: Path, clean: np.ndarray, radius: float) -> Path:
+    """Nine tenths of a stored test image and one of the image, for all that lies near it."""
+    nodes = [
+        *_known(clean, radius),
+        _n("ArgMin", ["distance"], "nearest", axis=1, keepdims=0),
+        _n("Gather", ["stored", "nearest"], "a"),
+        _n("Mul", ["a", "most"], "b"),
+        _n("Mul", ["images", "least"], "c"),
+        _n("Add", ["b", "c"], "d"),
+        _n("Reshape", ["known", "each"], "e"),
+        _n("Where", ["e", "d", "images"], INPUT),
+    ]
+    constants = {
+        "stored": clean,
+        "most": np.float32(0.9),
+        "least": np.float32(0.1),
+        "each": np.array([-1, 1, 1, 1], np.int64),
+    }
+    return defended(source, path, before=nodes, constants={**_table(clean), **constants})
 
 
 def _table(clean: np.ndarray) -> dict[str, np.ndarray]:
@@ -196,9 +263,12 @@ FILES: dict[str, Callable[[Path, Path], Path]] = {
     "loud": loud,
     "probabilities": probabilities,
     "sharp probabilities": sharp_probabilities,
+    "one more layer": one_more_layer,
     "one-hot": one_hot,
     "rounded logits": rounded_logits,
     "noise": noise,
     "neighbours": neighbours,
     "winners": winners,
+    "hidden winners": hidden_winners,
+    "sawtooth": sawtooth,
 }

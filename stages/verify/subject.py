@@ -26,6 +26,7 @@ from .attackable import AttackableEngine
 from .combined import DIFFERENCE, JOINT, Blend
 from .guarded import BATCH, Guarded
 from .inner import differentiable, inner_logits
+from .unmasked import UNMASKED, unmasked
 
 Predict = Callable[[Images], Logits]
 
@@ -40,20 +41,24 @@ class Surface:
             or that of another function (inner logits, a surrogate) whose examples the subject is shown.
         classes: number of classes.
         twin: the twin's forward, for the agreement check; None for a torch subject.
+        surrogate: the forward of the model whose gradients stand in where there is no twin.
         inner: the forward of the graph's inner logits, where something hides them; see `inner_logits`.
         doubts: names of what is known against the figure before any attack.
         labels_only: whether the answers are labels, as one-hot rows.
         guard: `predict` itself, where it is a model that may fail.
+        fresh: opens a copy that has seen no image, where the model may remember what it saw.
     """
 
     predict: Predict
     differentiable: dict[str, nn.Module]
     classes: int
     twin: Predict | None = None
+    surrogate: Predict | None = None
     inner: Predict | None = None
     doubts: frozenset[str] = frozenset()
     labels_only: bool = False
     guard: Guarded | None = None
+    fresh: Callable[[], Guarded] | None = None
 
     def watching(self, clean: Images, threat: ThreatModel) -> AbstractContextManager[None]:
         """Watch samples; see `Guarded.watching`."""
@@ -147,8 +152,13 @@ class EngineSubject:
             gradients["inner"] = inner
         if twins and differentiable(next(iter(twins.values())), shape):
             gradients |= {mode: AttackableEngine(predict, twin) for mode, twin in twins.items()}
-        if self.surrogate is not None:
-            other = load_twin(self.surrogate)
+        bare = unmasked(self.graph) if twins else None
+        if bare is not None:
+            # Second, where the checks and the probe take notice of it.
+            first = dict(list(gradients.items())[:1])
+            gradients = {**first, UNMASKED: AttackableEngine(predict, bare), **gradients}
+        other = None if self.surrogate is None else load_twin(self.surrogate)
+        if other is not None:
             if twins:
                 own = AttackableEngine(predict, next(iter(twins.values())))
                 gradients[JOINT] = Blend([own, other], [1.0, 1.0])
@@ -159,6 +169,7 @@ class EngineSubject:
             gradients,
             classes,
             in_batches(self._rounding(twins)) if twins else None,
+            None if twins or other is None else in_batches(other),
             in_batches(inner) if inner is not None else None,
             frozenset() if gradients else frozenset({"no-gradients"}),
             guard=predict,
