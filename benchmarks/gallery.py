@@ -114,6 +114,9 @@ def main() -> None:
         "table of the images": lambda source, path: planted_defences.lookup(
             source, path, split.images, split.labels, 1.001 * THREAT.eps
         ),
+        "images drawn to the stored ones": lambda source, path: planted_defences.drawn(
+            source, path, split.images, 1.001 * THREAT.eps
+        ),
     }
     only = arguments.only.split(",") if arguments.only else list(defences)
     console = Console(width=120)

@@ -33,7 +33,7 @@ class Canaries:
     @classmethod
     def released(cls, predict: Callable[[Images], Logits], images: Images, threat: ThreatModel) -> Canaries:
         """Ask about clean images and about neighbours on the rim of their balls: brighter, darker, blocks, noise."""
-        batches = [images, *(_shifted(images, pattern, threat) for pattern in _patterns(images.shape[1:]))]
+        batches = [images, *(shifted(images, pattern, threat) for pattern in patterns(images.shape[1:]))]
         answers = [predict(batch) for batch in batches]
         same = np.ones(len(images), bool)
         for logits in answers[1:]:
@@ -65,7 +65,7 @@ def moved(now: Logits, before: Logits, share: float) -> np.ndarray:
     return (apart > share * scale) | (np.isnan(now) != np.isnan(before)).any(axis=1)
 
 
-def _patterns(shape: tuple[int, ...]) -> list[np.ndarray]:
+def patterns(shape: tuple[int, ...]) -> list[np.ndarray]:
     """Signs `[C, H, W]`: all one way, in blocks, and pixel by pixel."""
     random = np.random.default_rng(0)
     channels, height, width = shape
@@ -77,7 +77,7 @@ def _patterns(shape: tuple[int, ...]) -> list[np.ndarray]:
     return patterns
 
 
-def _shifted(images: Images, signs: np.ndarray, threat: ThreatModel) -> Images:
-    # On the rim of the ball: in L2, signs of norm eps.
+def shifted(images: Images, signs: np.ndarray, threat: ThreatModel) -> Images:
+    """Neighbours on the rim of the ball; in L2, signs of norm eps."""
     size = threat.eps if threat.norm == "Linf" else threat.eps / np.sqrt(signs.size)
     return np.clip(images + size * signs, 0, 1).astype(np.float32)

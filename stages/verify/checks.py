@@ -11,7 +11,7 @@ from .canaries import Canaries, moved
 from .candidates import Candidates
 from .route import Batch, Context, Outcome, attempt, routes
 from .shard_result import ShardResult
-from .subject import Surface, fooled
+from .subject import Surface, fooled, is_correct
 
 # Of the largest logit; kernels for other batch sizes may round an int8 logit one or two steps otherwise.
 FAR = 0.05
@@ -64,13 +64,22 @@ def audit(result: ShardResult, batch: Batch, context: Context) -> list[Candidate
 
 
 def check_stability(result: ShardResult, clean: np.ndarray, surface: Surface) -> None:
-    """Ask again, in reverse order and in odd batches: no sample's answer may depend on its neighbours."""
+    """Ask again, in reverse order and in batches of many sizes: no answer may depend on an image's neighbours."""
     images = result.split.images
     again = surface.predict(images[::-1].copy())[::-1]
-    parts = np.concatenate([surface.predict(part.copy()) for part in np.array_split(images, 3)])
+    parts = np.concatenate([surface.predict(part.copy()) for part in np.split(images, _ends(len(images)))])
     for other in (again, parts):
         flipped = moved(other, clean, 1e-3) & (other.argmax(1) != clean.argmax(1))
         result.counts.unstable = max(result.counts.unstable, int((flipped | moved(other, clean, FAR)).sum()))
+
+
+def _ends(count: int) -> list[int]:
+    """Where batches of 1, 1, 2, 3, 5, 8, ... images end, the last one before `count`."""
+    ends, size, following = [0], 1, 1
+    while ends[-1] + size < count:
+        ends.append(ends[-1] + size)
+        size, following = following, size + following
+    return ends[1:]
 
 
 def check_canaries(result: ShardResult, canaries: Canaries, surface: Surface) -> None:
@@ -103,3 +112,14 @@ def check_twin(result: ShardResult, clean: np.ndarray, surface: Surface) -> None
     if len(candidates):
         same = surface.twin(candidates).argmax(1) == surface.predict(candidates).argmax(1)
         counts.adversarial_agreeing = int(same.sum())
+
+
+def check_surrogate(result: ShardResult, surface: Surface) -> None:
+    """Count what fools the surrogate, and what of that the subject withstands."""
+    if surface.surrogate is None:
+        return
+    candidates, labels, counts = result.candidates, result.split.labels, result.counts
+    right = result.clean_correct & is_correct(surface.surrogate(result.split.images), labels)
+    rows = candidates.rows_in(result.split.index)
+    astray = right & fooled(surface.surrogate, candidates.images, rows, labels)
+    counts.surrogate_fooled, counts.surrogate_withstood = int(astray.sum()), int((astray & result.robust).sum())

@@ -12,6 +12,8 @@ TWIN_ADVERSARIAL = 0.98
 HUGE_EPS_SURVIVORS = 0.1
 ALLOWED_CHANGES = 0.01
 FLAT = 0.1
+ELSEWHERE = 0.1
+ASTRAY = 0.5
 GONE = 0.1
 NOT_MONOTONE = 0.1
 
@@ -80,7 +82,7 @@ def find(counts: Counts, warnings: Iterable[str]) -> list[Finding]:
                 "the white box sees nothing there",
             )
         )
-    found += _not_monotone(counts)
+    found += _not_monotone(counts) + _more_than_a_function(counts)
     if counts.unstable:
         found.append(
             Finding(
@@ -146,3 +148,33 @@ def _not_monotone(counts: Counts) -> list[Finding]:
         )
         if many > max(2, NOT_MONOTONE * counts.monotone_asked)
     ]
+
+
+def _more_than_a_function(counts: Counts) -> list[Finding]:
+    """What speaks for a memory, for a table, or for a surrogate of something else."""
+    found: list[Finding] = []
+    if counts.fresh_changed > ALLOWED_CHANGES * counts.fresh_asked:
+        found.append(
+            Finding(
+                "remembering",
+                f"{counts.fresh_changed} of {counts.fresh_asked} images are answered otherwise by a copy of the model "
+                "that has seen no other; it is random, or keeps a memory",
+            )
+        )
+    if counts.elsewhere_other > max(2, ELSEWHERE * counts.elsewhere_compared):
+        found.append(
+            Finding(
+                "memorised",
+                f"around {counts.elsewhere_other} of {counts.elsewhere_compared} images the logits move far less, or "
+                "far more, than around the same images a little aside; the model knows the images it is tested on",
+            )
+        )
+    if counts.surrogate_withstood > max(2, ASTRAY * counts.surrogate_fooled):
+        found.append(
+            Finding(
+                "surrogate-disagrees",
+                f"{counts.surrogate_withstood} of {counts.surrogate_fooled} samples that fool the surrogate do not "
+                "fool the model; the white box attacks another function, or one that is not all there is",
+            )
+        )
+    return found

@@ -15,7 +15,7 @@ from ...targets.process.own_process import PATIENCE, OwnProcess
 from ..twin import load_twin
 from .attackable import AttackableEngine
 from .guarded import Guarded
-from .subject import Surface
+from .subject import Surface, in_batches
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,10 @@ class FunctionSubject:
         labels_only = self._try(ask)
         predict = Guarded(ask, self.classes)
         gradients: dict[str, nn.Module] = {}
+        surrogate = None
         if self.surrogate is not None:
             twin = load_twin(self.surrogate)
+            surrogate = in_batches(twin)
             # The surrogate on its own as well: through an answer of labels alone no loss can be told to rise.
             gradients["surrogate"] = AttackableEngine(predict, twin)
             gradients["surrogate-alone"] = twin
@@ -63,9 +65,11 @@ class FunctionSubject:
             predict,
             gradients,
             self.classes,
+            surrogate=surrogate,
             doubts=frozenset(doubts if gradients else {*doubts, "no-gradients"}),
             labels_only=labels_only,
             guard=predict,
+            fresh=self.predictor,
         )
 
     def predictor(self) -> Guarded:

@@ -11,12 +11,14 @@ import torch
 
 from ..data import Split
 from ..threat import ThreatModel
+from .alone import check_alone
 from .canaries import Canaries
 from .candidates import Candidates
-from .checks import audit, check_canaries, check_inner, check_stability, check_twin, white_box
+from .checks import audit, check_canaries, check_inner, check_stability, check_surrogate, check_twin, white_box
 from .config import VerifyConfig
 from .counts import Counts
 from .delivered import deliver
+from .elsewhere import check_elsewhere
 from .gradient_checks import check_gradients, check_huge_eps, check_monotone, with_rescaled
 from .route import Batch, Context, Outcome, attempt, routes
 from .shard_result import ROUNDED, ShardResult
@@ -83,8 +85,11 @@ def _attacked(
     deliver(result, batch, context)
     check_stability(result, clean, surface)
     check_canaries(result, canaries, surface)
+    check_alone(result, surface)
+    check_elsewhere(result, surface, threat)
     check_inner(result, clean, surface)
     check_twin(result, clean, surface)
+    check_surrogate(result, surface)
     check_gradients(result, batch, context)
     check_huge_eps(result, batch, context)
     check_monotone(result, batch, context)
