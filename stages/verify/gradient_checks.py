@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -11,9 +12,11 @@ from torch import Tensor, nn
 
 from ..margin import margin
 from ..threat import ThreatModel
+from .candidates import Candidates
 from .combined import RESCALED, Scaled
 from .guarded import SamplesFailed
 from .route import Batch, Context
+from .several_balls import apgd_in_balls
 from .shard_result import ShardResult
 from .subject import Surface
 
@@ -67,39 +70,31 @@ def check_gradients(result: ShardResult, batch: Batch, context: Context) -> None
         result.counts.gradients_gone += int(blind.sum())
 
 
-def check_huge_eps(result: ShardResult, batch: Batch, context: Context) -> None:
-    """Attack with an eps at which nothing can be robust; what survives hides from the gradients."""
-    few = _few(batch, result.clean_correct)
-    if not len(few) or not context.surface.differentiable:
-        return
-    pixels = batch.images[0].numel()
-    huge = 1.0 if context.threat.norm == "Linf" else float(pixels) ** 0.5
-    wide = replace(context, threat=ThreatModel(norm=context.threat.norm, eps=huge))
-    broken = np.zeros(len(few), bool)
-    for gradients in list(context.surface.differentiable)[:HUGE_EPS_GRADIENTS]:
-        if not broken.all():
-            broken[~broken] = _falls(few.where(~broken), wide, gradients)
-    result.counts.huge_eps_attacked = len(few)
-    result.counts.huge_eps_survived = int((~broken).sum())
+def check_balls(result: ShardResult, batch: Batch, context: Context) -> None:
+    """Attack a few samples in a wider ball, in a huge one, and in fewer steps.
 
-
-def check_monotone(result: ShardResult, batch: Batch, context: Context) -> None:
-    """Attack a few samples in fewer steps, and in a wider ball: the first may not break more, nor the second less.
+    At a huge eps nothing can be robust: what survives hides from the gradients. A wider ball may not break less, nor
+    fewer steps more.
 
     Source: Carlini et al., "On Evaluating Adversarial Robustness", 2019 (arXiv 1902.06705), section 5.
     """
     few = _few(batch, result.clean_correct)
     if not len(few) or not context.surface.differentiable:
         return
-    first = next(iter(context.surface.differentiable))
-    size = 2 * context.threat.eps if context.threat.norm == "L2" else min(1.0, 2 * context.threat.eps)
-    wider = replace(context, threat=ThreatModel(norm=context.threat.norm, eps=size))
-    whole = _falls(few, context, first)
-    quick = _falls(few, context, first, steps=FEW_STEPS)
-    result.counts.monotone_asked = len(few)
-    result.counts.fewer_steps_better = int((quick & ~whole).sum())
-    if whole.any():
-        result.counts.wider_ball_worse = int((~_falls(few.where(whole), wider, first)).sum())
+    norm, eps = context.threat.norm, context.threat.eps
+    huge = 1.0 if norm == "Linf" else float(batch.images[0].numel()) ** 0.5
+    wide = 2 * eps if norm == "L2" else min(1.0, 2 * eps)
+    first, *others = list(context.surface.differentiable)[:HUGE_EPS_GRADIENTS]
+    whole, wider, anywhere = _fall(few, context, first, (eps, wide, huge))
+    for gradients in others:
+        if not anywhere.all():
+            (anywhere[~anywhere],) = _fall(few.where(~anywhere), context, gradients, (huge,))
+    quick = _fall_quickly(few, context, first)
+    counts = result.counts
+    counts.huge_eps_attacked, counts.huge_eps_survived = len(few), int((~anywhere).sum())
+    counts.monotone_asked = len(few)
+    counts.fewer_steps_better = int((quick & ~whole).sum())
+    counts.wider_ball_worse = int((whole & ~wider).sum())
 
 
 def _few(batch: Batch, correct: np.ndarray) -> Batch:
@@ -107,10 +102,24 @@ def _few(batch: Batch, correct: np.ndarray) -> Batch:
     return batch.where(correct & (np.cumsum(correct) <= -(-len(batch) // SHARE)))
 
 
-def _falls(batch: Batch, context: Context, gradients: str, *, steps: int | None = None) -> np.ndarray:
+def _fall(batch: Batch, context: Context, gradients: str, radii: Sequence[float]) -> list[np.ndarray]:
+    """Which samples fall in balls of several sizes: `[N]` booleans for each."""
+    balls = [ThreatModel(norm=context.threat.norm, eps=radius) for radius in radii]
+    with suppress(SamplesFailed), context.surface.watching(batch.images.numpy(), balls[-1]):
+        model = context.surface.differentiable[gradients]
+        ends = apgd_in_balls(model, batch.images, batch.labels, context.threat.norm, radii, seed=context.config.seed)
+        names = np.full(len(batch), "apgd-ce")
+        return [
+            replace(context, threat=ball).judge(Candidates(batch.index, names, images.numpy()), batch)
+            for ball, images in zip(balls, ends, strict=True)
+        ]
+    return [np.ones(len(batch), bool) for _ in balls]  # in so wide a ball a failure is anybody's
+
+
+def _fall_quickly(batch: Batch, context: Context, gradients: str) -> np.ndarray:
     with suppress(SamplesFailed), context.surface.watching(batch.images.numpy(), context.threat):
-        return context.attack("apgd-ce", gradients, batch, steps=steps).broken
-    return np.ones(len(batch), bool)  # in so wide a ball a failure is anybody's
+        return context.attack("apgd-ce", gradients, batch, steps=FEW_STEPS).broken
+    return np.ones(len(batch), bool)
 
 
 def _has_slope(model: nn.Module, images: Tensor, labels: Tensor) -> np.ndarray:

@@ -19,7 +19,7 @@ from .config import VerifyConfig
 from .counts import Counts
 from .delivered import deliver
 from .elsewhere import check_elsewhere
-from .gradient_checks import check_gradients, check_huge_eps, check_monotone, with_rescaled
+from .gradient_checks import check_balls, check_gradients, with_rescaled
 from .route import Batch, Context, Outcome, attempt, routes
 from .shard_result import ROUNDED, ShardResult
 from .subject import Subject, Surface, is_correct
@@ -91,8 +91,7 @@ def _attacked(
     check_twin(result, clean, surface)
     check_surrogate(result, surface)
     check_gradients(result, batch, context)
-    check_huge_eps(result, batch, context)
-    check_monotone(result, batch, context)
+    check_balls(result, batch, context)
     result.counts.failing = 0 if surface.guard is None else len(surface.guard.failures)
     result.seconds["checks"] = time.perf_counter() - started
     return result

@@ -7,16 +7,19 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from edgeproof.stages.ball import sizes
 from edgeproof.stages.bpda import BPDA
 from edgeproof.stages.data import Split
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify import VerifyConfig
+from edgeproof.stages.verify.autoattack import run_attack
 from edgeproof.stages.verify.candidates import Candidates
 from edgeproof.stages.verify.combined import Blend, Scaled
 from edgeproof.stages.verify.counts import Counts
 from edgeproof.stages.verify.findings import find
-from edgeproof.stages.verify.gradient_checks import check_gradients, check_huge_eps, check_monotone, with_rescaled
+from edgeproof.stages.verify.gradient_checks import check_balls, check_gradients, with_rescaled
 from edgeproof.stages.verify.route import Batch, Context
+from edgeproof.stages.verify.several_balls import apgd_in_balls
 from edgeproof.stages.verify.shard_result import ShardResult
 from edgeproof.stages.verify.subject import Surface, in_batches
 from torch import Tensor, nn
@@ -65,7 +68,7 @@ def names(counts: Counts) -> list[str]:
     return [finding.name for finding in find(counts, ()) if finding.inconclusive]
 
 
-@pytest.mark.parametrize("check", [check_gradients, check_huge_eps, check_monotone])
+@pytest.mark.parametrize("check", [check_gradients, check_balls])
 def test_nothing_is_held_against_an_honest_gradient(check):
     assert not names(checked(check, Margins(straight)))
 
@@ -84,11 +87,30 @@ def test_a_gradient_that_is_no_number_is_none():
 def test_a_gradient_that_leads_past_what_it_looks_for_is_seen():
     """The lead's slope is another function's: at the ball's rim that is luck, in the wider ball it is none."""
     model = BPDA(Margins(ripple), Margins(away))
-    counts = checked(check_monotone, model)
+    counts = checked(check_balls, model)
     assert counts.wider_ball_worse == counts.monotone_asked == 4
     assert names(counts) == ["not-monotone"]
     assert not names(Counts(monotone_asked=100, fewer_steps_better=10)), "ten of a hundred may be restarts' luck"
     assert names(Counts(monotone_asked=100, fewer_steps_better=11)) == ["not-monotone"]
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+def test_a_ball_among_others_is_attacked_as_if_alone(norm):
+    model = Margins(lambda x: 0.3 - (x - 0.5).flatten(1).square().sum(1))
+    x = 0.4 + 0.2 * torch.rand(3, *SHAPE, generator=torch.Generator().manual_seed(0))
+    y = torch.zeros(3, dtype=torch.long)
+    ends = apgd_in_balls(model, x, y, norm, (0.1, 0.2, 2.0), seed=0)
+    (alone,) = apgd_in_balls(model, x, y, norm, (0.1,), seed=0)
+    threat = ThreatModel(norm=norm, eps=0.1)
+    reference = run_attack("apgd-ce", model, x, y, np.arange(3), threat, classes=4, seed=0).candidates
+    assert sorted(reference.index) == [0, 1, 2]
+    assert torch.equal(alone[reference.index], torch.from_numpy(reference.images))
+    for radius, images in zip((0.1, 0.2, 2.0), ends, strict=True):
+        assert (sizes(images - x, norm) <= radius + 1e-5).all()
+        assert images.min() >= 0
+        assert images.max() <= 1
+    # Another random start, the same maximum of a convex loss.
+    assert torch.allclose(model(ends[0])[:, 0], model(alone)[:, 0], atol=1e-3)
 
 
 def test_saturated_logits_are_divided_until_the_cross_entropy_has_a_gradient():
