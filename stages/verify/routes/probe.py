@@ -3,8 +3,7 @@
 Sources: Athalye, Carlini & Wagner, ICML 2018 (arXiv 1802.00420), section 4.2: expectation over transformations, here
 over noise on the image. Tramèr et al., NeurIPS 2020 (arXiv 2002.08347), section 5: against k-winners-take-all no
 gradient at a point is worth anything, differences of losses are. The search sets blocks of pixels to the rim of the
-ball, as Square does (Andriushchenko et al., ECCV 2020, arXiv 1912.00049), some within, but begins at the end of the
-ascent.
+ball, as Square does (Andriushchenko et al., ECCV 2020, arXiv 1912.00049), but begins at the end of the ascent.
 """
 
 from __future__ import annotations
@@ -23,9 +22,7 @@ STEPS = 20
 DRAWS = 8
 # Of eps: how far around a point its slope is taken.
 SPREAD = 0.5
-QUERIES = 600
-# Every third block goes to a level within the ball: the rim is not the worst where an effect falls between jumps.
-INTERIOR = 3
+QUERIES = 400
 LARGEST_BLOCK = 0.3
 # So many survivors, those nearest to an error, are tried; only where one of them falls are the others.
 PROBED = 20
@@ -102,7 +99,7 @@ class _Trail:
             ascent.run(objective, batch.images, after=after)
 
     def search(self) -> None:
-        """Set blocks of ever fewer pixels to the ball's rim, or to a level within; keep what lessens the margin."""
+        """Set blocks of ever fewer pixels to the rim of the ball; keep what lessens the margin."""
         random = np.random.default_rng(self._context.config.seed)
         clean, eps = self._batch.images.numpy(), self._context.threat.eps
         count, channels, height, width = clean.shape
@@ -113,12 +110,10 @@ class _Trail:
             trial = self.points.copy()
             tops = random.integers(0, height - side + 1, count)
             lefts = random.integers(0, width - side + 1, count)
-            levels = random.choice([-1.0, 1.0], (count, channels, 1, 1))
-            if query % INTERIOR == 0:
-                levels = random.uniform(-1, 1, (count, channels, 1, 1))
+            signs = random.choice([-1.0, 1.0], (count, channels, 1, 1)).astype(np.float32)
             for row, (top, left) in enumerate(zip(tops, lefts, strict=True)):
                 block = (row, slice(None), slice(top, top + side), slice(left, left + side))
-                trial[block] = clean[block] + eps * levels[row].astype(np.float32)
+                trial[block] = clean[block] + eps * signs[row]
             self.visit(trial.clip(0, 1))
 
 

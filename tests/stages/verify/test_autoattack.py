@@ -165,3 +165,19 @@ def test_fab_goes_on_where_answers_change_between_two_calls(student: Classifier,
 
     run = run_attack("fab-t", wavering, x, y, digits.test.index[:8], threat, classes=10, seed=0)
     assert run.x_adv.shape == x.shape
+
+
+@pytest.mark.parametrize("times", range(1, 9))
+def test_a_model_that_gets_everything_wrong_by_now_ends_the_targeted_attacks(times: int, threat: ThreatModel):
+    """It answers AutoAttack's own questions rightly, so many times, and no other."""
+
+    class Tired(nn.Module):
+        calls = 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            return (1 if self.calls <= times else -1) * (torch.eye(5)[0] + x.flatten(1)[:, :5])
+
+    x = torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(0)) * 0.1
+    run = run_attack("fab-t", Tired(), x, torch.zeros(3, dtype=torch.long), np.arange(3), threat, classes=5, seed=0)
+    assert len(run.x_adv) == 3
