@@ -128,23 +128,22 @@ def _project_linf(point: Tensor, clean: Tensor, slope: Tensor, lead: Tensor) -> 
     Returns:
         Two tensors `[N, ...]`.
     """
-    starts = torch.stack([point, clean]).flatten(2)
-    w = slope.flatten(1)
+    starts, w = torch.stack([point, clean]).flatten(2), slope.flatten(1)
     offset = torch.stack([lead, lead + (w * (starts[1] - starts[0])).sum(1)])
-    steep, down = w.abs(), (w >= 0) == (offset >= 0)[..., None]
-    room = torch.where(down, starts, 1 - starts)
-    needed = offset.abs()
+    # So turned that every pixel goes down its slope.
+    turned, steep, needed = torch.where(offset[..., None] >= 0, w, -w), w.abs(), offset.abs()
+    room = torch.where(turned >= 0, starts, 1 - starts)
     step = needed / steep.sum(1).clamp_min(torch.finfo(w.dtype).tiny)
     moves = torch.minimum(room, step[..., None])
     for _ in range(_MOST_STEPS):
-        lacking = needed - (steep * moves).sum(2)
-        free = (steep * (room > step[..., None])).sum(2)
+        lacking = needed - torch.einsum("np,knp->kn", steep, moves)
+        free = torch.einsum("np,knp->kn", steep, (room > moves).to(w.dtype))
         # Where no pixel is free any more, all have gone as far as they can.
         if not ((lacking > _LEVEL * needed) & (free > 0)).any():
             break
         step = torch.where(free > 0, step + lacking.clamp_min(0) / free, step)
         moves = torch.minimum(room, step[..., None])
-    moves = (torch.where(down, -moves, moves) * (w != 0)).view(2, *point.shape)
+    moves = (-moves * turned.sign()).view(2, *point.shape)
     return moves[0], moves[1]
 
 
