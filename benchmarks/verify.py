@@ -14,7 +14,8 @@ Subjects run in turn, each once a round, so that the machine's moods hit all ali
   with the checks of every shard;
 - verify: `edgeproof.pipeline.verify` with its defaults: all backward modes, the probe, report and adversarial pack;
 - gate: the same, sequential, for a gate on the robust accuracy that lies `--margin` below what the plain run found, or
-  above it where nothing is below; it decides about the whole test split, from at most the same number of samples.
+  above it where nothing is below; it decides about the whole test split, from at most the same number of samples. Where
+  that is larger than what the plain run attacked, its time is also compared to the plain run's times as many images.
 
 Processes are warm before the clock starts. Loading the engine counts, in every row. A sample on which a row is more
 robust than the plain run is one that the plain run broke and the row did not; it is confirmed where the plain run's
@@ -83,6 +84,7 @@ class Job:
     threat: ThreatModel
     config: VerifyConfig
     split: Split
+    population: int
     workers: int
     threads: int
     engine_threads: int
@@ -322,6 +324,7 @@ def summarize(job: Job, runs: dict[str, list[Run]], by_attack: Run) -> dict[str,
             "note": these[0].note,
         }
         if name == GATE:  # other samples, in another order
+            rows[name]["note"] += about_all(job, rows[name]["of"][PLAIN])
             continue
         assert all((run.index == first.index).all() for run in these)
         for other in (PLAIN, SHARDED):
@@ -352,6 +355,14 @@ def summarize(job: Job, runs: dict[str, list[Run]], by_attack: Run) -> dict[str,
         },
         "by_route": {name: rows[name]["by_attack"] for name in (SAME, VERIFY, GATE) if name in rows},
     }
+
+
+def about_all(job: Job, found: tuple[float, float, float] | None) -> str:
+    """What a gate's decision about the whole test split takes of what plain AutoAttack would, image by image."""
+    if found is None or len(job.split) == job.population:
+        return ""
+    low, middle, high = (value * len(job.split) / job.population for value in (found[1], found[0], found[2]))
+    return f"; of {PLAIN} times {job.population} / {len(job.split)} images: {middle:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def show(result: dict[str, Any], console: Console) -> None:
@@ -441,7 +452,8 @@ def main() -> None:
     console = Console(width=150, stderr=arguments.json)
     data = data_config(arguments.dataset, arguments.data_root)
     config = VerifyConfig(samples=arguments.samples, seed=arguments.seed, shard_size=arguments.shard_size)
-    split = sample(load_dataset(data).test, config)
+    test = load_dataset(data).test
+    split = sample(test, config)
     results = []
     with tempfile.TemporaryDirectory() as scratch:
         for path in arguments.model or tests_student(Path(scratch), floating=arguments.float):
@@ -451,6 +463,7 @@ def main() -> None:
                 threat_model(arguments.norm, arguments.eps),
                 config,
                 split,
+                len(test),
                 arguments.workers,
                 arguments.threads,
                 arguments.engine_threads,
