@@ -10,6 +10,7 @@ import numpy as np
 from .canaries import Canaries, moved
 from .candidates import Candidates
 from .route import Batch, Context, Outcome, attempt, routes
+from .routes.probe import PROBE, ascend
 from .shard_result import ShardResult
 from .subject import Surface, fooled, is_correct
 
@@ -30,7 +31,7 @@ def white_box(batch: Batch, context: Context, order: Sequence[str]) -> Outcome:
 
 
 def audit(result: ShardResult, batch: Batch, context: Context) -> list[Candidates]:
-    """Ask whether the white box finds what the routes without gradients found.
+    """Ask whether gradients find what the routes without gradients found: the white box, then averaged ones.
 
     A white box that is weaker than a black box, or than examples made for another model, is being fooled
     by the gradients it sees, and its figure is too high.
@@ -49,18 +50,22 @@ def audit(result: ShardResult, batch: Batch, context: Context) -> list[Candidate
         return []
     victims = batch.where(by_black_box)
     normal = white_box(victims, context, order)
-    missed = victims.where(~normal.broken)
+    found, missed = [normal.candidates], victims.where(~normal.broken)
+    if len(missed) and PROBE in order:
+        # Which all survivors have met: a gradient attack like the others, where theirs are noisy.
+        averaged = attempt(partial(ascend, context=context), missed, context)
+        found, missed = [*found, averaged.candidates], missed.where(~averaged.broken)
     result.counts.missed_by_white_box = len(missed)
     result.counts.standing += len(missed)
     if not len(missed):
-        return [normal.candidates]
+        return found
     restarted = context.config.model_copy(update={"seed": context.config.seed + 1})
     strong_context = Context(
         context.surface, context.threat, restarted, context.pool, restarts=restarted.strong_restarts
     )
     strong = white_box(missed, strong_context, order)
     result.counts.missed_by_strong = int((~strong.broken).sum())
-    return [normal.candidates, strong.candidates]
+    return [*found, strong.candidates]
 
 
 def check_stability(result: ShardResult, clean: np.ndarray, surface: Surface) -> None:

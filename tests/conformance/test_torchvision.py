@@ -89,10 +89,11 @@ def test_int8_twin_is_no_further_from_the_graph_than_the_engine(
 
     So the twin is asked to lie no further from ONNX Runtime without optimisations than ONNX Runtime with them. On
     average, and up to a factor of 2: optimised sums of integers are exact, where the twin and the reference both round.
-    Or within a thousandth of the logits' range, where a single flip decides.
+    Or within a thousandth of the logits' range, where a single flip decides. Of 16 images that is chance: on one
+    processor the twin's average was three times the other's, of 32 to 128 images at most equal to it.
     """
     path = lib.quantize(exported.path, tmp_path, scheme, [lib.images(4, seed).numpy() for seed in (20, 21)])
-    x = lib.images(16, seed=51)
+    x = lib.images(64, seed=51)
     with torch.no_grad():
         found = np.asarray(load_twin(path)(x))
     reference = lib.run_onnxruntime(path, x, optimise=False)
@@ -175,12 +176,16 @@ def test_the_twin_of_a_trained_student_is_the_graph_to_the_last_bit(
     path = lib.quantize(source, tmp_path, scheme, [x[:64].numpy()])
     with torch.no_grad():
         found = np.asarray(load_twin(path)(x))
+        exact = np.asarray(load_twin(path).double()(x.double()), np.float32)
     reference = lib.run_onnxruntime(path, x, optimise=False)
     assert (reference.argmax(1) == y.numpy()).mean() > 0.95
-    same = (found == reference).all(1).mean()
-    print(f"\ndigits {scheme}: {same:.4f} of {len(x)} samples equal to the last bit")
+    same, as_exact = (found == reference).all(1), (exact == reference).all(1)
+    print(f"\ndigits {scheme}: {same.mean():.4f} of {len(x)} equal to the last bit, in float64 {as_exact.mean():.4f}")
     assert (found.argmax(1) == reference.argmax(1)).all()
-    assert same == 1.0
+    # The student is trained here, and on some processors a sum of its comes to lie on a tie of a quantizer, which the
+    # order of summands decides: in float64 it is the twin's or ONNX Runtime's, whoever added up better.
+    assert (same | as_exact | (exact == found).all(1)).all()
+    assert same.mean() >= 0.99
 
 
 @pytest.mark.slow

@@ -182,7 +182,7 @@ def test_an_engine_that_is_no_onnx_file_is_attacked_sequentially_through_the_one
     done = verify(xml, tmp_path, "--target", "openvino", "--graph", float_onnx, *more)
     report = json.loads(done.out)
     (engine,), (gate,) = report["subjects"], report["gates"]
-    assert (done.code, gate["outcome"], engine["samples"]) == (0, "pass", 25)
+    assert (done.code, gate["outcome"], engine["samples"]) == (0, "pass", 50)
     assert 0.3 < gate["ci"][0] < 0.95
     assert engine["sequential"] == {"population": 500, "error": 0.05}
     assert engine["robust_accuracy_ci"] is None, "no gate is on it, and no interval was kept for it"

@@ -18,6 +18,7 @@ from ..candidates import Candidates
 from ..route import Batch, Context, Outcome, Route, routes
 from ..subject import is_correct
 
+PROBE = "probe"
 STEPS = 20
 DRAWS = 8
 # Of eps: how far around a point its slope is taken.
@@ -29,7 +30,7 @@ PROBED = 20
 
 
 class Probe(Route):
-    """What breaks here and not by the white box says that its gradients lead astray."""
+    """What the search breaks, and neither the white box nor averaged gradients, says that gradients lead astray."""
 
     def run(self, batch: Batch, context: Context) -> Outcome:
         """Try the survivors nearest to an error, and all others where one of them falls."""
@@ -48,13 +49,17 @@ class Probe(Route):
 
     def _attack(self, batch: Batch, context: Context) -> Outcome:
         trail = _Trail(batch, context)
-        # Last the subject's own gradient where the first is that of its inner logits.
-        for model in list(context.surface.differentiable.values())[:2]:
-            trail.ascend(model)
+        trail.ascend_all()
         if context.threat.norm == "Linf":
             trail.search()
-        candidates = Candidates(batch.index, np.full(len(batch), "probe"), trail.points)
-        return Outcome(context.judge(candidates, batch), candidates)
+        return trail.outcome()
+
+
+def ascend(batch: Batch, context: Context) -> Outcome:
+    """Follow averaged gradients, without a search."""
+    trail = _Trail(batch, context)
+    trail.ascend_all()
+    return trail.outcome()
 
 
 class _Trail:
@@ -77,6 +82,16 @@ class _Trail:
         found = self._ask(images)
         better = found <= self.margins
         self.points[better], self.margins[better] = images[better], found[better]
+
+    def outcome(self) -> Outcome:
+        """Where the trail has led."""
+        candidates = Candidates(self._batch.index, np.full(len(self._batch), PROBE), self.points)
+        return Outcome(self._context.judge(candidates, self._batch), candidates)
+
+    def ascend_all(self) -> None:
+        """Ascend by the first gradient, and by the subject's own where the first is that of its inner logits."""
+        for model in list(self._context.surface.differentiable.values())[:2]:
+            self.ascend(model)
 
     def ascend(self, model: nn.Module) -> None:
         """Follow the slope of the margin, averaged over noise around each point."""
@@ -117,4 +132,4 @@ class _Trail:
             self.visit(trial.clip(0, 1))
 
 
-routes.register("probe")(Probe())
+routes.register(PROBE)(Probe())
