@@ -183,6 +183,19 @@ def hidden_winners(source: Path, path: Path) -> Path:
     return path
 
 
+def sawtooth(source: Path, path: Path) -> Path:
+    """Pixels that fall by half a level between 17 levels and jump by one and a half at each."""
+    nodes = [
+        _n("Mul", ["images", "levels"], "a"),
+        _n("Floor", ["a"], "b"),
+        _n("Sub", ["a", "b"], "c"),
+        _n("Mul", ["c", "fall"], "d"),
+        _n("Add", ["b", "d"], "e"),
+        _n("Div", ["e", "levels"], INPUT),
+    ]
+    return defended(source, path, before=nodes, constants={"levels": np.float32(16), "fall": np.float32(-0.5)})
+
+
 def not_a_number(source: Path, path: Path, clean: np.ndarray) -> Path:
     """NaN for every image that is none of the clean ones."""
     nodes = [*_known(clean), _n("Where", ["known", LOGITS, "nan"], "logits")]
@@ -257,4 +270,5 @@ FILES: dict[str, Callable[[Path, Path], Path]] = {
     "neighbours": neighbours,
     "winners": winners,
     "hidden winners": hidden_winners,
+    "sawtooth": sawtooth,
 }

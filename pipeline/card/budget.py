@@ -14,7 +14,7 @@ from ...stages.pack_manifest import MANIFEST
 
 # AutoAttack standard, as `pyautoattack` runs it, and this package's own routes; a test holds them to both.
 APGD_STEPS, FAB_STEPS, TARGETS, RESTARTS = 100, 100, 9, 1
-PROBE_STEPS, PROBE_DRAWS, PROBE_QUERIES = 20, 8, 400
+PROBE_STEPS, PROBE_DRAWS, PROBE_QUERIES = 20, 8, 800
 UNKNOWN = "not recorded"
 # What a candidate's name carries when it was rounded to 8 bits and put back.
 ROUNDED = "8-bit"
@@ -105,7 +105,8 @@ def _budget(label: str, settings: Mapping[str, Any]) -> str:
         "apgd-t": f"{APGD_STEPS} steps, {_restarts()}, up to {TARGETS} targets",
         "fab-t": f"{FAB_STEPS} steps, {_restarts()}, up to {TARGETS} targets",
         "square": f"{queries} queries, {_restarts()}" if queries else UNKNOWN,
-        "probe": f"{PROBE_STEPS} steps of {PROBE_DRAWS} averaged gradients, {PROBE_QUERIES} queries",
+        "probe": f"{PROBE_STEPS} steps of {PROBE_DRAWS} averaged gradients, up to {PROBE_QUERIES} queries; up to "
+        f"{queries or UNKNOWN} where these find something or activations have fewer than 8 bits",
         "hop-skip-jump": f"{iterations} iterations" if iterations else UNKNOWN,
     }
     return known.get(label.partition("/")[0], UNKNOWN)

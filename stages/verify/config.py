@@ -27,7 +27,8 @@ class VerifyConfig(Section):
         attacks: the attacks against the teacher and the student (AutoAttack standard), likewise.
         backward: the twin's gradients that the white-box route goes through; `smooth` beside others only where
             activations have fewer than 8 bits.
-        square_queries: budget of the black-box attack.
+        square_queries: budget of the black-box attack, and of the probe's search where a shorter one finds something or
+            activations have fewer than 8 bits.
         hard_label_iterations: of the attack on a subject that answers with labels alone.
         strong_restarts: restarts of the stronger white box that a suspicious result triggers.
         shard_size: samples a unit of work, at most; a finished shard survives a kill.

@@ -59,13 +59,23 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Context:
-    """What every route may use."""
+    """What every route may use.
+
+    Attributes:
+        surface: the subject.
+        threat: the ball.
+        config: how hard to try.
+        pool: candidates found on other subjects.
+        restarts: of the gradient attacks.
+        tried: candidates of the routes before; None at first.
+    """
 
     surface: Surface
     threat: ThreatModel
     config: VerifyConfig
     pool: Candidates
     restarts: int = 1
+    tried: Candidates | None = None
 
     def attack(
         self, name: Attack, gradients: str | None, batch: Batch, *, restarts: int = 1, steps: int | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -76,7 +77,8 @@ def _attacked(
         meet(partial(_judged, neighbours=canaries.candidates(split.index), context=context))
     for name in order:
         started = time.perf_counter()
-        meet(partial(routes[name].run, context=context))
+        tried = Candidates.join(found, split.images.shape[1:])
+        meet(partial(routes[name].run, context=replace(context, tried=tried)))
         result.bits[name] = surviving.copy()
         result.seconds[name] = time.perf_counter() - started
     started = time.perf_counter()

@@ -44,6 +44,7 @@ class Surface:
         surrogate: the forward of the model whose gradients stand in where there is no twin.
         inner: the forward of the graph's inner logits, where something hides them; see `inner_logits`.
         doubts: names of what is known against the figure before any attack.
+        coarse: whether the graph quantizes activations to fewer than 8 bits.
         labels_only: whether the answers are labels, as one-hot rows.
         guard: `predict` itself, where it is a model that may fail.
         fresh: opens a copy that has seen no image, where the model may remember what it saw.
@@ -56,6 +57,7 @@ class Surface:
     surrogate: Predict | None = None
     inner: Predict | None = None
     doubts: frozenset[str] = frozenset()
+    coarse: bool = False
     labels_only: bool = False
     guard: Guarded | None = None
     fresh: Callable[[], Guarded] | None = None
@@ -144,7 +146,8 @@ class EngineSubject:
         signature = read_signature(self.graph)
         predict, shape, classes = self.predictor(), signature.image_shape, signature.classes
         twins = self._twins()
-        if len(twins) > 1 and not next(iter(twins.values())).coarse:
+        coarse = any(twin.coarse for twin in twins.values())
+        if len(twins) > 1 and not coarse:
             twins.pop("smooth", None)  # steps so fine that it would be the first attack again
         gradients: dict[str, nn.Module] = {}
         inner = inner_logits(self.graph, predict, shape, classes)
@@ -172,6 +175,7 @@ class EngineSubject:
             None if twins or other is None else in_batches(other),
             in_batches(inner) if inner is not None else None,
             frozenset() if gradients else frozenset({"no-gradients"}),
+            coarse=coarse,
             guard=predict,
         )
 

@@ -15,9 +15,9 @@ from edgeproof.targets.base import EngineFile
 SAMPLES = 25
 CONFIG = VerifyConfig(routes=("whitebox", "probe", "square"), square_queries=500, strong_restarts=1)
 
-# Through the command line in tests/e2e/test_masked_models.py; bit depth is rounding by other nodes. What hidden
-# winners need shows on more samples than here only: test_inner.py.
-ELSEWHERE = {"loud", "probabilities", "rounding", "bit depth", "hidden winners"}
+# Through the command line in tests/e2e/test_masked_models.py; bit depth is rounding by other nodes. What the last two
+# need shows on more samples than here only: test_inner.py and test_probe.py.
+ELSEWHERE = {"loud", "probabilities", "rounding", "bit depth", "hidden winners", "sawtooth"}
 SCRIPT = Path(__file__).parents[3] / "benchmarks" / "planted_defences.py"
 _SPEC = spec_from_file_location("planted_defences", SCRIPT)
 assert _SPEC is not None
