@@ -63,8 +63,8 @@ def find(counts: Counts, warnings: Iterable[str]) -> list[Finding]:
             Finding(
                 "white-box-too-weak",
                 f"{counts.missed_by_strong} samples broken without gradients withstand the white box "
-                f"even with more restarts (allowed: {allowance(counts.standing):g}); its gradients are masked, or blind to "
-                "the steps of activations of few bits, and the figure is an upper bound",
+                f"even with more restarts (allowed: {allowance(counts.standing):g}); its gradients are masked, or "
+                "blind to the steps of activations of few bits, and the figure is an upper bound",
             )
         )
     if counts.huge_eps_survived > HUGE_EPS_SURVIVORS * counts.huge_eps_attacked:
