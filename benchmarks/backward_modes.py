@@ -198,6 +198,8 @@ def main() -> None:
     parser.add_argument("--student", type=Path, help="its weights (default: what the commands above leave in runs/)")
     parser.add_argument("--student-model", help="its model, where the file does not tell it")
     parser.add_argument("--samples", type=int, help="test images, a seeded draw (default: all)")
+    parser.add_argument("--only", help=f"comma-separated engines (default: {','.join(SCHEMES)})")
+    parser.add_argument("--queries", type=int, default=5000, help="budget of the random search (default: 5000)")
     parser.add_argument("--markdown", type=Path, help="a file for the table as Markdown (it is printed anyway)")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead")
     arguments = parser.parse_args()
@@ -212,7 +214,9 @@ def main() -> None:
         parser.error(f"{weights} does not tell its model: --student-model")
     student = Classifier(model, weights, dataset.image_shape, len(dataset.class_names))
     with tempfile.TemporaryDirectory() as folder:
-        result = table(student, dataset, test, Path(folder))
+        only = arguments.only.split(",") if arguments.only else SCHEMES
+        schemes = {name: SCHEMES[name] for name in only}
+        result = table(student, dataset, test, Path(folder), schemes=schemes, queries=arguments.queries)
     if arguments.json:
         print(json.dumps({"dataset": arguments.dataset, "samples": len(test), "robust": result}, indent=1))
         return

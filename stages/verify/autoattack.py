@@ -67,7 +67,7 @@ def run_attack(
     restarts: int = 1,
     queries: int = 5000,
     steps: int | None = None,
-    targets_at_once: bool = False,
+    short_cuts: bool = False,
 ) -> AttackRun:
     """Run one attack of AutoAttack standard on a batch that the model classifies correctly.
 
@@ -87,8 +87,9 @@ def run_attack(
         restarts: random restarts of APGD and FAB.
         queries: budget of Square.
         steps: of APGD; AutoAttack's own 100 when None.
-        targets_at_once: let APGD-T aim a small batch at several targets in one, which takes a fraction of the time;
-            its random starts are others then. FAB-T, which has none, always does.
+        short_cuts: let APGD-T aim a small batch at several targets in one, which takes a fraction of the time; its
+            random starts are others then. Let FAB-T leave the targets that it comes no nearer to while far outside the
+            ball (`lean_fab`). It aims at several in one batch anyway: it has no random starts.
     """
     if attack == "apgd-t" and classes < DLR_CLASSES:
         return AttackRun(x, Candidates.none(tuple(x.shape[1:])), frozenset({"no-targeted-dlr"}))
@@ -111,11 +112,11 @@ def run_attack(
     if attack == "square" and threat.norm == "Linf":
         worker.attack_single_run = partial(square_single_run, worker)
     elif attack == "fab-t":
-        worker.attack_single_run = partial(fab_single_run, worker)
+        worker.attack_single_run = partial(fab_single_run, worker, leave_hopeless=short_cuts)
     worker.attack_single_run = recorder.watching(worker.attack_single_run)
     if attack == "fab-t":
         worker.perturb = partial(fab_at_several, worker)
-    elif attack == "apgd-t" and targets_at_once:
+    elif attack == "apgd-t" and short_cuts:
         worker.perturb = partial(apgd_at_several, worker)
     with _warnings() as heard, _tracing_kept(), torch.random.fork_rng(devices=[]):
         x_adv, _ = runner.run_standard_evaluation(x, y, batch_size=max(len(x), 1))

@@ -23,10 +23,17 @@ _MOST_STEPS = 100
 # What may be lacking of what is to be made good, in float32.
 _LEVEL = 1e-6
 _NOWHERE = 1e10
+# When a walk may be left: first after so many steps and then every so many, where its nearest image is still so many
+# eps away and came no nearer since the last look than by this factor. Of 11,566 walks (Linf and L2; INT8 and W4A4;
+# digits and Fashion-MNIST) the left ones, 45 to 96 %, would have ended beyond 1.5 eps.
+_FIRST_LOOK, _BETWEEN_LOOKS = 30, 10
+_FAR, _NO_NEARER = 2.0, 0.98
 
 
 @torch.no_grad()
-def fab_single_run(worker: Any, x: Tensor, y: Tensor, aims: Tensor, *, random_start: bool) -> Tensor:
+def fab_single_run(
+    worker: Any, x: Tensor, y: Tensor, aims: Tensor, *, random_start: bool, leave_hopeless: bool = False
+) -> Tensor:
     """Walk from each image to the nearest one that is not its label's, by the boundary towards another class.
 
     Args:
@@ -35,6 +42,7 @@ def fab_single_run(worker: Any, x: Tensor, y: Tensor, aims: Tensor, *, random_st
         y: `[N]` labels.
         aims: `[N]` the other classes.
         random_start: begin at a random image half an eps away.
+        leave_hopeless: end walks that come no nearer while still far outside the ball, which is most of them.
 
     Returns:
         `[N, C, H, W]` the nearest misclassified images found, at any distance; x itself where there is none.
@@ -43,19 +51,29 @@ def fab_single_run(worker: Any, x: Tensor, y: Tensor, aims: Tensor, *, random_st
     ask = _Asked(worker.predict, y, aims)
     point = _random_start(x, worker.norm, worker.eps) if random_start else x.clone()
     found, distance = x.clone(), torch.full((len(x),), _NOWHERE, device=x.device)
-    for _ in range(worker.n_iter):
+    rows, before = torch.arange(len(x), device=x.device), distance
+    for step in range(1, worker.n_iter + 1):
         lead, slope = ask.slope(point)
         from_here, from_clean = _PROJECTIONS[worker.norm](point, x, slope, lead)
-        here, clean = (_sizes(step, worker.norm).clamp_min(1e-8) for step in (from_here, from_clean))
+        here, clean = (_sizes(move, worker.norm).clamp_min(1e-8) for move in (from_here, from_clean))
         share = (here / (here + clean)).clamp(0, worker.alpha_max).view(shape)
         point = (point + worker.eta * from_here) * (1 - share) + (x + worker.eta * from_clean) * share
         point.clamp_(0, 1)
-        wrong = ask.label(point) != y
+        wrong = ask.label(point) != ask.y
         apart = _sizes(point - x, worker.norm)
-        nearer = wrong & (apart < distance)
-        found[nearer], distance[nearer] = point[nearer], apart[nearer]
+        nearer = wrong & (apart < distance[rows])
+        found[rows[nearer]], distance[rows[nearer]] = point[nearer], apart[nearer]
         point[wrong] = x[wrong] + worker.beta * (point[wrong] - x[wrong])
         ask.moved(wrong)
+        if leave_hopeless and step % _BETWEEN_LOOKS == 0:
+            now = distance[rows]
+            far = (now > _FAR * worker.eps) & (now < _NOWHERE) & (now > _NO_NEARER * before[rows])
+            if step >= _FIRST_LOOK and far.any():
+                rows, x, point = rows[~far], x[~far], point[~far]
+                ask.keep(~far)
+                if not len(rows):
+                    break
+            before = distance.clone()
     return found
 
 
@@ -68,7 +86,7 @@ class _Asked:
 
     def __init__(self, model: nn.Module | Callable[[Tensor], Tensor], y: Tensor, aims: Tensor) -> None:
         self._model = model
-        self._y, self._aims = y[:, None], aims[:, None]
+        self.y, self._aims = y, aims
         self._logits: Tensor | None = None
         self._stale = torch.ones_like(y, dtype=torch.bool)
 
@@ -77,6 +95,11 @@ class _Asked:
         self._logits = logits = self._model(images)
         self._stale = torch.zeros_like(self._stale)
         return logits.argmax(1)
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with some of the samples."""
+        self.y, self._aims, self._stale = self.y[rows], self._aims[rows], self._stale[rows]
+        self._logits = None if self._logits is None else self._logits[rows]
 
     def moved(self, rows: Tensor) -> None:
         """Say of which samples the next images will be others than those of `label`."""
@@ -104,7 +127,7 @@ class _Asked:
         return self._logits
 
     def _differences(self, logits: Tensor) -> Tensor:
-        return (logits.gather(1, self._aims) - logits.gather(1, self._y))[:, 0]
+        return (logits.gather(1, self._aims[:, None]) - logits.gather(1, self.y[:, None]))[:, 0]
 
 
 def _random_start(x: Tensor, norm: Norm, eps: float) -> Tensor:

@@ -96,7 +96,7 @@ class Context:
             restarts=restarts,
             queries=self.config.square_queries,
             steps=steps,
-            targets_at_once=gradients != "autograd",
+            short_cuts=gradients != "autograd",
         )
         label = name if gradients in ("autograd", None) else f"{name}/{gradients}"
         found = Candidates(

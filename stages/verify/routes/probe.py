@@ -35,8 +35,8 @@ class Probe(Route):
     def run(self, batch: Batch, context: Context) -> Outcome:
         """Try the survivors nearest to an error, and all of them, with Square's budget, where one of them falls.
 
-        Where answers come in coarse steps that is known beforehand: behind 4-bit activations the search found more the
-        longer it went on, behind 8-bit ones nothing in 20,000 queries.
+        Where answers come in coarse steps that is known beforehand. How much more a search finds there than gradients
+        do, and how little elsewhere, `benchmarks/backward_modes.py` shows.
         """
         broken = np.zeros(len(batch), bool)
         found: list[Candidates] = []

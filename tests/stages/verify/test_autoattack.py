@@ -131,7 +131,7 @@ def test_targets_that_share_a_batch_break_what_they_break_one_by_one(student: Cl
     model.register_forward_hook(lambda _, inputs, __: calls.append(len(inputs[0])))
     one_by_one = run_attack("apgd-t", *arguments, classes=10, seed=0)
     before = len(calls)
-    together = run_attack("apgd-t", *arguments, classes=10, seed=0, targets_at_once=True)
+    together = run_attack("apgd-t", *arguments, classes=10, seed=0, short_cuts=True)
     assert len(calls) - before < before / 3, "far fewer batches"
     broken = [model(run.x_adv).argmax(1) != y[kept] for run in (one_by_one, together)]
     assert 0 < int(broken[0].sum()) < len(broken[0])

@@ -67,6 +67,28 @@ def test_a_model_with_a_stand_in_is_asked_only_about_new_images(images: Tensor):
     assert 0 < wrong < steps * len(images)
 
 
+@pytest.mark.parametrize(("norm", "eps"), [("Linf", 0.01), ("L2", 0.08)])
+def test_only_walks_far_outside_the_ball_are_left(norm: str, eps: float):
+    images = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(2))
+    model, quick = Counting(), Counting()
+    y = model(images).argmax(1)
+    aims = (y + 1) % 5
+
+    def walked(model: nn.Module, *, leave_hopeless: bool) -> tuple[Tensor, Tensor]:
+        attack = FABAttack_PT(model, norm=norm, eps=eps, n_iter=100, n_target_classes=4, targeted=True, device="cpu")
+        ends = fab_single_run(attack, images, y, aims, random_start=False, leave_hopeless=leave_hopeless)
+        delta = (ends - images).flatten(1)
+        return ends, delta.abs().amax(1) if norm == "Linf" else delta.norm(dim=1)
+
+    model.seen = 0
+    ends, sizes = walked(model, leave_hopeless=False)
+    found, lengths = walked(quick, leave_hopeless=True)
+    assert (sizes <= eps).any()
+    assert quick.seen < 0.8 * model.seen, "some are left"
+    torch.testing.assert_close(found[sizes <= 1.5 * eps], ends[sizes <= 1.5 * eps], atol=0, rtol=0)
+    assert (lengths >= sizes).all()
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_the_projection_is_the_shortest_step(seed: int):
     random = np.random.default_rng(seed)
