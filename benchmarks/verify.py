@@ -99,7 +99,8 @@ class Job:
     @property
     def shards(self) -> list[Split]:
         """The samples as `attack_subject` divides them."""
-        return [self.split.take(rows) for rows in divided(len(self.split), self.config.shard_size)]
+        pixels = int(np.prod(self.split.images.shape[2:]))
+        return [self.split.take(rows) for rows in divided(len(self.split), self.config.shard_size, pixels)]
 
 
 @dataclass
@@ -441,7 +442,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=default_workers(), help="torch's, in the plain run")
     parser.add_argument("--engine-threads", type=int, default=1, help="the engine's, in the plain run")
     parser.add_argument("--batch", type=int, default=250, help="batch of the plain run")
-    parser.add_argument("--shard-size", type=int, default=VerifyConfig().shard_size, help=f"not of {VERIFY}, {GATE}")
+    parser.add_argument("--shard-size", type=int, help=f"not of {VERIFY}, {GATE}")
     parser.add_argument("--margin", type=float, default=0.1, help="how far below the plain run's figure the gate lies")
     parser.add_argument("--only", help=f"comma-separated rows of: {', '.join(ROWS)}; {PLAIN} always runs")
     parser.add_argument("--json", action="store_true")

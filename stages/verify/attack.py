@@ -29,8 +29,11 @@ from .subject import Subject, in_worker
 BITS = "bits.npz"
 CANDIDATES = "candidates.npz"
 SUMMARY = "attack.json"
-# A few hundred samples are divided further, into so many shards of so many samples at least, for several cores.
-SHARDS, LEAST = 4, 50
+# A shard's samples at most, where nothing else is said. A few hundred are divided further, into so many shards of so
+# many samples at least, for several cores; tiny images less, whose steps cost their Python until so many pixels are in
+# a batch.
+SIZE = 150
+SHARDS, LEAST, PIXELS = 4, 50, 2**14
 # Samples before the first look of a sequential run, and at least between two. Small shards cost more a sample: the
 # Python of an attack's steps is the same for all.
 BETWEEN_LOOKS = 50
@@ -103,21 +106,30 @@ def sample(test: Split, config: VerifyConfig, *, shuffled: bool = False) -> Spli
     return test.take(rows if shuffled else rows[np.argsort(test.index[rows])])
 
 
-def divided(samples: int, size: int) -> list[np.ndarray]:
-    """Divide samples into shards of at most `size`, whatever the number of workers: the rows of each."""
-    count = max(-(-samples // size), min(SHARDS, -(-samples // LEAST)), 1)
+def divided(samples: int, size: int | None, pixels: int) -> list[np.ndarray]:
+    """Divide samples into shards, whatever the number of workers: the rows of each.
+
+    Args:
+        samples: how many.
+        size: samples of a shard at most; by the pixels of an image when None.
+        pixels: of an image.
+    """
+    tiny = PIXELS // pixels if size is None else 0
+    count = max(-(-samples // max(size or SIZE, tiny)), min(SHARDS, -(-samples // max(LEAST, tiny))), 1)
     return np.array_split(np.arange(samples), count)
 
 
-def between_looks(samples: int, size: int) -> list[np.ndarray]:
+def between_looks(samples: int, size: int | None) -> list[np.ndarray]:
     """Divide the samples of a sequential run into shards, each half as large as all before it: the rows of each.
+
+    They have `size` samples at most, `SIZE` when None.
 
     So a run takes at most half as many samples again as its gates need.
     """
     ends = [0]
     while ends[-1] < samples:
         half = ends[-1] // 2 // BETWEEN_LOOKS * BETWEEN_LOOKS
-        ends.append(min(ends[-1] + min(max(half, BETWEEN_LOOKS), size), samples))
+        ends.append(min(ends[-1] + min(max(half, BETWEEN_LOOKS), size or SIZE), samples))
     return [np.arange(first, last) for first, last in pairwise(ends)]
 
 
@@ -154,8 +166,9 @@ def attack_subject(
         machines: those that share the shards; all must see `folder`, and the leading one writes the result.
     """
     pool = Candidates.none(split.images.shape[1:]) if pool is None else pool
-    parts = divided if stop is None else between_looks
-    shards = [split.take(rows) for rows in parts(len(split), config.shard_size)]
+    size, pixels = config.shard_size, int(np.prod(split.images.shape[2:]))
+    parts = divided(len(split), size, pixels) if stop is None else between_looks(len(split), size)
+    shards = [split.take(rows) for rows in parts]
 
     def jobs(subject: Subject) -> list[Job]:
         return [

@@ -31,7 +31,8 @@ class VerifyConfig(Section):
             activations have fewer than 8 bits.
         hard_label_iterations: of the attack on a subject that answers with labels alone.
         strong_restarts: restarts of the stronger white box that a suspicious result triggers.
-        shard_size: samples a unit of work, at most; a finished shard survives a kill.
+        shard_size: samples a unit of work, at most; a finished shard survives a kill. When left out 150, or as many as
+            have 16,384 pixels together.
         isolate: run engines in a process of their own, where a crash or a hang costs a sample and not the run; small
             networks answer sooner without.
         corruptions: the common corruptions under which accuracy is measured besides; none where left out.
@@ -47,7 +48,7 @@ class VerifyConfig(Section):
     square_queries: int = Field(default=5000, ge=1)
     hard_label_iterations: int = Field(default=30, ge=1)
     strong_restarts: int = Field(default=5, ge=1)
-    shard_size: int = Field(default=150, ge=1)
+    shard_size: int | None = Field(default=None, ge=1)
     isolate: bool = True
     corruptions: CorruptionsConfig | None = None
     packs: tuple[Path, ...] = ()

@@ -81,9 +81,15 @@ def test_a_killed_run_goes_on_from_its_finished_shards(student, digits, threat, 
     [(0, [0]), (30, [30]), (100, [50, 50]), (120, [40] * 3), (300, [75] * 4), (500, [125] * 4), (1000, [143] * 7)],
 )
 def test_a_few_hundred_samples_keep_several_cores_busy(samples: int, sizes: list[int]):
-    rows = divided(samples, 150)
-    assert [len(part) for part in rows] == pytest.approx(sizes, abs=1)
-    assert np.concatenate(rows).tolist() == list(range(samples))
+    for rows in (divided(samples, 150, 64), divided(samples, None, 32 * 32)):
+        assert [len(part) for part in rows] == pytest.approx(sizes, abs=1)
+        assert np.concatenate(rows).tolist() == list(range(samples))
+
+
+@pytest.mark.parametrize(("samples", "sizes"), [(0, [0]), (200, [200]), (300, [150] * 2), (500, [250] * 2)])
+def test_shards_of_tiny_images_are_larger_unless_told(samples: int, sizes: list[int]):
+    assert [len(part) for part in divided(samples, None, 8 * 8)] == sizes
+    assert max(len(part) for part in divided(samples, 60, 8 * 8)) <= 60
 
 
 def test_the_sample_is_seeded_drawn_once_and_in_data_set_order(digits: Dataset):
