@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -12,9 +14,12 @@ from .autoattack import Attack
 from .candidates import Candidates
 from .combined import OnGrid
 from .guarded import SamplesFailed
-from .route import FAILED, Batch, Context
+from .route import FAILED, Batch, Context, Outcome
+from .routes.probe import PROBE, search
 from .shard_result import ROUNDED, ShardResult
 from .subject import Surface, fooled
+
+Attack8 = Callable[[Batch], Outcome]
 
 # On the samples that fall to real-valued images and not to their rounded ones.
 ATTACKS: tuple[Attack, ...] = ("apgd-ce", "apgd-t", "square")
@@ -39,10 +44,10 @@ def deliver(result: ShardResult, batch: Batch, context: Context) -> None:
         threat = ThreatModel.model_construct(norm="Linf", eps=whole_steps(threat.eps))
     config = context.config.model_copy(update={"square_queries": -(-context.config.square_queries // OF_QUERIES)})
     on_grid = replace(context, threat=threat, config=config, surface=_on_grid(context.surface))
-    for name in ATTACKS:
+    for attack in _attacks(on_grid, known, searched=PROBE in result.bits, thoroughly=context.config.square_queries):
         only_real = eight_bit & ~result.robust
-        if threat.eps > 0 and only_real.any() and (name == "square" or on_grid.surface.differentiable):
-            found = _attack(name, batch.where(only_real), on_grid)
+        if threat.eps > 0 and only_real.any():
+            found = _found(attack, batch.where(only_real), on_grid)
             result.candidates = Candidates.join([result.candidates, found], shape)
             rows = found.rows_in(batch.index)
             eight_bit &= ~fooled(context.surface.predict, found.images, rows, batch.labels.numpy())
@@ -56,11 +61,21 @@ def rounded(candidates: Candidates, batch: Batch) -> Candidates:
     return Candidates(candidates.index, names, images)
 
 
-def _attack(name: Attack, batch: Batch, on_grid: Context) -> Candidates:
-    gradients = None if name == "square" else next(iter(on_grid.surface.differentiable))
+def _attacks(on_grid: Context, known: Candidates, *, searched: bool, thoroughly: int) -> list[Attack8]:
+    """Attacks on the grid; with a search from the known candidates where the real-valued attacks had one."""
+    gradients = next(iter(on_grid.surface.differentiable), None)
+    names = ATTACKS if gradients is not None else ATTACKS[-1:]
+    attacks: list[Attack8] = [partial(on_grid.attack, name, None if name == "square" else gradients) for name in names]
+    if searched:
+        queries = thoroughly if on_grid.surface.coarse else on_grid.config.square_queries
+        attacks.append(partial(search, context=replace(on_grid, tried=known), queries=queries))
+    return attacks
+
+
+def _found(attack: Attack8, batch: Batch, on_grid: Context) -> Candidates:
     try:
         with on_grid.surface.watching(batch.images.numpy(), on_grid.threat):
-            return rounded(on_grid.attack(name, gradients, batch).candidates, batch)
+            return rounded(attack(batch).candidates, batch)
     except SamplesFailed as failed:
         names = np.full(len(failed.rows), FAILED)
         return Candidates(batch.index[failed.rows], names, failed.images)

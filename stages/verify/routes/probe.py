@@ -70,6 +70,14 @@ def ascend(batch: Batch, context: Context) -> Outcome:
     return trail.outcome()
 
 
+def search(batch: Batch, context: Context, queries: int) -> Outcome:
+    """Search from the best points of the routes before, without gradients."""
+    trail = _Trail(batch, context)
+    trail.go_back()
+    trail.search(queries)
+    return trail.outcome()
+
+
 class _Trail:
     """For each sample the point with the least margin so far."""
 
