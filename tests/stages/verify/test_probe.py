@@ -74,3 +74,10 @@ def test_on_4_bit_activations_the_search_finds_what_gradients_miss_and_that_is_s
     )
     assert (result.bits["whitebox"] & ~result.bits["probe"]).sum() > 3
     assert "white-box-too-weak" in {finding.name for finding in find(result.counts, result.warnings)}
+
+    delivered = result.candidates.attack == "probe/8-bit"
+    images, rows = result.candidates.images[delivered], result.candidates.rows_in(samples.index)[delivered]
+    wrong = subject(four_bit_onnx).open().predict(images).argmax(1) != samples.labels[rows]
+    assert wrong.any(), "8-bit images are searched for as well, where APGD and Square on the grid find none"
+    assert not result.eight_bit[rows[wrong]].any()
+    np.testing.assert_allclose(np.rint(images * 255) / 255, images, atol=1e-6)
