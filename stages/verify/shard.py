@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import torch
 
 from ..data import Split
@@ -21,11 +22,14 @@ from .counts import Counts
 from .delivered import deliver
 from .elsewhere import check_elsewhere
 from .gradient_checks import check_balls, check_gradients, with_rescaled
+from .nearest import nearest
 from .route import Batch, Context, Outcome, attempt, routes
 from .shard_result import ROUNDED, ShardResult
 from .subject import Subject, Surface, is_correct
 
 STRONG = "whitebox-strong"
+# So many survivors, those nearest to an error, are attacked again before all others.
+FIRST = 20
 
 
 def attack_shard(
@@ -105,7 +109,10 @@ def _judged(batch: Batch, neighbours: Candidates, context: Context) -> Outcome:
 
 
 def strengthen_shard(subject: Subject, result: ShardResult, threat: ThreatModel, config: VerifyConfig) -> ShardResult:
-    """Attack the survivors of a shard again, by the white box with more restarts and another seed."""
+    """Attack the survivors of a shard again, by the white box with more restarts and another seed.
+
+    Those nearest to an error first, and the others where one of them falls.
+    """
     torch.set_num_threads(1)
     split = result.split
     restarted = config.model_copy(update={"seed": config.seed + 1})
@@ -115,10 +122,18 @@ def strengthen_shard(subject: Subject, result: ShardResult, threat: ThreatModel,
         surviving = result.robust.copy()
         batch = Batch(torch.from_numpy(split.images), torch.from_numpy(split.labels), split.index)
         found = [result.candidates]
-        if surviving.any():
-            outcome = white_box(batch.where(surviving), context, list(result.bits))
-            surviving[surviving] = ~outcome.broken
+
+        def attack(chosen: np.ndarray) -> None:
+            outcome = white_box(batch.where(chosen), context, list(result.bits))
+            surviving[chosen] = ~outcome.broken
             found.append(outcome.candidates)
+
+        if surviving.any():
+            standing, near = surviving.copy(), surviving.copy()
+            near[near] = nearest(batch.where(standing), result.candidates, surface.predict, FIRST)
+            attack(near)
+            if not surviving[near].all() and not near[standing].all():
+                attack(standing & ~near)
         del result.bits[ROUNDED]  # which comes again, as the last
         result.bits[STRONG] = surviving
         result.candidates = Candidates.join(found, split.images.shape[1:])

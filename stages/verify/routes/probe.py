@@ -15,6 +15,7 @@ from ...distill.inner import InnerMaximisation
 from ...margin import margin, margins
 from ..autoattack import inside
 from ..candidates import Candidates
+from ..nearest import nearest
 from ..random_search import random_search
 from ..route import Batch, Context, Outcome, Route, routes
 from ..subject import is_correct
@@ -47,10 +48,8 @@ class Probe(Route):
             found.append(outcome.candidates)
 
         if not context.surface.coarse:
-            margins_of_all = margins(context.surface.predict(batch.images.numpy()), batch.labels.numpy())
-            near = np.zeros(len(batch), bool)
-            near[np.argsort(margins_of_all, kind="stable")[:PROBED]] = True
-            try_again(near, QUERIES)
+            tried = context.tried or Candidates.none(tuple(batch.images.shape[1:]))
+            try_again(nearest(batch, tried, context.surface.predict, PROBED), QUERIES)
         if context.surface.coarse or (broken.any() and not broken.all()):
             try_again(~broken, context.config.square_queries)
         return Outcome(broken, Candidates.join(found, tuple(batch.images.shape[1:])))
