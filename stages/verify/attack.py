@@ -18,7 +18,7 @@ from ..threat import ThreatModel
 from .candidates import Candidates
 from .config import VerifyConfig
 from .counts import Counts
-from .findings import allowance, find
+from .findings import find, too_much_missed
 from .machines import ALONE, Machines
 from .run_shards import Job, Progress, run_shards
 from .sequential import Sequential
@@ -186,7 +186,7 @@ def attack_subject(
         enough=None if stop is None else partial(_decided, stop),
     )
     counts = sum((result.counts for result in results), Counts())
-    if counts.missed_by_white_box > allowance(counts.standing):
+    if too_much_missed(counts):
         results = run_shards(
             [partial(strengthen_shard, subject, result, threat, config) for result in results],
             folder / "strong",

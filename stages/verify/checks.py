@@ -39,11 +39,13 @@ def audit(result: ShardResult, batch: Batch, context: Context) -> list[Candidate
     order = list(result.bits)
     if not context.surface.differentiable or not any(routes[name].white_box for name in order):
         return []
-    by_black_box = np.zeros(len(batch), bool)
+    by_black_box, by_search = np.zeros((2, len(batch)), bool)
     before = result.clean_correct
     for name in order:
         if not routes[name].white_box:
-            by_black_box |= before & ~result.bits[name]
+            fell = before & ~result.bits[name]
+            by_black_box |= fell
+            by_search |= fell & (name == PROBE)
         before = result.bits[name]
     result.counts.standing = int(before.sum())
     if not by_black_box.any():
@@ -55,7 +57,8 @@ def audit(result: ShardResult, batch: Batch, context: Context) -> list[Candidate
         # Which all survivors have met: a gradient attack like the others, where theirs are noisy.
         averaged = attempt(partial(ascend, context=context), missed, context)
         found, missed = [*found, averaged.candidates], missed.where(~averaged.broken)
-    result.counts.missed_by_white_box = len(missed)
+    searched = np.isin(missed.index, batch.index[by_search])
+    result.counts.missed_by_white_box, result.counts.search_missed = int((~searched).sum()), int(searched.sum())
     result.counts.standing += len(missed)
     if not len(missed):
         return found
@@ -64,7 +67,8 @@ def audit(result: ShardResult, batch: Batch, context: Context) -> list[Candidate
         context.surface, context.threat, restarted, context.pool, restarts=restarted.strong_restarts
     )
     strong = white_box(missed, strong_context, order)
-    result.counts.missed_by_strong = int((~strong.broken).sum())
+    result.counts.missed_by_strong = int((~strong.broken & ~searched).sum())
+    result.counts.search_missed_by_strong = int((~strong.broken & searched).sum())
     return [*found, strong.candidates]
 
 

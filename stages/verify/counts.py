@@ -16,8 +16,11 @@ class Counts:
         adversarial_compared: how many were compared.
         surrogate_fooled: samples whose candidates fool the surrogate that stands in for a twin.
         surrogate_withstood: those of them that are robust.
-        missed_by_white_box: samples that a route without gradients broke and the white box does not.
+        missed_by_white_box: samples that a route without gradients broke and the white box does not; the probe's search
+            counts by itself.
         missed_by_strong: those of them that the white box with more restarts does not break either.
+        search_missed: samples that the probe's search broke and neither white box nor averaged gradients do.
+        search_missed_by_strong: those of them that the white box with more restarts does not break either.
         standing: samples that the white box left standing.
         huge_eps_attacked: samples attacked at a huge eps.
         huge_eps_survived: those that survived it.
@@ -49,6 +52,8 @@ class Counts:
     surrogate_withstood: int = 0
     missed_by_white_box: int = 0
     missed_by_strong: int = 0
+    search_missed: int = 0
+    search_missed_by_strong: int = 0
     standing: int = 0
     huge_eps_attacked: int = 0
     huge_eps_survived: int = 0

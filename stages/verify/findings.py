@@ -49,6 +49,21 @@ def allowance(standing: int) -> float:
     return max(2.0, 0.005 * standing)
 
 
+def search_allowance(standing: int) -> float:
+    """How many the probe's search may find, which begins where gradients ended: max(2, 2 %).
+
+    Honest 8-bit students lose about one in a hundred to it, and few more to one of four times the length; behind 4-bit
+    activations it finds more than one in ten, and more the longer it goes on.
+    """
+    return max(2.0, 0.02 * standing)
+
+
+def too_much_missed(counts: Counts) -> bool:
+    """Whether the white box missed so much that it is to try again, with more restarts."""
+    others, by_search = allowance(counts.standing), search_allowance(counts.standing)
+    return counts.missed_by_white_box > others or counts.search_missed > by_search
+
+
 def find(counts: Counts, warnings: Iterable[str]) -> list[Finding]:
     """Judge the counts of all shards of a subject and the warnings of its attacks."""
     # Where the logits behind the answer were attacked themselves, it does not matter how the answer is dressed.
@@ -58,15 +73,7 @@ def find(counts: Counts, warnings: Iterable[str]) -> list[Finding]:
         heard -= {"probabilities", "zero-gradient"}
     harmless = _HARMLESS | {"probabilities"} if undressed else _HARMLESS
     found = [Finding(name, _WARNINGS[name], name not in harmless) for name in sorted(heard)]
-    if counts.missed_by_strong > allowance(counts.standing):
-        found.append(
-            Finding(
-                "white-box-too-weak",
-                f"{counts.missed_by_strong} samples broken without gradients withstand the white box "
-                f"even with more restarts (allowed: {allowance(counts.standing):g}); its gradients are masked, or "
-                "blind to the steps of activations of few bits, and the figure is an upper bound",
-            )
-        )
+    found += _too_weak(counts)
     if counts.huge_eps_survived > HUGE_EPS_SURVIVORS * counts.huge_eps_attacked:
         found.append(
             Finding(
@@ -138,6 +145,21 @@ def find(counts: Counts, warnings: Iterable[str]) -> list[Finding]:
                 )
             )
     return found
+
+
+def _too_weak(counts: Counts) -> list[Finding]:
+    for missed, allowed, how in (
+        (counts.missed_by_strong, allowance(counts.standing), "without gradients"),
+        (counts.search_missed_by_strong, search_allowance(counts.standing), "by a search alone"),
+    ):
+        if missed > allowed:
+            sentence = (
+                f"{missed} samples broken {how} withstand the white box even with more restarts "
+                f"(allowed: {allowed:g}); its gradients are masked, or blind to the steps of activations of few bits, "
+                "and the figure is an upper bound"
+            )
+            return [Finding("white-box-too-weak", sentence)]
+    return []
 
 
 def _not_monotone(counts: Counts) -> list[Finding]:

@@ -89,6 +89,11 @@ def test_the_allowance_is_two_samples_or_half_a_percent():
     assert (allowance(100), allowance(400), allowance(10_000)) == (2.0, 2.0, 50.0)
     assert not find(Counts(standing=300, missed_by_strong=2), ())
     assert [finding.name for finding in find(Counts(standing=300, missed_by_strong=3), ())] == ["white-box-too-weak"]
+    assert not find(Counts(standing=300, missed_by_strong=2, search_missed_by_strong=6), ())
+    (found,) = find(Counts(standing=300, search_missed_by_strong=7), ())
+    assert found.name == "white-box-too-weak"
+    assert "7 samples broken by a search alone" in found.sentence
+    assert "(allowed: 6)" in found.sentence
 
 
 def test_the_result_is_in_the_order_of_the_samples(honest: Attacked, digits: Dataset):

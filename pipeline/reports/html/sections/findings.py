@@ -11,6 +11,7 @@ from ..run import Run
 _CHECKS = (
     ("attacked at a huge eps", "huge_eps_attacked", "survived", "huge_eps_survived"),
     ("found by others, missed by the white box", "standing", "missed", "missed_by_white_box"),
+    ("found by the search alone", "standing", "missed by gradients", "search_missed"),
     ("gradients asked for", "gradients_asked", "none there", "gradients_gone"),
     ("attacked in fewer steps and a wider ball", "monotone_asked", "fewer steps did better", "fewer_steps_better"),
     ("clean labels compared with the twin", "clean_compared", "the same", "clean_agreeing"),
