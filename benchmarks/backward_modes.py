@@ -203,6 +203,9 @@ def main() -> None:
     parser.add_argument("--markdown", type=Path, help="a file for the table as Markdown (it is printed anyway)")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead")
     arguments = parser.parse_args()
+    only = arguments.only.split(",") if arguments.only else list(SCHEMES)
+    if unknown := set(only) - set(SCHEMES):
+        parser.error(f"--only: unknown: {', '.join(sorted(unknown))} (known: {', '.join(SCHEMES)})")
     torch.set_num_threads(1)
     keep_freed_memory()
     weights, data = STUDENTS[arguments.dataset]
@@ -214,7 +217,6 @@ def main() -> None:
         parser.error(f"{weights} does not tell its model: --student-model")
     student = Classifier(model, weights, dataset.image_shape, len(dataset.class_names))
     with tempfile.TemporaryDirectory() as folder:
-        only = arguments.only.split(",") if arguments.only else SCHEMES
         schemes = {name: SCHEMES[name] for name in only}
         result = table(student, dataset, test, Path(folder), schemes=schemes, queries=arguments.queries)
     if arguments.json:
