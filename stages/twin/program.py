@@ -18,6 +18,7 @@ from .inference import output_types
 from .node import Node, Value
 from .quantize import Dequantizer, Quantizer
 from .registry import Kernel, Operator
+from .shortcuts import take_shortcuts
 from .signs import never_negative
 from .types import DTYPES, from_proto, type_name
 
@@ -31,6 +32,7 @@ class Step:
     outputs: tuple[int, ...]
     moded: bool
     label: str
+    op_type: str = ""  # of ONNX's own operators
     release: tuple[int, ...] = ()
 
 
@@ -151,7 +153,8 @@ class Compiler:
         self, node: Node, kernel: Kernel, slots: tuple[int, ...], outputs: list[Value], *, moded: bool
     ) -> None:
         """Append the step that computes `node`."""
-        step = self._paired(Step(kernel, slots, tuple(value.slot for value in outputs), moded, node.label))
+        op_type = "" if node.domain else node.op_type
+        step = self._paired(Step(kernel, slots, tuple(value.slot for value in outputs), moded, node.label, op_type))
         self.steps.append(step)
         self.producers.update(dict.fromkeys(step.outputs, step))
 
@@ -260,6 +263,7 @@ class Compiler:
             kept.append(step)
         kept.reverse()
         constants = {slot: tensor for slot, tensor in self.constants.items() if slot in slots}
+        take_shortcuts(kept, constants, [value.slot for value in outputs])
         return Program(
             steps=kept,
             size=self.size,

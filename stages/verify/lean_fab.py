@@ -23,10 +23,11 @@ _MOST_STEPS = 100
 # What may be lacking of what is to be made good, in float32.
 _LEVEL = 1e-6
 _NOWHERE = 1e10
-# When a walk may be left: first after so many steps and then every so many, where its nearest image is still so many
-# eps away and came no nearer since the last look than by this factor. Walks come near in their first steps.
-_FIRST_LOOK, _BETWEEN_LOOKS = 30, 10
-_FAR, _NO_NEARER = 2.0, 0.98
+# When a walk may be left: looked at after every so many steps from the second look on, where its nearest image would end
+# so many eps away or more even if it came nearer this many times as fast as since the last look, in factors. Walks come
+# near in their first steps.
+_BETWEEN_LOOKS = 10
+_FAR, _PACE = 1.6, 3
 
 
 @torch.no_grad()
@@ -50,7 +51,7 @@ def fab_single_run(
     ask = _Asked(worker.predict, y, aims)
     point = _random_start(x, worker.norm, worker.eps) if random_start else x.clone()
     found, distance = x.clone(), torch.full((len(x),), _NOWHERE, device=x.device)
-    rows, before = torch.arange(len(x), device=x.device), distance
+    rows, before = torch.arange(len(x), device=x.device), distance.clone()
     for step in range(1, worker.n_iter + 1):
         lead, slope = ask.slope(point)
         from_here, from_clean = _PROJECTIONS[worker.norm](point, x, slope, lead)
@@ -66,8 +67,10 @@ def fab_single_run(
         ask.moved(wrong)
         if leave_hopeless and step % _BETWEEN_LOOKS == 0:
             now = distance[rows]
-            far = (now > _FAR * worker.eps) & (now < _NOWHERE) & (now > _NO_NEARER * before[rows])
-            if step >= _FIRST_LOOK and far.any():
+            looks_left = (worker.n_iter - step) / _BETWEEN_LOOKS
+            end = now * (now / before[rows]) ** (_PACE * looks_left)
+            far = (end > _FAR * worker.eps) & (before[rows] < _NOWHERE)
+            if far.any():
                 rows, x, point = rows[~far], x[~far], point[~far]
                 ask.keep(~far)
                 if not len(rows):
