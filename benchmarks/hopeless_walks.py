@@ -4,7 +4,8 @@
     python benchmarks/hopeless_walks.py --norm L2 --eps 0.5 --samples 150
     python benchmarks/hopeless_walks.py --model student.onnx --dataset fashion_mnist --data-root DATA --samples 200
 
-FAB walks from every image that APGD-CE leaves towards nine classes, once to the end and once with `leave_hopeless`. Distances are in eps; an end of at most 1 is an adversarial example.
+FAB walks from every image that APGD-CE leaves towards nine classes, once to the end and once with `leave_hopeless`.
+Distances are in eps; an end of at most 1 is an adversarial example.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from edgeproof.targets.base import EngineFile
 from pyautoattack.fab_pt import FABAttack_PT
 from rich.console import Console
 from rich.table import Table
+from tests_student import tests_student
 from torch import Tensor, nn
-from verify import tests_student
 
 STEPS = 100
 MODES = ("relu",)

@@ -119,6 +119,12 @@ def divided(samples: int, size: int | None, pixels: int) -> list[np.ndarray]:
     return np.array_split(np.arange(samples), count)
 
 
+def in_shards(split: Split, size: int | None) -> list[Split]:
+    """The samples of a run that takes all of them, as `divided` does it."""
+    pixels = int(np.prod(split.images.shape[2:]))
+    return [split.take(rows) for rows in divided(len(split), size, pixels)]
+
+
 def between_looks(samples: int, size: int | None) -> list[np.ndarray]:
     """Divide the samples of a sequential run into shards, each half as large as all before it: the rows of each.
 
@@ -166,9 +172,8 @@ def attack_subject(
         machines: those that share the shards; all must see `folder`, and the leading one writes the result.
     """
     pool = Candidates.none(split.images.shape[1:]) if pool is None else pool
-    size, pixels = config.shard_size, int(np.prod(split.images.shape[2:]))
-    parts = divided(len(split), size, pixels) if stop is None else between_looks(len(split), size)
-    shards = [split.take(rows) for rows in parts]
+    size = config.shard_size
+    shards = in_shards(split, size) if stop is None else [split.take(rows) for rows in between_looks(len(split), size)]
 
     def jobs(subject: Subject) -> list[Job]:
         return [

@@ -23,9 +23,9 @@ _MOST_STEPS = 100
 # What may be lacking of what is to be made good, in float32.
 _LEVEL = 1e-6
 _NOWHERE = 1e10
-# When a walk may be left: looked at after every so many steps from the second look on, where its nearest image would end
-# so many eps away or more even if it came nearer this many times as fast as since the last look, in factors. Walks come
-# near in their first steps.
+# A walk is left at one of the looks after every so many steps, but not the first, where its nearest image would end so
+# many eps away even if it came nearer three times as fast as since the last look. Walks come near in their first steps.
+# `benchmarks/hopeless_walks.py` shows how near the walks that are left would come.
 _BETWEEN_LOOKS = 10
 _FAR, _PACE = 1.6, 3
 

@@ -8,7 +8,6 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
 import torch
 
 from ..data import Split
@@ -22,14 +21,12 @@ from .counts import Counts
 from .delivered import deliver
 from .elsewhere import check_elsewhere
 from .gradient_checks import check_balls, check_gradients, with_rescaled
-from .nearest import nearest
+from .nearest import nearest_first
 from .route import Batch, Context, Outcome, attempt, routes
 from .shard_result import ROUNDED, ShardResult
 from .subject import Subject, Surface, is_correct
 
 STRONG = "whitebox-strong"
-# So many survivors, those nearest to an error, are attacked again before all others.
-FIRST = 20
 
 
 def attack_shard(
@@ -122,18 +119,11 @@ def strengthen_shard(subject: Subject, result: ShardResult, threat: ThreatModel,
         surviving = result.robust.copy()
         batch = Batch(torch.from_numpy(split.images), torch.from_numpy(split.labels), split.index)
         found = [result.candidates]
-
-        def attack(chosen: np.ndarray) -> None:
-            outcome = white_box(batch.where(chosen), context, list(result.bits))
-            surviving[chosen] = ~outcome.broken
-            found.append(outcome.candidates)
-
         if surviving.any():
-            standing, near = surviving.copy(), surviving.copy()
-            near[near] = nearest(batch.where(standing), result.candidates, surface.predict, FIRST)
-            attack(near)
-            if not surviving[near].all() and not near[standing].all():
-                attack(standing & ~near)
+            again = partial(white_box, context=context, order=list(result.bits))
+            outcome = nearest_first(batch.where(surviving), result.candidates, surface.predict, again)
+            surviving[surviving] = ~outcome.broken
+            found.append(outcome.candidates)
         del result.bits[ROUNDED]  # which comes again, as the last
         result.bits[STRONG] = surviving
         result.candidates = Candidates.join(found, split.images.shape[1:])

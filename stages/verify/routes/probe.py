@@ -7,6 +7,8 @@ gradient at a point is worth anything, differences of losses are.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ from ...distill.inner import InnerMaximisation
 from ...margin import margin, margins
 from ..autoattack import inside
 from ..candidates import Candidates
-from ..nearest import nearest
+from ..nearest import nearest_first
 from ..random_search import random_search
 from ..route import Batch, Context, Outcome, Route, routes
 from ..subject import is_correct
@@ -25,9 +27,8 @@ STEPS = 20
 DRAWS = 8
 # Of eps: how far around a point its slope is taken.
 SPREAD = 0.5
+# Of the search, where none has fallen yet.
 QUERIES = 800
-# So many survivors, those nearest to an error, are tried; only where one of them falls are the others, and all longer.
-PROBED = 20
 
 
 class Probe(Route):
@@ -39,20 +40,13 @@ class Probe(Route):
         Where answers come in coarse steps that is known beforehand. How much more a search finds there than gradients
         do, and how little elsewhere, `benchmarks/backward_modes.py` shows.
         """
-        broken = np.zeros(len(batch), bool)
-        found: list[Candidates] = []
-
-        def try_again(chosen: np.ndarray, queries: int) -> None:
-            outcome = self._attack(batch.where(chosen), context, queries)
-            broken[chosen] = outcome.broken
-            found.append(outcome.candidates)
-
-        if not context.surface.coarse:
-            tried = context.tried or Candidates.none(tuple(batch.images.shape[1:]))
-            try_again(nearest(batch, tried, context.surface.predict, PROBED), QUERIES)
-        if context.surface.coarse or (broken.any() and not broken.all()):
-            try_again(~broken, context.config.square_queries)
-        return Outcome(broken, Candidates.join(found, tuple(batch.images.shape[1:])))
+        surface = context.surface
+        thoroughly = partial(self._attack, context=context, queries=context.config.square_queries)
+        if surface.coarse:
+            return thoroughly(batch)
+        quickly = partial(self._attack, context=context, queries=QUERIES)
+        tried = context.tried or Candidates.none(tuple(batch.images.shape[1:]))
+        return nearest_first(batch, tried, surface.predict, quickly, thoroughly=thoroughly)
 
     def _attack(self, batch: Batch, context: Context, queries: int) -> Outcome:
         trail = _Trail(batch, context)

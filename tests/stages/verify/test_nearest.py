@@ -9,9 +9,9 @@ from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify import VerifyConfig
 from edgeproof.stages.verify.candidates import Candidates
 from edgeproof.stages.verify.counts import Counts
-from edgeproof.stages.verify.nearest import nearest
-from edgeproof.stages.verify.route import Batch
-from edgeproof.stages.verify.shard import FIRST, STRONG, strengthen_shard
+from edgeproof.stages.verify.nearest import FIRST, nearest, nearest_first
+from edgeproof.stages.verify.route import Batch, Outcome
+from edgeproof.stages.verify.shard import STRONG, strengthen_shard
 from edgeproof.stages.verify.shard_result import ROUNDED, ShardResult
 from linear_subject import SHAPE, LinearSubject, draw_split, exact_distances
 
@@ -40,6 +40,36 @@ def test_the_worst_candidate_of_a_sample_counts_and_nobody_elses(batch: Batch):
     images = np.array([0.9, 0.1, 0.7, 0.0], np.float32)[:, None, None, None] * np.ones((1, 1, 2, 2), np.float32)
     found = nearest(batch, Candidates(index, np.full(4, "any"), images), lead, 2)
     assert found.tolist() == [True, False, False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("falls", "thorough", "attacked"),
+    [
+        ((), False, [20]),
+        ((0,), False, [20, 20]),
+        ((0,), True, [20, 39]),
+        (tuple(range(20)), True, [20, 20]),
+        ((30,), True, [20]),
+    ],
+)
+def test_whom_the_second_attack_meets(falls: tuple[int, ...], thorough: bool, attacked: list[int]):
+    leads = 0.5 + 0.01 * np.arange(40, dtype=np.float32)
+    batch = Batch(torch.from_numpy(leads)[:, None, None, None], torch.zeros(40, dtype=torch.long), np.arange(40))
+    met: list[Batch] = []
+
+    def attack(part: Batch) -> Outcome:
+        met.append(part)
+        images = part.images.numpy()
+        found = Candidates(part.index, np.full(len(part), f"attack {len(met)}"), images)
+        return Outcome(np.isin(part.index, falls), found, {f"warning {len(met)}"})
+
+    nobody = Candidates.none((1, 1, 1))
+    outcome = nearest_first(batch, nobody, lead, attack, thoroughly=attack if thorough else None)
+    assert [len(part) for part in met] == attacked
+    assert met[0].index.tolist() == list(range(20)), "those that lead by least come first"
+    assert np.flatnonzero(outcome.broken).tolist() == [row for row in falls if len(met) == 2 or row < 20]
+    assert len(outcome.candidates) == sum(attacked)
+    assert len(outcome.warnings) == len(attacked)
 
 
 def strengthened(eps: float) -> tuple[ShardResult, np.ndarray]:

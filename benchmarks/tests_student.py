@@ -1,0 +1,23 @@
+"""The student that lies with the tests, as engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgeproof.stages.classifier import Classifier
+from edgeproof.stages.data import DataConfig, load_dataset
+from edgeproof.stages.export import export_onnx
+from edgeproof.stages.quantize import CalibrationConfig, calibration_split, quantize_onnx
+from edgeproof.targets.base import targets
+
+STUDENT = Path(__file__).parents[1] / "tests" / "data" / "student.safetensors"
+
+
+def tests_student(folder: Path, *, floating: bool) -> list[Path]:
+    """Export it for digits: quantized as a build does it and, if wanted, in float."""
+    source, quantized = folder / "float.onnx", folder / "int8.onnx"
+    shape = (1, 8, 8)
+    export_onnx(Classifier("cnn8_small", STUDENT, shape, 10).load(), shape, source, opset=18)
+    images = calibration_split(load_dataset(DataConfig(dataset="digits")).train, CalibrationConfig()).images
+    quantize_onnx(source, quantized, targets["onnxruntime"].scheme, images)
+    return [quantized, source] if floating else [quantized]
