@@ -27,7 +27,7 @@ _NOWHERE = 1e10
 # many eps away even if it came nearer three times as fast as since the last look. Walks come near in their first steps.
 # `benchmarks/hopeless_walks.py` shows how near the walks that are left would come.
 _BETWEEN_LOOKS = 10
-_FAR, _PACE = 1.6, 3
+_FAR, _PACE = 1.3, 3
 
 
 @torch.no_grad()
