@@ -20,20 +20,8 @@ from .quantize import Dequantizer, Quantizer
 from .registry import Kernel, Operator
 from .shortcuts import take_shortcuts
 from .signs import never_negative
+from .step import Step
 from .types import DTYPES, from_proto, type_name
-
-
-@dataclass
-class Step:
-    """One kernel call: slots in, slots out, and the slots nobody needs afterwards."""
-
-    kernel: Kernel
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    moded: bool
-    label: str
-    op_type: str = ""  # of ONNX's own operators
-    release: tuple[int, ...] = ()
 
 
 @dataclass

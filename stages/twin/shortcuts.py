@@ -2,7 +2,8 @@
 
 Where nothing but these lies between two quantizers with the same scale and zero point, the second changes nothing, to
 the last bit: `round(k * scale / scale)` is k for whole numbers of up to 16 bits. Nor does a ReLU behind a quantizer
-whose lowest value is zero. Logits and gradients stay the same, in all backward modes.
+whose lowest value is zero. Logits and gradients stay the same in all backward modes; only in `smooth`, which rounds
+nothing, logits may move by a last bit.
 """
 
 from __future__ import annotations
@@ -10,19 +11,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from .backward import BackwardMode
 from .quantize import Quantizer
-
-if TYPE_CHECKING:
-    from .program import Step
+from .step import Step
 
 # Their outputs hold nothing but elements of their first input, and zeros.
 _KEEPERS = frozenset({"Flatten", "Identity", "Relu", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+# Types in which a value on a grid is its own step's, divided by the scale and rounded.
+_EXACT = frozenset({torch.float32, torch.float64})
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def _grid_of(step: Step, constants: Mapping[int, Tensor]) -> _Grid | None:
         return None
     scale = constants.get(step.inputs[1])
     zero = constants.get(step.inputs[2]) if len(step.inputs) > 2 and step.inputs[2] else torch.zeros(())
-    if scale is None or zero is None or scale.numel() != 1 or zero.numel() != 1:
+    if scale is None or zero is None or scale.numel() != 1 or zero.numel() != 1 or scale.dtype not in _EXACT:
         return None
     return _Grid(scale, int(zero), quantizer.limits)
 

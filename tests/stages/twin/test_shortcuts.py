@@ -113,6 +113,15 @@ def test_it_answers_as_onnxruntime(case: str):
         np.testing.assert_array_equal(answer.numpy(), expected)
 
 
+def test_half_precision_takes_every_step():
+    """There a step, multiplied and divided again, may end at its neighbour."""
+    values = {"s": np.float16(0.1), "low": np.uint8(0)}
+    nodes = [*quantized("x", "s", "low", "a"), *node("Relu"), *quantized("b", "s", "low", "y")]
+    half = onnx.TensorProto.FLOAT16
+    proto = model(nodes, inputs={"x": [2, 3]}, initializers=values, opset=19, input_type=half, output_type=half)
+    assert not again(Twin(proto))
+
+
 def test_a_scale_that_can_be_learnt_keeps_both_its_quantizers():
     proto = graph(node("Relu"), s=[])
     twin = Twin(proto)
