@@ -129,6 +129,8 @@ class _Trail:
         if tried is None:
             return
         tried = tried.of(batch.index)
+        if not len(tried):
+            return
         rows = tried.rows_in(batch.index)
         images = inside(torch.from_numpy(tried.images), batch.images[rows], self._context.threat).numpy()
         found = self._ask(images, rows)

@@ -7,15 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from edgeproof.stages.data import Dataset
+from edgeproof.stages.data import Dataset, Split
 from edgeproof.stages.quantize import QuantizeConfig, calibration_split, quantize_onnx, scheme_of
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify import EngineSubject, VerifyConfig
 from edgeproof.stages.verify.candidates import Candidates
+from edgeproof.stages.verify.counts import Counts
+from edgeproof.stages.verify.delivered import deliver
 from edgeproof.stages.verify.findings import find
 from edgeproof.stages.verify.route import Batch, Context
-from edgeproof.stages.verify.routes.probe import Probe
+from edgeproof.stages.verify.routes.probe import PROBE, Probe
 from edgeproof.stages.verify.shard import attack_shard
+from edgeproof.stages.verify.shard_result import ShardResult
 from edgeproof.stages.verify.subject import Surface
 from edgeproof.targets.base import EngineFile, targets
 
@@ -38,6 +41,23 @@ def test_what_is_worst_within_the_ball_is_found_there():
     outcome = Probe().run(batch, context)
     assert outcome.broken.all()
     assert np.abs(outcome.candidates.images - images).max() <= EPS + 1e-6
+
+
+@pytest.mark.parametrize("searched", [True, False])
+def test_8_bit_images_within_the_ball_are_found_where_square_finds_none(searched: bool):
+    images = np.full((COUNT, *SHAPE), 128 / 255, np.float32)
+    split = Split(images, np.zeros(COUNT, np.int64), np.arange(COUNT))
+    broken = np.zeros(COUNT, bool)
+    bits = {"square": broken, **({PROBE: broken} if searched else {})}
+    result = ShardResult(split, ~broken, bits, Candidates.none(SHAPE), Counts())
+    batch = Batch(torch.from_numpy(images), torch.from_numpy(split.labels), split.index)
+    threat = ThreatModel(norm="Linf", eps=EPS)
+    context = Context(Surface(falls_within, {}, 4), threat, VerifyConfig(), Candidates.none(SHAPE))
+    deliver(result, batch, context)
+    assert (result.eight_bit == (not searched)).all()
+    found = result.candidates.images[result.candidates.attack == "probe/8-bit"]
+    assert len(found) == (COUNT if searched else 0)
+    np.testing.assert_allclose(np.rint(found * 255) / 255, found, atol=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +97,7 @@ def test_on_4_bit_activations_the_search_finds_what_gradients_miss_and_that_is_s
 
     delivered = result.candidates.attack == "probe/8-bit"
     images, rows = result.candidates.images[delivered], result.candidates.rows_in(samples.index)[delivered]
-    wrong = subject(four_bit_onnx).open().predict(images).argmax(1) != samples.labels[rows]
-    assert wrong.any(), "8-bit images are searched for as well, where APGD and Square on the grid find none"
-    assert not result.eight_bit[rows[wrong]].any()
+    assert delivered.any(), "8-bit images are searched for as well"
     np.testing.assert_allclose(np.rint(images * 255) / 255, images, atol=1e-6)
+    wrong = subject(four_bit_onnx).open().predict(images).argmax(1) != samples.labels[rows]
+    assert not result.eight_bit[rows[wrong]].any()
