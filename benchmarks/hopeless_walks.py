@@ -52,33 +52,38 @@ class Counted(nn.Module):
         return self.model(x)
 
 
-def walks(path: Path, split: Split, threat: ThreatModel, *, leave_hopeless: bool) -> tuple[np.ndarray, int]:
-    """How far each walk ends, `[walks]` in eps and infinite where it finds nothing, and how many images were asked."""
+def left_by_apgd(path: Path, split: Split, threat: ThreatModel) -> tuple[nn.Module, int, Batch]:
+    """The engine with its twin's gradients, its classes, and the samples that APGD-CE leaves."""
     surface = EngineSubject("engine", EngineFile.of("onnxruntime", path), path, MODES, isolated=False).open()
     context = Context(surface, threat, VerifyConfig(), Candidates.none(split.images.shape[1:]))
     batch = Batch(torch.from_numpy(split.images), torch.from_numpy(split.labels), split.index)
     batch = batch.where(surface.predict(split.images).argmax(1) == split.labels)
     batch = batch.where(~context.attack("apgd-ce", MODES[0], batch).broken)
-    model = Counted(surface.differentiable[MODES[0]])
+    return surface.differentiable[MODES[0]], surface.classes, batch
+
+
+def walks(
+    model: nn.Module, classes: int, batch: Batch, threat: ThreatModel, *, leave_hopeless: bool
+) -> tuple[np.ndarray, int]:
+    """How far each walk ends, `[walks]` in eps and infinite where it finds nothing, and how many images were asked."""
+    counted = Counted(model)
     fab = FABAttack_PT(
-        model,
+        counted,
         norm=threat.norm,
         eps=threat.eps,
         n_iter=STEPS,
-        n_target_classes=min(TARGETS, surface.classes - 1),
+        n_target_classes=min(TARGETS, classes - 1),
         targeted=True,
         device="cpu",
     )
     x, y = batch.images, batch.labels
-    classes = model(x).sort(dim=1)[1]
+    ranked = model(x).sort(dim=1)[1]
     found: list[np.ndarray] = []
-    model.images = 0
     for rank in range(2, fab.n_target_classes + 2):
-        aims = classes[:, -rank]
-        ends = fab_single_run(fab, x, y, aims, random_start=False, leave_hopeless=leave_hopeless)
+        ends = fab_single_run(fab, x, y, ranked[:, -rank], random_start=False, leave_hopeless=leave_hopeless)
         apart = sizes(ends - x, threat.norm).numpy() / threat.eps
         found.append(np.where((ends == x).flatten(1).all(1).numpy(), np.inf, apart))
-    return np.concatenate(found), model.images
+    return np.concatenate(found), counted.images
 
 
 def main() -> None:
@@ -95,8 +100,9 @@ def main() -> None:
     split = sample(test, VerifyConfig(samples=arguments.samples))
     with tempfile.TemporaryDirectory() as scratch:
         path = arguments.model or tests_student(Path(scratch), floating=False)[0]
-        whole, asked = walks(path, split, threat, leave_hopeless=False)
-        short, asked_less = walks(path, split, threat, leave_hopeless=True)
+        standing = left_by_apgd(path, split, threat)
+        whole, asked = walks(*standing, threat, leave_hopeless=False)
+        short, asked_less = walks(*standing, threat, leave_hopeless=True)
     left = short > ROUNDING * whole
     table = Table("", "walks", "end within eps", "within 1.5 eps", "images asked about")
     for name, ends, count in (("to the end", whole, asked), ("hopeless ones left", short, asked_less)):
