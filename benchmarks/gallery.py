@@ -24,7 +24,6 @@ from unittest.mock import patch
 import numpy as np
 import planted_defences
 import torch
-from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import DataConfig, Split, load_dataset
 from edgeproof.stages.export import export_onnx
 from edgeproof.stages.threat import ThreatModel
@@ -37,9 +36,9 @@ from parallel import one_thread
 from pyautoattack import AutoAttack
 from rich.console import Console
 from rich.table import Table
+from tests_student import STUDENT
 from torch import nn
 
-STUDENT = Path(__file__).parents[1] / "tests" / "data" / "student.safetensors"
 THREAT = ThreatModel(norm="Linf", eps=0.1)
 Make = Callable[[Path, Path], Path]
 
@@ -125,7 +124,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         source = folder / "float.onnx"
-        network = Classifier("cnn8_small", STUDENT, (1, 8, 8), 10).load()
+        network = STUDENT.load()
         export_onnx(network, (1, 8, 8), source, opset=18)
         undefended, _ = ours(source, split, folder / "attack")
         for name in only:

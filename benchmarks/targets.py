@@ -37,11 +37,11 @@ from edgeproof.targets.errors import StageError
 from edgeproof.targets.process.own_process import open_engine
 from rich.console import Console
 from rich.table import Table
+from tests_student import STUDENT
 
 SHAPE, CLASSES = (3, 32, 32), 10
 FLOAT, EAGER = "onnxruntime fp32", "torch eager"
 PRECISIONS: dict[str, dict[str, Any]] = {"fp32": {"precision": "fp32"}, "int8": {}, "w4a8": {"weight_bits": 4}}
-STUDENT = Path(__file__).parents[1] / "tests" / "data" / "student.safetensors"
 THREAT = {False: {"norm": "Linf", "eps": "8/255"}, True: {"norm": "Linf", "eps": 0.1}}
 
 
@@ -215,8 +215,7 @@ def main() -> None:
     arguments = parser.parse_args()
     console, found = Console(width=170), []
     if arguments.trained:
-        student = Classifier("cnn8_small", STUDENT, (1, 8, 8), 10)
-        found.append(compare(student, load_dataset(DataConfig(dataset="digits")), arguments, console))
+        found.append(compare(STUDENT, load_dataset(DataConfig(dataset="digits")), arguments, console))
     else:
         for name in arguments.model or ("resnet18", "mobilenet_v2"):
             with tempfile.TemporaryDirectory() as folder:

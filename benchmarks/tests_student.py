@@ -10,14 +10,13 @@ from edgeproof.stages.export import export_onnx
 from edgeproof.stages.quantize import CalibrationConfig, calibration_split, quantize_onnx
 from edgeproof.targets.base import targets
 
-STUDENT = Path(__file__).parents[1] / "tests" / "data" / "student.safetensors"
+STUDENT = Classifier("cnn8_small", Path(__file__).parents[1] / "tests" / "data" / "student.safetensors", (1, 8, 8), 10)
 
 
 def tests_student(folder: Path, *, floating: bool) -> list[Path]:
     """Export it for digits: quantized as a build does it and, if wanted, in float."""
     source, quantized = folder / "float.onnx", folder / "int8.onnx"
-    shape = (1, 8, 8)
-    export_onnx(Classifier("cnn8_small", STUDENT, shape, 10).load(), shape, source, opset=18)
+    export_onnx(STUDENT.load(), STUDENT.image_shape, source, opset=18)
     images = calibration_split(load_dataset(DataConfig(dataset="digits")).train, CalibrationConfig()).images
     quantize_onnx(source, quantized, targets["onnxruntime"].scheme, images)
     return [quantized, source] if floating else [quantized]
