@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .store import MANIFEST, Artifact, manifest_entries
+from .store import MANIFEST, Artifact, listed, manifest_entries
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,9 +38,7 @@ class RunFiles:
         """The artifacts as `manifest.json` lists them: `path`, `sha256`, `stage`, `key`, `parents`, `seed`, …"""
         if self.folder is None:
             return manifest_entries(self.view)
-        found = self.json(MANIFEST)
-        entries = found.get("artifacts", ()) if isinstance(found, dict) else ()
-        return [entry for entry in entries if "stage" in entry]
+        return [entry for entry in listed(self.json(MANIFEST)) or () if "stage" in entry]
 
     def named(self, name: str) -> list[str]:
         """Paths of the artifacts' files of that name, in the manifest's order."""

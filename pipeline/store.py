@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from ..targets.errors import StageError, UsageError
@@ -28,9 +28,11 @@ from ..targets.model_file import sha256_of
 from .code import code_digest
 
 MANIFEST = "manifest.json"
+STORE = ".store"
 _RECORD = "stage.json"
 _KEY_LENGTH = 24
 _FINGERPRINT = "stat:"
+_RECORDED = {"files", "parents", "seed", "packages", "machine"}
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,16 @@ class Artifact:
         """
         path = self.folder / name
         if name not in self._checked:
-            if not path.is_file() or sha256_of(path) != self.files[name]:
+            if not path.is_file() or sha256_of(path) != self.files.get(name):
                 raise StageError(f"{path}: altered since it was made; delete {self.folder} and build again")
             self._checked.add(name)
         return path
 
     def intact(self) -> bool:
-        """Whether every file is there and as it was made."""
+        """Whether every file is there and as it was made, and the record is one of ours."""
+        record: Any = self.record
+        if not isinstance(record, dict) or not record.keys() >= _RECORDED or not isinstance(record["files"], dict):
+            return False
         try:
             for name in self.files:
                 self.path(name)
@@ -91,7 +96,7 @@ class Store:
             raise UsageError(f"--out {root}: is a file; a folder is needed")
         self._created = not root.exists()
         try:
-            (root / ".store" / "partial").mkdir(parents=True, exist_ok=True)
+            (root / STORE / "partial").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"--out {root}: cannot be written ({error.strerror})") from None
         self.root = root
@@ -104,7 +109,7 @@ class Store:
         Raises:
             UsageError: another process holds it.
         """
-        with (self.root / ".store" / "lock").open("w") as lock:
+        with (self.root / STORE / "lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -147,7 +152,7 @@ class Store:
         """
         identity = self.identity(stage, config, inputs, code, packages)
         key = key_of(identity)
-        folder = self.root / ".store" / stage / key
+        folder = self.root / STORE / stage / key
         found = self._load(stage, key, folder)
         if found is not None:
             return found
@@ -196,17 +201,17 @@ class Store:
 
     def partial(self, identity: Mapping[str, Any]) -> Path:
         """The folder in which a stage is being made."""
-        return self.root / ".store" / "partial" / f"{identity['stage'].replace('/', '-')}-{key_of(identity)}"
+        return self.root / STORE / "partial" / f"{identity['stage'].replace('/', '-')}-{key_of(identity)}"
 
     def find(self, identity: Mapping[str, Any]) -> Artifact | None:
         """Return the artifact of an identity if it is there and whole; nothing is changed."""
         stage, key = identity["stage"], key_of(identity)
-        folder = self.root / ".store" / stage / key
+        folder = self.root / STORE / stage / key
         try:
             artifact = Artifact(stage, key, folder, json.loads((folder / _RECORD).read_text()))
+            return artifact if artifact.intact() else None
         except (OSError, ValueError):
             return None
-        return artifact if artifact.intact() else None
 
     def _load(self, stage: str, key: str, folder: Path) -> Artifact | None:
         if not folder.exists():
@@ -215,7 +220,7 @@ class Store:
             artifact = Artifact(stage, key, folder, json.loads((folder / _RECORD).read_text()))
             if artifact.intact():
                 return artifact
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError):
             pass
         self._notice(f"{folder}: altered since it was made; making it again")
         shutil.rmtree(folder)
@@ -237,7 +242,7 @@ class Store:
             request: digest of what was asked for; see `finished_files`.
             external: paths outside the folder that were read, and their SHA-256 or `fingerprint`.
         """
-        before = _manifest(self.root)
+        before = listed(_manifest(self.root)) or []
         entries = manifest_entries(view)
         for path, (artifact, name) in view.items():
             source = artifact.path(name)
@@ -246,8 +251,12 @@ class Store:
         for path, text in texts.items():
             place(self.root / path, text.encode())
             entries.append({"path": path, "sha256": hashlib.sha256(text.encode()).hexdigest()})
-        for stale in {entry["path"] for entry in before.get("artifacts", [])} - {e["path"] for e in entries}:
-            (self.root / stale).unlink(missing_ok=True)
+        kept = {inside(self.root, entry["path"]) for entry in entries}
+        for entry in before:
+            # The manifest may be anybody's: what it lists is removed only where a run could have put it.
+            stale = inside(self.root, entry["path"])
+            if stale is not None and stale not in kept and _is_plain(stale):
+                stale.unlink()
         manifest = {"schema_version": 1, "request": request, "external": dict(external), "artifacts": entries}
         place(self.root / MANIFEST, json.dumps(manifest, indent=1).encode())
 
@@ -284,19 +293,65 @@ def finished_files(root: Path, request: str) -> tuple[str, ...] | None:
         request: digest of what is asked for, as given to `Store.publish`.
     """
     manifest = _manifest(root)
-    if manifest.get("request") != request:
+    entries, external = listed(manifest), manifest.get("external")
+    if manifest.get("request") != request or entries is None or not isinstance(external, dict):
         return None
-    files = {root / entry["path"]: entry["sha256"] for entry in manifest["artifacts"]}
-    files |= {Path(path): digest for path, digest in manifest["external"].items()}
-    intact = all(_same(path, digest) for path, digest in files.items())
-    return tuple(entry["path"] for entry in manifest["artifacts"]) if intact else None
+    files = [(inside(root, entry["path"]), entry["sha256"]) for entry in entries]
+    files += [(Path(path), digest) for path, digest in external.items()]
+    try:
+        intact = all(path is not None and isinstance(digest, str) and _same(path, digest) for path, digest in files)
+    except (OSError, ValueError):  # a path that no system knows, or a folder that may not be read
+        return None
+    return tuple(entry["path"] for entry in entries) if intact else None
 
 
 def _manifest(root: Path) -> dict[str, Any]:
     try:
-        return json.loads((root / MANIFEST).read_text())
-    except (OSError, ValueError):
+        found = json.loads((root / MANIFEST).read_text())
+    except (OSError, ValueError, RecursionError):
         return {}
+    return found if isinstance(found, dict) else {}
+
+
+def listed(manifest: Any) -> list[dict[str, Any]] | None:
+    """Return the artifacts that a `manifest.json` lists; None where it is not one of ours.
+
+    Args:
+        manifest: what the file holds.
+    """
+    entries = manifest.get("artifacts") if isinstance(manifest, dict) else None
+    return entries if isinstance(entries, list) and all(map(_is_entry, entries)) else None
+
+
+def _is_entry(entry: Any) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    parents = entry.get("parents", [])
+    # A text that follows from the artifacts has no stage.
+    texts = [entry.get(key) for key in ("path", "sha256", *(("stage", "key") if "stage" in entry else ()))]
+    return isinstance(parents, list) and all(isinstance(text, str) for text in [*texts, *parents])
+
+
+def inside(root: Path, path: str) -> Path | None:
+    """Return where a manifest's path lies in a run's folder; None where it leads out of it, or into its store.
+
+    The file itself may be a link; a folder on the way may not lead out.
+
+    Args:
+        root: the run's folder.
+        path: as the manifest has it.
+    """
+    relative = PurePath(path)
+    if relative.is_absolute() or not relative.name or ".." in relative.parts:
+        return None
+    try:
+        whole, folder = root.resolve(), (root / relative).parent.resolve()
+    except (OSError, ValueError, RuntimeError):  # no such name can be, or links that lead in a circle
+        return None
+    if not folder.is_relative_to(whole):
+        return None
+    place = folder / relative.name
+    return None if place.relative_to(whole).parts[0].casefold() == STORE else place
 
 
 def amend(root: Path, texts: Mapping[str, str]) -> None:
@@ -307,7 +362,7 @@ def amend(root: Path, texts: Mapping[str, str]) -> None:
     if not manifest:
         return
     added = [{"path": path, "sha256": hashlib.sha256(text.encode()).hexdigest()} for path, text in texts.items()]
-    kept = [entry for entry in manifest["artifacts"] if entry["path"] not in texts]
+    kept = [entry for entry in listed(manifest) or [] if entry["path"] not in texts]
     place(root / MANIFEST, json.dumps({**manifest, "artifacts": [*kept, *added]}, indent=1).encode())
 
 
@@ -349,6 +404,13 @@ def fingerprint(path: Path) -> str:
             about = file.stat()
             digest.update(f"{file.relative_to(path)}\0{about.st_size}\0{about.st_mtime_ns}\0".encode())
     return _FINGERPRINT + digest.hexdigest()
+
+
+def _is_plain(path: Path) -> bool:
+    try:
+        return path.is_file() and not path.is_symlink()
+    except OSError:  # too long a name
+        return False
 
 
 def _same(path: Path, digest: str) -> bool:

@@ -17,7 +17,7 @@ from ...targets.model_file import digest_of, engine_files, sha256_of
 from ...targets.onnx_file import OnnxFileTarget
 from ...targets.registry import nearest
 from ..report import Report
-from ..store import MANIFEST
+from ..store import MANIFEST, inside, listed
 from .contents import BITS, PACKS, BundledEngine, BundledFile, Contents
 
 REPORT, RECIPE = "report.json", "recipe.yaml"
@@ -96,7 +96,7 @@ def _manifest(run: Path) -> dict[str, Any]:
     path = run / MANIFEST
     try:
         found = json.loads(path.read_bytes())
-        if not isinstance(found["artifacts"], list) or not isinstance(found["external"], dict):
+        if listed(found) is None or not isinstance(found["external"], dict):
             raise TypeError
     except (OSError, ValueError, KeyError, TypeError):
         raise UsageError(f"{path}: no manifest of a finished run; bundles are made of a run's folder") from None
@@ -123,6 +123,8 @@ def _check_files(run: Path, manifest: Mapping[str, Any]) -> None:
     """Hold what is bundled against the run's manifest, and refuse a run whose files no longer belong together."""
     for entry in manifest["artifacts"]:
         path = run / entry["path"]
+        if inside(run, entry["path"]) is None:
+            raise UsageError(f"{run / MANIFEST}: lists {entry['path']!r}, outside the run; build or verify again")
         if not path.is_file():
             raise UsageError(f"{path}: missing; build or verify again")
         if sha256_of(path) != entry["sha256"]:
@@ -152,7 +154,7 @@ def _engine(run: Path, report: Report, manifest: Mapping[str, Any], name: str) -
     about = f"{ENGINES}/{name}/engine.json"
     built = json.loads((run / about).read_bytes()) if about in entries else None
     if built is not None:
-        path, graph = run / ENGINES / name / built["file"], _graph(run, manifest, entries[about]["parents"])
+        path, graph = run / ENGINES / name / built["file"], _graph(run, manifest, entries[about].get("parents", ()))
         options = built.get("options", {})
     else:
         assert subject is not None, "a name is an attacked or a built engine's"
@@ -240,7 +242,7 @@ def _place(folder: str, model: Path, sources: dict[str, Path]) -> str:
 def _provenance(manifest: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
     keys = ("stage", "key", "parents", "seed", "packages", "machine")
     stages = {
-        f"{entry['stage']}/{entry['key']}": {key: entry[key] for key in keys}
+        f"{entry['stage']}/{entry['key']}": {key: entry.get(key) for key in keys}
         for entry in manifest["artifacts"]
         if entry.get("stage")
     }

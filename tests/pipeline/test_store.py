@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from edgeproof.pipeline.code import code_digest
-from edgeproof.pipeline.store import MANIFEST, Artifact, Store, fingerprint, finished_files
+from edgeproof.pipeline.store import MANIFEST, Artifact, Store, amend, fingerprint, finished_files
 from edgeproof.targets.errors import StageError, UsageError
 
 
@@ -124,6 +124,103 @@ def test_files_of_an_older_run_leave_the_view(tmp_path: Path):
     assert not (tmp_path / "old.txt").exists()
     assert (tmp_path / "new.txt").exists()
     assert (tmp_path / "mine.txt").exists()
+
+
+def test_a_manifest_removes_nothing_but_files_of_the_run(tmp_path: Path):
+    """It came with a folder that may be anybody's."""
+    root, outside = tmp_path / "run", tmp_path / "outside"
+    outside.mkdir()
+    store = Store(root)
+    artifact = make(store, [])
+    (outside / "mine.txt").write_text("mine")
+    (root / "out").symlink_to(outside)
+    (root / "link.txt").symlink_to(outside / "mine.txt")
+    (root / "folder").mkdir()
+    (root / "old.txt").write_text("old")
+    stored = f".store/stage/{artifact.key}/stage.json"
+    paths = [
+        "../outside/mine.txt",
+        "folder/../../outside/mine.txt",
+        str(outside / "mine.txt"),
+        "out/mine.txt",
+        "link.txt",
+        "folder",
+        "folder/../report.json",
+        "./report.json",
+        stored,
+        f"./{stored}",
+        "",
+        ".",
+        "a\0b",
+        "n" * 300,
+        "old.txt",
+    ]
+    entries = [{"path": path, "sha256": ""} for path in paths]
+    (root / MANIFEST).write_text(json.dumps({"artifacts": entries}))
+    store.publish({}, {"report.json": "{}"}, request="r", external={})
+    assert (outside / "mine.txt").read_text() == "mine"
+    assert (root / stored).is_file()
+    assert sorted(path.name for path in root.iterdir()) == sorted(
+        [".store", "out", "link.txt", "folder", MANIFEST, "report.json"]
+    )
+
+
+_MALFORMED = [
+    [],
+    {"artifacts": None},
+    {"artifacts": {}},
+    {"artifacts": [1]},
+    {"artifacts": [{}]},
+    {"artifacts": [{"path": 1, "sha256": ""}]},
+    {"artifacts": [{"path": "report.json"}]},
+    {"artifacts": [{"path": "report.json", "sha256": None}]},
+    {"artifacts": [{"path": "report.json", "sha256": "", "stage": 1}]},
+    {"artifacts": []},
+    {"artifacts": [], "external": []},
+    {"artifacts": [], "external": {"x": 1}},
+    {"artifacts": [], "external": {"a\0b": ""}},
+]
+
+
+@pytest.mark.parametrize("manifest", _MALFORMED, ids=json.dumps)
+def test_a_manifest_that_is_none_of_ours(tmp_path: Path, manifest: object):
+    if isinstance(manifest, dict):
+        manifest = {"request": "r", **manifest}
+
+    def spoil() -> None:
+        (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+
+    spoil()
+    assert finished_files(tmp_path, "r") is None
+    amend(tmp_path, {"more.txt": "more"})
+    assert (tmp_path / "more.txt").read_text() == "more"
+    spoil()
+    Store(tmp_path).publish({}, {"report.json": "{}"}, request="r", external={})
+    assert finished_files(tmp_path, "r") == ("report.json",)
+
+
+@pytest.mark.parametrize("path", ["../one", "{}/one", "out/one", ".store/one"])
+def test_files_outside_make_no_finished_run(tmp_path: Path, path: str):
+    root = tmp_path / "run"
+    (root / ".store").mkdir(parents=True)
+    (root / "out").symlink_to(tmp_path)
+    for folder in (tmp_path, root / ".store"):
+        (folder / "one").write_text("1")
+    digest = "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"  # sha256 of "1"
+    entries = [{"path": path.format(tmp_path), "sha256": digest}]
+    (root / MANIFEST).write_text(json.dumps({"request": "r", "artifacts": entries, "external": {}}))
+    assert finished_files(root, "r") is None
+
+
+@pytest.mark.parametrize("record", ["[]", "{}", '{"files": []}', '{"files": {"out.txt": 1}}'])
+def test_a_record_that_is_none_of_ours(tmp_path: Path, record: str):
+    calls: list[str] = []
+    artifact = make(Store(tmp_path), calls)
+    (artifact.folder / "stage.json").write_text(record)
+    identity = Store(tmp_path).identity("stage", 1, {}, [], ["numpy"])
+    assert Store(tmp_path).find(identity) is None
+    make(Store(tmp_path), calls).path("out.txt")
+    assert len(calls) == 2
 
 
 def test_looking_for_a_finished_run_creates_nothing(tmp_path: Path):
