@@ -6,6 +6,7 @@ import sys
 
 from ..stages.freed_memory import keep_freed_memory
 from ..targets.errors import BackendMissing, EdgeproofError
+from ..targets.process.safe_path import keep_children_safe
 from .commands import build, bundles, prove, screen, setup
 from .commands.app import app
 from .commands.mistakes import Mistake, told
@@ -20,6 +21,7 @@ INTERRUPTED = 130
 def main() -> None:
     """Run the command line; a mistake of the user's is one line on stderr, never a traceback."""
     keep_freed_memory()
+    keep_children_safe()
     try:
         code = app(standalone_mode=False)  # else typer draws a box around a mistake, and is silent when interrupted
     except EdgeproofError as error:

@@ -15,6 +15,7 @@ from joblib import Parallel, delayed, parallel_config
 
 from ...targets.errors import StageError, reason_of
 from ...targets.process.orphan import end_with
+from ...targets.process.safe_path import safe_children
 from ..data import Split
 from ..freed_memory import keep_freed_memory
 from ..threat import ThreatModel
@@ -145,7 +146,7 @@ def _run(jobs: Sequence[Job], careful: Sequence[Job], workers: int) -> list[Cand
 
 
 def _in_processes(jobs: Sequence[Job], processes: int) -> list[Candidates]:
-    with parallel_config(backend="loky", inner_max_num_threads=1):
+    with parallel_config(backend="loky", inner_max_num_threads=1), safe_children():
         found: Any = Parallel(n_jobs=processes, max_nbytes=None)([delayed(_worked)(job, os.getpid()) for job in jobs])
     return list(found)
 

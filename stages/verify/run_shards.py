@@ -13,6 +13,7 @@ from joblib import Parallel, delayed, parallel_config
 
 from ...targets.errors import StageError, reason_of
 from ...targets.process.orphan import end_with
+from ...targets.process.safe_path import safe_children
 from ..freed_memory import keep_freed_memory
 from .machines import ALONE, Machines
 from .shard_result import ShardResult
@@ -72,7 +73,7 @@ def run_shards(
 
     def run(jobs: Sequence[Job], processes: int) -> None:
         todo = [delayed(_filed)(path, jobs[paths.index(path)], os.getpid()) for path in missing if path not in done]
-        with parallel_config(backend="loky", inner_max_num_threads=1):
+        with parallel_config(backend="loky", inner_max_num_threads=1), safe_children():
             finished: Any = Parallel(n_jobs=processes, return_as="generator_unordered", max_nbytes=None)(todo)
             for path, result in finished:
                 result.save(path)

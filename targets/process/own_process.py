@@ -70,7 +70,7 @@ class OwnProcess:
     def _open(self) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            command = [sys.executable, "-c", _SERVE, str(theirs.fileno()), str(os.getpid()), *sys.path]
+            command = [sys.executable, "-P", "-c", _SERVE, str(theirs.fileno()), str(os.getpid()), *sys.path]
             # A model that prints must not spoil a report on standard output.
             process = subprocess.Popen(
                 command,
