@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 
 from ..stages.freed_memory import keep_freed_memory
-from ..targets.errors import BackendMissing, EdgeproofError
+from ..targets.errors import BackendMissing, EdgeproofError, raised
 from ..targets.process.safe_path import keep_children_safe
 from .commands import build, bundles, prove, screen, setup
 from .commands.app import app
@@ -16,6 +18,9 @@ from .following import follows
 __all__ = ["app", "build", "bundles", "main", "prove", "screen", "setup"]
 
 INTERRUPTED = 130
+# A fault of edgeproof's own (sysexits.h, EX_SOFTWARE): nobody may take it for a gate that failed.
+FAULT = 70
+TRACEBACK = "EDGEPROOF_TRACEBACK"
 
 
 def main() -> None:
@@ -26,6 +31,7 @@ def main() -> None:
         code = app(standalone_mode=False)  # else typer draws a box around a mistake, and is silent when interrupted
     except EdgeproofError as error:
         code = _say(str(error), error.exit_code)
+        _trace()
     except Mistake as error:
         code = error.exit_code
         if line := told(error):
@@ -33,11 +39,14 @@ def main() -> None:
     except ModuleNotFoundError as error:  # as on a device, where only `replay` and `bench` are meant to run
         missing = (error.name or "").partition(".")[0]
         if missing in {"", "edgeproof"}:
-            raise
-        line = f"No module named {missing!r}; this command needs what edgeproof depends on: pip install edgeproof"
-        code = _say(line, BackendMissing.exit_code)
+            code = _fault(error)
+        else:
+            line = f"No module named {missing!r}; this command needs what edgeproof depends on: pip install edgeproof"
+            code = _say(line, BackendMissing.exit_code)
     except KeyboardInterrupt:  # as older versions of typer let it through
         code = INTERRUPTED
+    except Exception as error:
+        code = _fault(error)
     if code == INTERRUPTED:
         _say("interrupted; the same command goes on from here", code)
     sys.exit(code)
@@ -47,3 +56,16 @@ def _say(line: str, code: int) -> int:
     if not follows():  # the leading process says it
         print(f"edgeproof: {line}", file=sys.stderr)
     return code
+
+
+def _fault(error: Exception) -> int:
+    """Say what nobody foresaw; call it in the handler."""
+    hint = "" if os.environ.get(TRACEBACK) else f"; {TRACEBACK}=1 shows where"
+    code = _say(f"a fault of edgeproof itself: {raised(error).removeprefix('raised ')}{hint}", FAULT)
+    _trace()
+    return code
+
+
+def _trace() -> None:
+    if os.environ.get(TRACEBACK) and not follows():
+        traceback.print_exc()

@@ -25,6 +25,7 @@ from .candidates import Candidates
 from .lean_fab import fab_single_run
 from .lean_square import square_single_run
 from .several_targets import apgd_at_several, fab_at_several
+from .square_l2 import square_l2_single_run
 
 Attack = Literal["apgd-ce", "apgd-t", "fab-t", "square"]
 STANDARD: tuple[Attack, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
@@ -109,8 +110,9 @@ def run_attack(
         "fab-t": runner.fab,
         "square": runner.square,
     }[attack]
-    if attack == "square" and threat.norm == "Linf":
-        worker.attack_single_run = partial(square_single_run, worker)
+    if attack == "square":
+        single_run = square_single_run if threat.norm == "Linf" else square_l2_single_run
+        worker.attack_single_run = partial(single_run, worker)
     elif attack == "fab-t":
         worker.attack_single_run = partial(fab_single_run, worker, leave_hopeless=short_cuts)
     worker.attack_single_run = recorder.watching(worker.attack_single_run)

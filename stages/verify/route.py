@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...targets.errors import EdgeproofError, StageError, raised
 from ...targets.registry import Registry
 from ..threat import ThreatModel
 from .autoattack import Attack, AttackRun, inside, run_attack
@@ -84,20 +85,25 @@ class Context:
 
         Where the gradients are the subject's own (`autograd`) it is AutoAttack's to the last random start.
         """
-        run: AttackRun = run_attack(
-            name,
-            self.surface.asked if gradients is None else self.surface.differentiable[gradients],
-            batch.images,
-            batch.labels,
-            batch.index,
-            self.threat,
-            classes=self.surface.classes,
-            seed=self.config.seed,
-            restarts=restarts,
-            queries=self.config.square_queries,
-            steps=steps,
-            short_cuts=gradients != "autograd",
-        )
+        try:
+            run: AttackRun = run_attack(
+                name,
+                self.surface.asked if gradients is None else self.surface.differentiable[gradients],
+                batch.images,
+                batch.labels,
+                batch.index,
+                self.threat,
+                classes=self.surface.classes,
+                seed=self.config.seed,
+                restarts=restarts,
+                queries=self.config.square_queries,
+                steps=steps,
+                short_cuts=gradients != "autograd",
+            )
+        except (EdgeproofError, SamplesFailed):
+            raise
+        except Exception as error:  # a third party's attack may fail in any way
+            raise StageError(f"{name}: the attack itself {raised(error)}") from error
         label = name if gradients in ("autograd", None) else f"{name}/{gradients}"
         found = Candidates(
             run.candidates.index,
