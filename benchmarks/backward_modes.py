@@ -24,20 +24,20 @@ from typing import Any, cast
 import numpy as np
 import torch
 import torch.nn.functional as F
+from edgeproof.core.malloc import keep_freed_memory
 from edgeproof.stages.checkpoint import named_model
 from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import DataConfig, Dataset, Split, load_dataset
 from edgeproof.stages.distill import InnerMaximisation
 from edgeproof.stages.export import export_onnx
-from edgeproof.stages.freed_memory import keep_freed_memory
 from edgeproof.stages.margin import margins
 from edgeproof.stages.quantize import CalibrationConfig, QuantizeConfig, calibration_split, quantize_onnx, scheme_of
 from edgeproof.stages.statistics.proportions import clopper_pearson
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.twin import BackwardMode, load_twin
 from edgeproof.stages.verify import VerifyConfig, sample
-from edgeproof.stages.verify.attackable import AttackableEngine
-from edgeproof.stages.verify.random_search import random_search
+from edgeproof.stages.verify.attacks.random_search import random_search
+from edgeproof.stages.verify.subject.engine_module import AttackableEngine
 from edgeproof.targets.base import Engine, EngineFile, Scheme, targets
 from rich.console import Console
 from rich.table import Table

@@ -43,8 +43,8 @@ from distill_step_contenders import (
     sgd,
     started,
 )
+from edgeproof.core.malloc import keep_freed_memory
 from edgeproof.stages.distill.losses import kl
-from edgeproof.stages.freed_memory import keep_freed_memory
 from machine_limits import Operations, machine, peak, synchronised
 from rich.console import Console
 from rich.table import Table

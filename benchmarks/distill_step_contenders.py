@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from edgeproof.stages.data import DataConfig, load_dataset
 from edgeproof.stages.distill import InnerMaximisation
-from edgeproof.stages.distill.fast import FastForward
+from edgeproof.stages.distill.folded import FoldedCopy
 from edgeproof.stages.distill.inner import Objective
 from edgeproof.stages.distill.method import Method
 from edgeproof.stages.distill.methods.adaad import AdaAD, AdaADConfig
@@ -136,11 +136,11 @@ class Library:
         self.maximisation = InnerMaximisation("Linf", EPS, STEP, STEPS, "gaussian")
         self.optimiser = sgd(self.student)
 
-    def _view(self, network: nn.Module) -> FastForward | None:
+    def _view(self, network: nn.Module) -> FoldedCopy | None:
         chosen = self.chosen
         if not chosen.fold:
             return None
-        view = FastForward(
+        view = FoldedCopy(
             network,
             dtype=torch.bfloat16 if chosen.bfloat16_inner else torch.float32,
             channels_last=chosen.channels_last,

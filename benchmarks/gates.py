@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from edgeproof.pipeline.gates import Condition, judge
-from edgeproof.pipeline.gates.compatible import Pair
+from edgeproof.pipeline.gates.pair import Pair
 from edgeproof.pipeline.gates.record import Record, SubjectRecord
 from edgeproof.stages.statistics.betting import lost_beyond_anytime
 from edgeproof.stages.statistics.holm import holm

@@ -16,15 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from edgeproof.pipeline.options import data_config, threat_model
+from edgeproof.pipeline.commands.options import data_config, threat_model
 from edgeproof.stages.ball import sizes
 from edgeproof.stages.data import Split, load_dataset
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify import EngineSubject, VerifyConfig, sample
-from edgeproof.stages.verify.autoattack import TARGETS
-from edgeproof.stages.verify.candidates import Candidates
-from edgeproof.stages.verify.lean_fab import fab_single_run
-from edgeproof.stages.verify.route import Batch, Context
+from edgeproof.stages.verify.attacks.autoattack import TARGETS
+from edgeproof.stages.verify.attacks.fast_fab import fab_single_run
+from edgeproof.stages.verify.evidence.candidates import Candidates
+from edgeproof.stages.verify.routes.base import Batch, Context
 from edgeproof.targets.base import EngineFile
 from pyautoattack.fab_pt import FABAttack_PT
 from rich.console import Console
@@ -59,7 +59,7 @@ def left_by_apgd(path: Path, split: Split, threat: ThreatModel) -> tuple[nn.Modu
     batch = Batch(torch.from_numpy(split.images), torch.from_numpy(split.labels), split.index)
     batch = batch.where(surface.predict(split.images).argmax(1) == split.labels)
     batch = batch.where(~context.attack("apgd-ce", MODES[0], batch).broken)
-    return surface.differentiable[MODES[0]], surface.classes, batch
+    return surface.gradient_sources[MODES[0]], surface.classes, batch
 
 
 def walks(

@@ -27,8 +27,8 @@ import torch
 from edgeproof.stages.checkpoint import WEIGHTS
 from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import DataConfig, Dataset, Split, load_dataset
-from edgeproof.stages.distill import Running, TrainConfig, TrainResult, train
-from edgeproof.stages.distill.selection import pgd_accuracy
+from edgeproof.stages.distill import TrainConfig, TrainingContext, TrainResult, train
+from edgeproof.stages.distill.training.selection import pgd_accuracy
 from edgeproof.stages.models import build_model
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify import Attacked, TorchSubject, VerifyConfig, attack_subject, sample
@@ -105,7 +105,7 @@ def fit(cell: Cell, dataset: Dataset, config: TrainConfig, folder: Path) -> Trai
         teacher=companion("teacher"),
         natural_teacher=companion("natural_teacher"),
         peer=peer,
-        running=Running(folder=folder),
+        running=TrainingContext(folder=folder),
     )
 
 

@@ -23,19 +23,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from edgeproof.stages.bench import BenchConfig, measure
 from edgeproof.stages.checkpoint import WEIGHTS
 from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import DataConfig, Dataset, load_dataset
-from edgeproof.stages.distill import Running, TrainConfig, train
+from edgeproof.stages.distill import TrainConfig, TrainingContext, train
 from edgeproof.stages.export import export_onnx
+from edgeproof.stages.latency.bench import BenchConfig, measure
 from edgeproof.stages.mixed import assign
 from edgeproof.stages.models import build_model
 from edgeproof.stages.quantize import QuantizeConfig, quantize_student
 from edgeproof.stages.recover import RecoverConfig, recover_onnx
 from edgeproof.stages.threat import ThreatModel
-from edgeproof.stages.verify import Attacked, EngineSubject, TorchSubject, VerifyConfig, attack_subject, sample, settle
-from edgeproof.stages.verify.settle import FIGURES
+from edgeproof.stages.verify import (
+    Attacked,
+    EngineSubject,
+    TorchSubject,
+    VerifyConfig,
+    aggregate,
+    attack_subject,
+    sample,
+)
+from edgeproof.stages.verify.aggregate import FIGURES_FILE
 from edgeproof.targets.base import EngineFile, targets
 from parallel import in_parallel, one_thread
 from rich.console import Console
@@ -200,7 +208,7 @@ def make_networks(bench: Bench, rows: Iterable[str]) -> None:
         config = TrainConfig.model_validate(settings)
         teacher = bench.classifier("teacher", dataset).load() if "teacher" in config.needs else None
         network = build_model(model, shape, classes, seed=0)
-        running = Running(folder=folder)
+        running = TrainingContext(folder=folder)
         train(network, dataset, bench.threat, config, teacher=teacher, running=running).save(folder, model=model)
 
 
@@ -225,7 +233,7 @@ def make_row(bench: Bench, name: str) -> None:
         settings = bench.preset.coarse if config.activation_bits == 4 else bench.preset.recover
         recover = RecoverConfig.model_validate({**settings, **row.recover})
         teacher = bench.classifier("teacher", dataset).load()
-        running = Running(folder=partial)
+        running = TrainingContext(folder=partial)
         recover_onnx(source / MODEL, recover, teacher, dataset, bench.threat, partial, running=running)
         source = partial
     folder.mkdir(exist_ok=True)
@@ -283,8 +291,8 @@ def figures(bench: Bench) -> dict[str, Any]:
     for stale in sorted(folder.rglob("*"), reverse=True) if folder.is_dir() else ():
         stale.rmdir() if stale.is_dir() else stale.unlink()
     folder.mkdir(exist_ok=True)
-    settle(attacked, subjects, sample(dataset.test, verify_config(bench)), folder, student=STUDENT)
-    return json.loads((folder / FIGURES).read_text())
+    aggregate(attacked, subjects, sample(dataset.test, verify_config(bench)), folder, student=STUDENT)
+    return json.loads((folder / FIGURES_FILE).read_text())
 
 
 def show(bench: Bench, console: Console) -> None:

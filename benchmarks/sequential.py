@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from edgeproof.stages.verify import VerifyConfig
 from edgeproof.stages.verify.attack import between_looks
-from edgeproof.stages.verify.sequential import ERROR, Sequential
+from edgeproof.stages.verify.shards.sequential import ERROR, Sequential
 from rich.console import Console
 from rich.table import Table
 

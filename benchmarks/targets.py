@@ -4,7 +4,7 @@
     python benchmarks/targets.py --model resnet18 --threads 2      # the engines beside torch eager
     python benchmarks/targets.py --trained                         # the tests' digits student: accuracies too
 
-Every subject answers in a process of its own, on cores of its own, in turn (`edgeproof.stages.timing`); a ratio is the
+Every subject answers in a process of its own, on cores of its own, in turn (`stages/latency/timing.py`); a ratio is the
 median over rounds of the ratio of a round's medians, with its 95 % bootstrap interval over the rounds. Neither size nor
 time depends on the weights, so that random ones do; `--trained` takes a trained 8x8 student, whose engines are attacked
 as `verify` does: label agreement with the twin, robust accuracy, and retention.
@@ -21,19 +21,19 @@ from typing import Any
 
 import numpy as np
 from arithmetic import int8_peak, operations
-from edgeproof.pipeline.verification import verify
-from edgeproof.stages.bench import open_eager
+from edgeproof.core.errors import StageError
+from edgeproof.pipeline.commands.verify import verify
 from edgeproof.stages.checkpoint import save_weights
 from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import DataConfig, Dataset, Split, load_dataset
 from edgeproof.stages.export import export_onnx
+from edgeproof.stages.latency.bench import open_eager
+from edgeproof.stages.latency.ratios import paired_ratio
+from edgeproof.stages.latency.timing import SideBySide, side_by_side
 from edgeproof.stages.models import build_model
 from edgeproof.stages.quantize import MODEL, QuantizeConfig, quantize_student
-from edgeproof.stages.ratios import paired_ratio
 from edgeproof.stages.threat import ThreatModel
-from edgeproof.stages.timing import SideBySide, side_by_side
 from edgeproof.targets.base import EngineFile, targets
-from edgeproof.targets.errors import StageError
 from edgeproof.targets.process.own_process import open_engine
 from rich.console import Console
 from rich.table import Table

@@ -38,10 +38,10 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from edgeproof.pipeline.options import data_config, threat_model
+from edgeproof.pipeline.commands.options import data_config, threat_model
 from edgeproof.stages.data import load_dataset
 from edgeproof.stages.verify import VerifyConfig, default_workers, sample
-from edgeproof.stages.verify.autoattack import STANDARD
+from edgeproof.stages.verify.attacks.autoattack import STANDARD
 from edgeproof.targets.base import EngineFile
 from rich.console import Console
 from tests_student import tests_student

@@ -17,18 +17,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from edgeproof.pipeline import verify
 from edgeproof.stages.data import DataConfig, Split
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.twin import load_twin
 from edgeproof.stages.verify import Attacked, EngineSubject, VerifyConfig, attack_subject
 from edgeproof.stages.verify.attack import in_shards
-from edgeproof.stages.verify.attackable import AttackableEngine
-from edgeproof.stages.verify.autoattack import STANDARD
+from edgeproof.stages.verify.attacks.autoattack import STANDARD
+from edgeproof.stages.verify.subject.engine_module import AttackableEngine
 from edgeproof.targets.base import EngineFile, targets
 from edgeproof.targets.process.orphan import end_with
 from joblib import Parallel, delayed, parallel_config
 from pyautoattack import AutoAttack
+
+from edgeproof import verify
 
 REST = "rest"
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 from edgeproof.stages.verify import EngineSubject
-from edgeproof.stages.verify.autoattack import inside
-from edgeproof.stages.verify.subject import fooled
+from edgeproof.stages.verify.attacks.autoattack import inside
+from edgeproof.stages.verify.subject.subject import fooled
 from rich.console import Console
 from rich.table import Table
 from verify_runs import Job, Run

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ..stages.distill import Epoch
     from ..stages.distill import Progress as Training
-    from ..stages.verify.sequential import Sequential
+    from ..stages.verify.shards.sequential import Sequential
 
 _WIDE, _BAR, _SHORT_BAR = 120, 40, 8
 

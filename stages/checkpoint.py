@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..targets.errors import UsageError
+from ..core.errors import UsageError
 from .normalization import Normalization
 
 # What a stage calls the weights it stands for.

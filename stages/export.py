@@ -10,13 +10,13 @@ import onnx
 import torch
 from torch import nn
 
-from ..targets.errors import StageError
+from ..core.config import Config
+from ..core.errors import StageError
 from ..targets.onnxruntime.target import open_session
 from ..targets.signature import read_signature
 from .data import Dataset
-from .distill.selection import pgd_attack
+from .distill.training.selection import pgd_attack
 from .properties import describe
-from .section import Section
 from .threat import ThreatModel
 
 MODEL = "model.onnx"
@@ -26,7 +26,7 @@ PARITY_STEPS = 10
 LARGEST = 2**31 - 2**24
 
 
-class ExportConfig(Section):
+class ExportConfig(Config):
     """How the student is exported.
 
     Attributes:

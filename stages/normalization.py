@@ -6,11 +6,11 @@ import torch
 from pydantic import field_validator, model_validator
 from torch import Tensor, nn
 
-from ..targets.errors import UsageError
-from .section import Section
+from ..core.config import Config
+from ..core.errors import UsageError
 
 
-class Normalization(Section):
+class Normalization(Config):
     """What a network was trained on: (pixel - mean) / std, per channel or one for all.
 
     `mean: [0.5], std: [0.5]` stands for pixels in [-1, 1], `mean: [0], std: [0.00392157]` for [0, 255].

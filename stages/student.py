@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..core.config import Config
 from .classifier import Classifier
 from .data import Dataset
-from .distill import Running, TrainConfig, train
+from .distill import TrainConfig, TrainingContext, train
 from .models import ModelName, build_model
-from .section import Section
 from .threat import ThreatModel
 
 
-class StudentConfig(Section):
+class StudentConfig(Config):
     """Which model the student is."""
 
     model: ModelName
@@ -27,7 +27,7 @@ def distil_student(
     folder: Path,
     *,
     natural_teacher: Classifier | None = None,
-    running: Running | None = None,
+    running: TrainingContext | None = None,
 ) -> None:
     """Write the student's best weights as `model.safetensors`, with `last.safetensors`, `training.json` and
     `metrics.csv`.

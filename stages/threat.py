@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, model_validator
 
-from .section import Section
+from ..core.config import Config
 
 Norm = Literal["Linf", "L2"]
 
@@ -33,7 +33,7 @@ def parse_radius(value: Any) -> float:
 Radius = Annotated[float, BeforeValidator(parse_radius)]
 
 
-class ThreatModel(Section):
+class ThreatModel(Config):
     """A norm ball of radius `eps` around each image, intersected with the pixel range [0, 1].
 
     `eps` is in (0, 1] for Linf and above 0 for L2; it is given as a number or a fraction (`8/255`).

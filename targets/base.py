@@ -12,10 +12,10 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import BackendMissing, EdgeproofError, ModelError, StageError
-from .model_file import digest_of
+from ..core.errors import BackendMissing, EdgeproofError, ModelError, StageError
+from ..core.model_file import digest_of
+from ..core.registry import Registry
 from .option_values import check_types
-from .registry import Registry
 from .signature import ModelSignature
 
 Images = NDArray[np.float32]

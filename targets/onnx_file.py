@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..core.model_file import copy_model
 from .base import EngineFile, Target, TargetOptions
-from .model_file import copy_model
 from .signature import read_signature
 
 

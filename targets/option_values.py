@@ -8,8 +8,8 @@ from dataclasses import fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from .errors import UsageError
-from .registry import nearest
+from ..core.errors import UsageError
+from ..core.registry import nearest
 
 
 def check_types(options: Any) -> None:

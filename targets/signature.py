@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import ModelError
+from ..core.errors import ModelError
 
 if TYPE_CHECKING:
     import onnx

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from ..core.errors import StageError
 from .base import Scheme
-from .errors import StageError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import typer
-from edgeproof.pipeline.cli import app
+from edgeproof.pipeline.cli.main import app
 from tables import table
 
 INTRODUCTION = """\

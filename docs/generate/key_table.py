@@ -8,8 +8,8 @@ from dataclasses import is_dataclass
 from typing import Any, get_args
 
 from described import meaning
+from edgeproof.core.registry import Registry
 from edgeproof.stages.models import models
-from edgeproof.targets.registry import Registry
 from pydantic import AfterValidator, BaseModel, TypeAdapter
 
 COLUMNS = ("key", "type", "default", "meaning")

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from described import summary
 from edgeproof.pipeline.gates.figures import FIGURES
-from edgeproof.pipeline.recipe import Recipe
+from edgeproof.pipeline.recipe.recipe import Recipe
 from edgeproof.stages.distill import TrainConfig
 from edgeproof.stages.distill.augment import operations
 from edgeproof.stages.distill.augment.operation import Pixels, Probability

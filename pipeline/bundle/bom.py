@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from ...targets.errors import BackendMissing
+from ...core.errors import BackendMissing
 from ..card.text import LIMITS
 from .contents import BundledEngine, Contents
 

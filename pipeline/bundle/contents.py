@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ...targets.errors import UsageError
-from ...targets.registry import nearest
+from ...core.errors import UsageError
+from ...core.registry import nearest
 
 CONTENTS = "bundle.json"
 SIGNATURE = "bundle.sig"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...targets.errors import UsageError
-from ..proof_bits import NO_ROUTE, read_columns
-from .outcome import Bits
+from ...core.errors import UsageError
+from ..commands.compare_sides import NO_ROUTE, read_columns
+from .device.outcome import DeviceBits
 
 
-def run_bits(path: Path) -> Bits:
+def run_bits(path: Path) -> DeviceBits:
     """Read `verification/<subject>.npz` of a run.
 
     Raises:
@@ -19,4 +19,4 @@ def run_bits(path: Path) -> Bits:
     routes = [key for key in arrays if key not in NO_ROUTE]
     if not routes:
         raise UsageError(f"{path}: holds no attack's bits")
-    return Bits(arrays["index"], arrays["clean_correct"], arrays[routes[-1]], arrays.get("robust_8bit"))
+    return DeviceBits(arrays["index"], arrays["clean_correct"], arrays[routes[-1]], arrays.get("robust_8bit"))

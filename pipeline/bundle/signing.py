@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ...targets.errors import BackendMissing, UsageError, reason_of
+from ...core.errors import BackendMissing, UsageError, reason_of
 from .contents import SIGNATURE
 
 _NAMES = "an elliptic-curve key in PEM, as `openssl ecparam -genkey -name prime256v1 -noout` writes it"

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from ...stages.pack_manifest import MANIFEST
+from ...stages.adversarial_pack_manifest import MANIFEST
 
 # AutoAttack standard, as `pyautoattack` runs it, and this package's own routes; a test holds them to both.
 APGD_STEPS, FAB_STEPS, TARGETS, RESTARTS = 100, 100, 9, 1

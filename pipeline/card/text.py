@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..report import Report
+from ..results.report import Report
 from .budget import UNKNOWN, attack_budgets, read_yaml
 
 _MACHINE = ("system", "architecture", "processor")

@@ -1,143 +1,205 @@
-"""`build`, and every stage as a command."""
+"""`build`: from a recipe to attacked engines and a report, never doing a finished stage twice."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import typer
-
-from ...targets.errors import UsageError
-from .app import app
-from .arguments import Accelerator, AsJson, DataRoot, Devices, NumNodes, Out, Overrides, RecipeFile, Workers
-from .output import answer, finish
+from ...core.errors import UsageError
+from ..progress import Reporter
+from ..reports import render
+from ..results.report import Report
+from ..store.code_digest import all_sources_digest
+from ..store.folder_guard import RECIPE, check_own
+from ..store.follower import FollowingStore, follows
+from ..store.run_files import RunFiles
+from ..store.store import Store, finished_files
+from ..store.user_code import functions_digest
 
 if TYPE_CHECKING:
-    from ..run import Stop
+    from ..recipe.recipe import Recipe
+    from ..run import RecipeRun
+
+Stop = Literal["teacher", "distill", "prune", "export", "quantize", "recover", "compile", "verify"]
+STOPS: tuple[Stop, ...] = get_args(Stop)
+
+# Their versions decide what every stage does; a finished run is only current under the same ones.
+PACKAGES = (
+    "edgeproof",
+    "torch",
+    "torchvision",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+    "pyautoattack",
+    "scikit-learn",
+    "numpy",
+)
+EXTRAS = ("timm", "robustbench", "torch-pruning")
 
 
-@app.command()
+@dataclass(frozen=True)
+class Built:
+    """What `build` returns.
+
+    Attributes:
+        folder: the run's folder.
+        report: the report; None where the build was stopped before verification.
+        artifacts: file names in the folder.
+        fresh: False where everything was there already.
+    """
+
+    folder: Path
+    report: Report | None
+    artifacts: tuple[str, ...] = field(default=())
+    fresh: bool = True
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the command line: the verdict's, or 0 for a build that was stopped early."""
+        return 0 if self.report is None else self.report.exit_code
+
+
 def build(
-    recipe: RecipeFile,
-    out: Out = None,
-    overrides: Overrides = None,
-    data_root: DataRoot = None,
-    workers: Workers = None,
-    devices: Devices = 1,
-    num_nodes: NumNodes = 1,
-    accelerator: Accelerator = "auto",
-    as_json: AsJson = False,
-) -> None:
-    """Run a recipe from teacher to attacked engine, and report."""
-    _run(recipe, None, out, overrides, data_root, workers, devices, num_nodes, accelerator, as_json)
+    recipe: str | Path,
+    *,
+    out: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    data_root: str | Path | None = None,
+    until: Stop | None = None,
+    workers: int | None = None,
+    devices: int = 1,
+    num_nodes: int = 1,
+    accelerator: str = "auto",
+    reporter: Reporter | None = None,
+) -> Built:
+    """Run a recipe: teacher, distil, export, quantize, compile, verify, bench, gate, report.
+
+    Args:
+        recipe: the recipe file.
+        out: the run's folder; `runs/<name>` when left out.
+        overrides: `section.key=value` replacements of recipe keys.
+        data_root: the folder of local copies of data sets; replaces the recipe's `data.root`.
+        until: stop after this stage.
+        workers: processes that attack; one a core when left out.
+        devices: processes that train on this machine, one a device. Beyond one, the running script is started again
+            for each, so build from a script or the command line; `following.py` tells what the others do.
+        num_nodes: machines that train; each runs the same command.
+        accelerator: what they train on: `auto`, `cpu`, `cuda`.
+        reporter: where progress goes.
+
+    Raises:
+        UsageError: the recipe or the folder is wrong (exit code 2).
+        StageError: a stage failed (exit code 3).
+    """
+    from ..recipe.read import read_recipe
+
+    reporter = reporter or Reporter(quiet=True)
+    path = Path(recipe)
+    raw = read_recipe(path, overrides, data_root)
+    request = _request(raw)
+    folder = Path(out) if out is not None else Path("runs") / str(raw.get("name"))
+    if finished := _finished(folder, request, until):
+        return finished
+
+    check_own(folder, build=True)
+    # Only now: importing torch alone takes seconds, and a finished run needs none of it.
+    from ...stages.distill import TrainingContext
+    from ..recipe.recipe import parse_recipe
+    from ..run import RecipeRun
+
+    parsed = parse_recipe(raw, str(path))
+    for section, example in (("prune", "{ratio: 0.3}"), ("recover", "{epochs: 10}")):
+        if until == section and getattr(parsed, section) is None:
+            raise UsageError(f"{path}: has no section `{section}`; `{section}: {example}` is one")
+    running = TrainingContext(accelerator=accelerator, devices=devices, num_nodes=num_nodes)
+    if follows():
+        _help(parsed, RecipeRun(parsed, FollowingStore(folder), Reporter(quiet=True), workers, running), until)
+        return Built(folder, None)
+    store = Store(folder, reporter.notice)
+    with store.locked():
+        stages = RecipeRun(parsed, store, reporter, workers, running)
+        return _run(parsed, stages, store, request, until)
 
 
-def _run(
-    recipe: Path,
-    until: Stop | None,
-    out: Path | None,
-    overrides: list[str] | None,
-    data_root: Path | None,
-    workers: int | None,
-    devices: int,
-    num_nodes: int,
-    accelerator: str,
-    as_json: bool,
-) -> None:
-    from ..progress import Reporter
-    from ..run import build as run
-
-    built = run(
-        recipe,
-        out=out,
-        overrides=overrides or (),
-        data_root=data_root,
-        until=until,
-        workers=workers,
-        devices=devices,
-        num_nodes=num_nodes,
-        accelerator=accelerator,
-        reporter=Reporter(quiet=as_json),
-    )
-    if not built.artifacts:  # this process only helped to train; another one reports
+def _help(recipe: Recipe, stages: RecipeRun, until: Stop | None) -> None:
+    """Take part in the trainings that another process leads."""
+    if until == "teacher":
+        stages.networks.teacher()
         return
-    if built.report is not None:
-        finish(built.report, as_json, built.folder)
-    elif as_json:
-        print(json.dumps({"folder": str(built.folder), "artifacts": list(built.artifacts)}))
-    else:
-        print("\n".join(str(built.folder / name) for name in built.artifacts))
+    stages.networks.student()
+    if STOPS.index(until or STOPS[-1]) >= STOPS.index("prune"):
+        stages.networks.pruned()
+    if recipe.recover is not None and STOPS.index(until or STOPS[-1]) >= STOPS.index("recover"):
+        for target in stages.engines.built:
+            stages.engines.shipped(target)
 
 
-def _stage_command(stop: Stop, words: str) -> None:
-    def command(
-        recipe: RecipeFile,
-        out: Out = None,
-        overrides: Overrides = None,
-        data_root: DataRoot = None,
-        devices: Devices = 1,
-        num_nodes: NumNodes = 1,
-        accelerator: Accelerator = "auto",
-        as_json: AsJson = False,
-    ) -> None:
-        _run(recipe, stop, out, overrides, data_root, None, devices, num_nodes, accelerator, as_json)
+def _run(recipe: Recipe, stages: RecipeRun, store: Store, request: str, until: Stop | None) -> Built:
+    from ..recipe.recipe import dump
+    from ..run.report_of_run import assemble
 
-    app.command(stop, help=words, rich_help_panel="Stages")(command)
+    each_target = stages.engines.built
+    steps: dict[Stop, Callable[[], object]] = {
+        "teacher": stages.networks.teacher,
+        "distill": stages.networks.student,
+        "prune": stages.networks.pruned,
+        "export": stages.engines.exported,
+        "quantize": lambda: [stages.engines.quantized(target) for target in each_target],
+        "recover": lambda: [stages.engines.shipped(target) for target in each_target],
+        "compile": lambda: [stages.engines.engine(target) for target in each_target],
+        "verify": lambda: [stages.attacks.settled(), *stages.benches.all()],
+    }
+    last = until or STOPS[-1]
+    stages.check()
+    for step in STOPS[: STOPS.index(last) + 1]:
+        steps[step]()
+    texts = {RECIPE: dump(recipe)}
+    report = assemble(stages) if last == STOPS[-1] else None
+    view = stages.artifacts.view()
+    if report is not None:
+        report = replace(report, files=RunFiles(view=view, texts=texts))
+        texts = texts | render(report)
+    # A run is finished only when it is whole; a missing target may be there the next time, and what a function reads
+    # its weights from may change unseen.
+    pretrained = any(teacher is not None and teacher.pretrained for teacher in (recipe.teacher, recipe.natural_teacher))
+    whole = report is not None and not stages.engines.missing and not pretrained
+    store.publish(view, texts, request=request if whole else "", external=stages.artifacts.external())
+    return Built(store.root, report, (*view, *texts))
 
 
-_stage_command("teacher", "Make the teacher: train it, or load its checkpoint.")
-_stage_command("distill", "Make the student, and what it needs.")
-_stage_command("prune", "Remove channels of the student and fine-tune it, and what it needs.")
-_stage_command("export", "Export the student as float ONNX, and what it needs.")
-_stage_command("quantize", "Quantize the ONNX file for every target, and what it needs.")
-_stage_command("compile", "Build every target's engine, and what it needs.")
+def _finished(folder: Path, request: str, until: Stop | None) -> Built | None:
+    """Return the finished run that answers this request, if the folder holds one, without importing torch."""
+    artifacts = finished_files(folder, request)
+    if artifacts is None:
+        return None
+    report = Report.load(folder / "report.json") if until is None else None
+    return Built(folder, report, artifacts, fresh=False)
 
 
-@app.command(rich_help_panel="Stages")
-def recover(
-    source: Annotated[
-        Path, typer.Argument(help="A recipe with a `recover` section, or an ONNX file.", metavar="RECIPE|MODEL")
-    ],
-    teacher: Annotated[
-        str | None,
-        typer.Option(help="Of an ONNX file: a float ONNX file, a checkpoint, MODEL=FILE, package.module:function."),
-    ] = None,
-    dataset: Annotated[str | None, typer.Option(help="Of an ONNX file: what it learns from.")] = None,
-    eps: Annotated[str | None, typer.Option(help="Of an ONNX file: radius of the ball, such as 8/255.")] = None,
-    norm: Annotated[str, typer.Option(help="Of an ONNX file: Linf or L2.")] = "Linf",
-    target: Annotated[str, typer.Option(help="Whose scheme a float ONNX file is quantized in.")] = "onnxruntime",
-    image_size: Annotated[int | None, typer.Option(min=1, help="Of an ONNX file: resize the images.")] = None,
-    out: Out = None,
-    overrides: Overrides = None,
-    data_root: DataRoot = None,
-    devices: Devices = 1,
-    num_nodes: NumNodes = 1,
-    accelerator: Accelerator = "auto",
-    as_json: AsJson = False,
-) -> None:
-    """Learn back, in the quantized ONNX file itself, the robustness that quantization cost."""
-    if source.suffix != ".onnx":
-        if teacher or dataset or eps:
-            raise UsageError("--teacher, --dataset and --eps are for an ONNX file; a recipe has its own")
-        _run(source, "recover", out, overrides, data_root, None, devices, num_nodes, accelerator, as_json)
-        return
-    from ..progress import Reporter
-    from ..recovery import recover_file, show_recovery
+def _installed(packages: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
-    if teacher is None or dataset is None or eps is None:
-        raise UsageError(f"{source}: an ONNX file needs --teacher, --dataset and --eps as well")
-    result = recover_file(
-        source,
-        teacher=teacher,
-        dataset=dataset,
-        eps=eps,
-        norm=norm,
-        target=target,
-        out=out or Path("runs") / f"recover-{source.stem}",
-        overrides=overrides or (),
-        data_root=data_root,
-        image_size=image_size,
-        reporter=Reporter(quiet=as_json),
-    )
-    answer(result, as_json, show_recovery)
+
+def _request(raw: dict[str, Any]) -> str:
+    """Digest of what is asked for: the recipe as given, the code, and the packages that do the work."""
+    asked = {
+        "recipe": raw,
+        "data": os.environ.get("EDGEPROOF_DATA"),  # where data sets lie, unless the recipe says it
+        "code": all_sources_digest(),
+        "functions": functions_digest(raw),
+        "packages": {package: version(package) for package in PACKAGES} | _installed(EXTRAS),
+    }
+    text = json.dumps(asked, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

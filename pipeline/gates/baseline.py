@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from ...targets.errors import UsageError
+from ...core.errors import UsageError
 from .figures import ROBUST
 from .record import Record, SubjectRecord
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from ...targets.errors import UsageError
+from ...core.errors import UsageError
 from .figures import Figure, figure_named
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {

@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...targets.errors import UsageError
-from ...targets.registry import nearest
+from ...core.errors import UsageError
+from ...core.registry import nearest
 
 Interval = tuple[float, float]
 Subject = Mapping[str, Any]
-Bits = Mapping[str, np.ndarray]
+BitColumns = Mapping[str, np.ndarray]
 CORRUPTED = "corrupted_accuracy"
 ROBUST = "robust"
 
@@ -47,7 +47,7 @@ class Figure:
     kind: Kind
     value: Callable[[Subject], float | None]
     interval: Callable[[Subject], Interval | None]
-    bits: Callable[[Bits], np.ndarray | None] = lambda _: None
+    bits: Callable[[BitColumns], np.ndarray | None] = lambda _: None
     attacked: bool = False
     falls: bool = True
 
@@ -91,7 +91,7 @@ def _as_number(subject: Subject, keys: Sequence[str], found: object) -> float:
     return float(found)
 
 
-def _column(name: str) -> Callable[[Bits], np.ndarray | None]:
+def _column(name: str) -> Callable[[BitColumns], np.ndarray | None]:
     return lambda bits: bits.get(name)
 
 
@@ -118,7 +118,7 @@ def _agreement(route: str) -> Figure:
             return None
         return clopper_pearson(round(found * samples), round(samples))
 
-    def bits(columns: Bits) -> np.ndarray | None:
+    def bits(columns: BitColumns) -> np.ndarray | None:
         return columns[route] == columns[ROBUST] if {route, ROBUST} <= columns.keys() else None
 
     return Figure(f"{route}_agreement", f"agreement after {route}", "share", value, interval, bits, attacked=True)

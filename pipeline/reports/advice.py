@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..report import Report
+from ..results.report import Report
 
 _QUANTIZATION = "so quantization costs it: try `recover: {epochs: 10}`, or a scale per channel (`quantize`)."
 _TRAINING = "so it was lost before quantization: look at what changed in `teacher`, `distill` or the data."

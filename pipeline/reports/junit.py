@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from ..report import Report
+from ..results.report import Report
 from .base import formats
 from .printable import in_one_line
 from .reasons import Reason, reasons

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..report import Report
+from ..results.report import Report
 from .base import formats
 from .printable import in_one_line
 from .reasons import reasons

@@ -9,7 +9,7 @@ Source: https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMe
 from __future__ import annotations
 
 from ..gates.figures import FIGURES
-from ..report import Report
+from ..results.report import Report
 from .base import formats
 from .printable import in_one_line
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..device_verdict import DEVICES
 from ..gates.figures import FIGURES
 from ..gates.result import Outcome
-from ..report import Report
+from ..results.device_verdict import DEVICES
+from ..results.report import Report
 from .advice import what_to_do
 from .printable import in_one_line
 from .rows import number

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..gates.result import value_text
-from ..report import Report
+from ..results.report import Report
 
 LEDGER_COLUMNS = (
     "subject",

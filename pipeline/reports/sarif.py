@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..gates.figures import FIGURES
-from ..report import Report
+from ..results.report import Report
 from .base import formats
 from .printable import in_one_line
 from .reasons import EVIDENCE, Reason, location, reasons

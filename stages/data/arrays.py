@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...targets.errors import UsageError
+from ...core.errors import UsageError
 
 # How an .npz and an .npy file begin.
 _ZIP, _ARRAY = b"PK", b"\x93NUMPY"

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from ...targets.registry import Registry
-from ..section import Section
+from ...core.config import Config
+from ...core.registry import Registry
 
 # What Gowal et al., NeurIPS 2021 and Wang et al., ICML 2023 train with on CIFAR-10 (their `unsup-fraction`).
 EXTRA_FRACTION = 0.7
@@ -99,7 +99,7 @@ class Dataset:
 
 Loader = Callable[["DataConfig"], Dataset]
 
-datasets: Registry[Loader] = Registry("dataset", "edgeproof.stages.data", "edgeproof.datasets", functions=True)
+datasets: Registry[Loader] = Registry("dataset", "edgeproof.stages.data.sets", "edgeproof.datasets", functions=True)
 
 
 def _count_or_share(value: Any) -> Any:
@@ -109,7 +109,7 @@ def _count_or_share(value: Any) -> Any:
     raise ValueError("must be a number of images (1, 2, ...) or a share between 0 and 1")
 
 
-class DataConfig(Section):
+class DataConfig(Config):
     """Which data set, where it lies, and how what is not test data becomes train and validation.
 
     Attributes:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...targets.errors import StageError
+from ...core.errors import StageError
 from .base import Dataset, Generated, Split
 
 _SPLITS = ("train", "validation", "test")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...targets.errors import UsageError
+from ...core.errors import UsageError
 from .base import DataConfig, Dataset, Split
 
 # Fixed, so that figures of different runs speak of the same test images.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...targets.errors import UsageError
+from ...core.errors import UsageError
 
 
 @dataclass(frozen=True)

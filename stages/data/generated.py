@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...targets.errors import UsageError
+from ...core.errors import UsageError
 from .arrays import read_arrays
 from .base import Dataset, Generated
 

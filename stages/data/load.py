@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...targets.errors import EdgeproofError, StageError, UsageError
+from ...core.errors import EdgeproofError, StageError, UsageError
 from .base import DataConfig, Dataset, datasets
 from .contract import checked
 from .generated import read_generated

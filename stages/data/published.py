@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ...targets.errors import StageError, UsageError
+from ...core.errors import StageError, UsageError
 from .base import DataConfig
 from .root import ENVIRONMENT, data_root
 

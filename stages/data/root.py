@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ...targets.errors import UsageError
+from ...core.errors import UsageError
 from .base import DataConfig
 
 ENVIRONMENT = "EDGEPROOF_DATA"

@@ -1,11 +1,11 @@
 """Adversarial training and distillation: inner maximisation, methods, and one trainer for all of them."""
 
-from .history import Epoch, TrainResult
 from .inner import InnerConfig, InnerMaximisation
 from .method import Method
-from .running import Progress, Running
-from .train_config import TrainConfig
-from .trainer import train
+from .training.config import TrainConfig
+from .training.context import Progress, TrainingContext
+from .training.history import Epoch, TrainResult
+from .training.trainer import train
 
 __all__ = [
     "Epoch",
@@ -13,8 +13,8 @@ __all__ = [
     "InnerMaximisation",
     "Method",
     "Progress",
-    "Running",
     "TrainConfig",
     "TrainResult",
+    "TrainingContext",
     "train",
 ]

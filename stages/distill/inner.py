@@ -10,11 +10,11 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from ...targets.errors import StageError, UsageError
+from ...core.config import Config
+from ...core.errors import StageError, UsageError
 from ..ball import clip_to_ball, norms
-from ..section import Section
 from ..threat import Norm, Radius, ThreatModel
-from .view import BatchNormMode
+from .eval_mode import BatchNormMode
 
 Start = Literal["none", "gaussian", "uniform"]
 Objective = Callable[[Tensor], Tensor]
@@ -23,7 +23,7 @@ Objective = Callable[[Tensor], Tensor]
 BALL_TOLERANCE = 1e-5
 
 
-class InnerConfig(Section):
+class InnerConfig(Config):
     """How x' is searched: `steps` ascent steps of length `step` (default eps/4) from a `start`.
 
     Attributes:

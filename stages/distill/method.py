@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ...targets.errors import UsageError
-from ...targets.registry import Registry
-from ..section import Section
+from ...core.config import Config
+from ...core.errors import UsageError
+from ...core.registry import Registry
+from .eval_mode import BatchNormMode, Remembering, evaluating
 from .inner import InnerMaximisation, Objective, Start
-from .view import BatchNormMode, Remembering, evaluating
 
 if TYPE_CHECKING:
     from .plugin import Plugin
@@ -25,7 +25,7 @@ Companion = Literal["teacher", "natural_teacher", "peer"]
 Term = Literal["adversarial", "natural"]
 
 
-class MethodConfig(Section):
+class MethodConfig(Config):
     """Options that every method has.
 
     Attributes:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from torch import Tensor
 
-from ...targets.registry import Registry
-from ..section import Section
+from ...core.config import Config
+from ...core.registry import Registry
 from .inner import Objective
 
 if TYPE_CHECKING:
     from .method import Method, Term
 
-PluginConfigT = TypeVar("PluginConfigT", bound=Section)
+PluginConfigT = TypeVar("PluginConfigT", bound=Config)
 
 
 class Plugin(Generic[PluginConfigT]):
@@ -28,7 +28,7 @@ class Plugin(Generic[PluginConfigT]):
     """
 
     name: ClassVar[str]
-    Config: ClassVar[type[Section]]
+    Config: ClassVar[type[Config]]
     needs_teacher: ClassVar[bool] = True
 
     method: Method[Any]

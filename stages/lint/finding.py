@@ -10,7 +10,7 @@ Severity = Literal["error", "warning"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class Violation:
     """One departure from what a target wants.
 
     Attributes:

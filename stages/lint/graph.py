@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...targets.onnx_walk import captured
+from ...core.onnx_walk import captured
 
 if TYPE_CHECKING:
     import onnx

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ...targets.base import Scheme
 from . import rules  # noqa: F401  (fills RULES)
-from .finding import Finding
+from .finding import Violation
 from .reading import Reading
 from .rule import RULES
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import onnx
 
 
-def lint(model: onnx.ModelProto, scheme: Scheme) -> list[Finding]:
+def lint(model: onnx.ModelProto, scheme: Scheme) -> list[Violation]:
     """Check a model against a scheme.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ...targets.base import Scheme
-from .finding import Finding, Severity
+from .finding import Severity, Violation
 from .reading import Reading
 
 #: Yields the name of a node and what is wrong with it.
@@ -31,12 +31,12 @@ class Rule:
     quantized_only: bool
     check: Check
 
-    def findings(self, reading: Reading, scheme: Scheme) -> list[Finding]:
+    def findings(self, reading: Reading, scheme: Scheme) -> list[Violation]:
         """Look for it in a graph."""
         if self.name in scheme.accepts or (self.quantized_only and not reading.quantizers):
             return []
         severity = "error" if self.name in scheme.refuses else self.severity
-        return [Finding(self.name, severity, node, message) for node, message in self.check(reading, scheme)]
+        return [Violation(self.name, severity, node, message) for node, message in self.check(reading, scheme)]
 
 
 RULES: list[Rule] = []

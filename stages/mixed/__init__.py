@@ -1,5 +1,5 @@
 """Robustness-aware mixed precision: float only where robustness needs it."""
 
-from .assign import ASSIGNMENT, assign
+from .choose import ASSIGNMENT, assign
 
 __all__ = ["ASSIGNMENT", "assign"]

@@ -10,13 +10,13 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-from .candidate import Candidate
+from .assignment import Assignment
 from .sensitivity import Sensitivity
 
 _QUANTIZED, _FLOAT, _GREY = "#1f4e79", "#d98c3a", "#9aa7b5"
 
 
-def draw_sensitivity(sensitivities: list[Sensitivity], chosen: Candidate, path: Path) -> None:
+def draw_sensitivity(sensitivities: list[Sensitivity], chosen: Assignment, path: Path) -> None:
     """One bar a layer, in graph order; layers that stay in float in another colour."""
     figure, axes = plt.subplots(figsize=(8, 0.28 * len(sensitivities) + 1.4), layout="constrained")
     colours = [_FLOAT if each.layer in chosen.in_float else _QUANTIZED for each in sensitivities]
@@ -34,11 +34,11 @@ def draw_sensitivity(sensitivities: list[Sensitivity], chosen: Candidate, path: 
     plt.close(figure)
 
 
-def draw_pareto(candidates: list[Candidate], chosen: Candidate, limits: Mapping[str, float], path: Path) -> None:
+def draw_pareto(candidates: list[Assignment], chosen: Assignment, limits: Mapping[str, float], path: Path) -> None:
     """Every candidate's latency and robust accuracy on the validation split; the front is drawn as a line."""
     figure, axes = plt.subplots(figsize=(8, 4.6), layout="constrained")
     ordered = sorted(candidates, key=lambda each: (each.latency_ms, -each.robust_accuracy))
-    front: list[Candidate] = []
+    front: list[Assignment] = []
     for candidate in ordered:
         if not front or candidate.robust_accuracy > front[-1].robust_accuracy:
             front.append(candidate)
@@ -73,6 +73,6 @@ def draw_pareto(candidates: list[Candidate], chosen: Candidate, limits: Mapping[
     plt.close(figure)
 
 
-def _short(candidate: Candidate) -> str:
+def _short(candidate: Assignment) -> str:
     base, _, rest = candidate.name.partition(" but ")
     return f"{rest.split()[0]} in float" if rest else base

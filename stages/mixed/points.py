@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ..data import Split
-from ..distill.selection import pgd_attack, pgd_survivors
+from ..distill.training.selection import pgd_attack, pgd_survivors
 from ..quantize.config import SearchConfig
 from ..threat import ThreatModel
 

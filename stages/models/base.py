@@ -9,9 +9,9 @@ import torch
 from pydantic import AfterValidator
 from torch import nn
 
-from ...targets.errors import EdgeproofError, UsageError, reason_of
-from ...targets.function import is_function
-from ...targets.registry import Registry
+from ...core.errors import EdgeproofError, UsageError, reason_of
+from ...core.function import is_function
+from ...core.registry import Registry
 from .probe import fault
 
 # (image shape C, H, W; number of classes) -> a classifier of float images in [0, 1], raw logits out.

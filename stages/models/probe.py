@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ...targets.errors import reason_of
+from ...core.errors import reason_of
 
 PROBES = 2
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from torch import nn
 
-from ...targets.errors import UsageError, reason_of
-from ...targets.registry import nearest
+from ...core.errors import UsageError, reason_of
+from ...core.registry import nearest
 from .base import ModelBuilder, models
 from .probe import fault
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from ...targets.errors import EdgeproofError, UsageError, reason_of
+from ...core.errors import EdgeproofError, UsageError, reason_of
 from .probe import fault
 
 SMALL = 64

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from ...targets.errors import UsageError
+from ...core.errors import UsageError
 from .base import ModelBuilder, models
 from .stem import build_fitted, first_convolution, fit_stem, is_small, patch_side, token_side
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...targets.errors import UsageError
+from ...core.errors import UsageError
 from .base import ModelBuilder, models
 
 _REST = re.compile(r"(\d+)_(\d+)")

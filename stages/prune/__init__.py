@@ -2,7 +2,7 @@
 
 from .architecture import build_pruned
 from .config import FineTuneConfig, PruneConfig
-from .make import prune_student
+from .pruning import prune_student
 from .record import PRUNING, PruningRecord, read_pruning
 
 __all__ = [

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ...targets.errors import UsageError
+from ...core.errors import UsageError
 from ..models import build_model
 from .record import Cut, Cuts, read_pruning_of
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ...targets.errors import UsageError
+from ...core.errors import UsageError
 from .config import PruneConfig
 from .coupling import Coupled, Couplings
 from .ranking import Ranked, least_important

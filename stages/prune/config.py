@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from ...core.config import Config
 from ..distill import TrainConfig
 from ..distill.method import methods
-from ..section import Section
 
 # How the importance of a channel is estimated; see `importance.py`.
 ImportanceName = Literal["magnitude_l1", "magnitude_l2", "taylor"]
@@ -31,7 +31,7 @@ class FineTuneConfig(TrainConfig):
         return self
 
 
-class PruneConfig(Section):
+class PruneConfig(Config):
     """Structured channel pruning, then adversarial fine-tuning.
 
     Attributes:

@@ -17,7 +17,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import nn
 
-from ...targets.errors import UsageError, reason_of
+from ...core.errors import UsageError, reason_of
 from .architecture import Layer, is_depthwise
 from .record import Cut
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data import Split
-from ..distill.selection import pgd_attack
+from ..distill.training.selection import pgd_attack
 from ..threat import ThreatModel
 from .config import PruneConfig
 from .coupling import Coupled, library

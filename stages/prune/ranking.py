@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...targets.errors import UsageError
+from ...core.errors import UsageError
 
 
 @dataclass(frozen=True)

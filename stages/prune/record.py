@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from ...targets.errors import UsageError
-from ..section import Section
+from ...core.config import Config
+from ...core.errors import UsageError
 
 PRUNING = "pruning.json"
 
 
-class Cut(Section):
+class Cut(Config):
     """What one layer lost, in the numbering of the registered model, rising.
 
     Attributes:
@@ -31,7 +31,7 @@ class Cut(Section):
 Cuts = Mapping[str, Cut]
 
 
-class Size(Section):
+class Size(Config):
     """How large a network is.
 
     Attributes:
@@ -43,14 +43,14 @@ class Size(Section):
     multiply_adds: int
 
 
-class Accuracy(Section):
+class Accuracy(Config):
     """Fractions of the validation split; PGD compares networks, and is no figure of merit."""
 
     clean: float
     pgd: float
 
 
-class Round(Section):
+class Round(Config):
     """One round of pruning.
 
     Attributes:
@@ -68,7 +68,7 @@ class Round(Section):
     fine_tuned: Accuracy | None = None
 
 
-class PruningRecord(Section):
+class PruningRecord(Config):
     """`pruning.json`.
 
     Attributes:

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ..distill import Epoch, TrainResult
-from ..distill.snapshot import drop_snapshot, read_snapshot, write_snapshot
+from ..distill.training.snapshot import drop_snapshot, read_snapshot, write_snapshot
 from .record import Accuracy, Cut, Cuts, Round, Size
 
 # The training has its own snapshot, beside this folder.

@@ -1,8 +1,8 @@
 """Stage `quantize`: the float ONNX file as a QDQ graph in the scheme of a target."""
 
 from .config import CalibrationConfig, QuantizeConfig
-from .make import CALIBRATION, MODEL, calibrate, precision_name, quantize_student, scheme_of
 from .qdq import is_quantized, quantize_onnx
+from .quantization import CALIBRATION, MODEL, calibrate, precision_name, quantize_student, scheme_of
 from .sample import calibration_sample, calibration_split
 
 __all__ = [

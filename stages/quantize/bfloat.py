@@ -9,7 +9,7 @@ import onnx
 from ml_dtypes import bfloat16
 from onnx import TensorProto, defs, helper, numpy_helper, shape_inference, version_converter
 
-from ...targets.errors import StageError, reason_of
+from ...core.errors import StageError, reason_of
 
 # The first opset whose Conv, pooling and normalisation take bfloat16.
 OPSET = 22

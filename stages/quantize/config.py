@@ -6,10 +6,10 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from ..section import Section
+from ...core.config import Config
 
 
-class CalibrationConfig(Section):
+class CalibrationConfig(Config):
     """How activation ranges are found.
 
     Attributes:
@@ -30,7 +30,7 @@ class CalibrationConfig(Section):
     steps: int = Field(default=10, ge=1)
 
 
-class SearchConfig(Section):
+class SearchConfig(Config):
     """How `mixed` and `auto` compare assignments; never on the test images.
 
     Attributes:
@@ -48,7 +48,7 @@ class SearchConfig(Section):
     batch: int = Field(default=1, ge=1)
 
 
-class QuantizeConfig(Section):
+class QuantizeConfig(Config):
     """How the student is quantized.
 
     Attributes:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import onnx
 
-from ...targets.errors import StageError, reason_of
+from ...core.errors import StageError, reason_of
 
 
 def to_half(float_model: Path, path: Path) -> None:

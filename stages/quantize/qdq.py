@@ -15,8 +15,8 @@ from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 from onnxruntime.quantization.registry import QDQRegistry
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from ...core.errors import StageError, UsageError
 from ...targets.base import Images, Scheme
-from ...targets.errors import StageError, UsageError
 from ...targets.signature import read_signature
 from ..twin import load_graph
 from .config import CalibrationConfig

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from ...targets.errors import UsageError
+from ...core.errors import UsageError
 from ..data import Dataset, Split
-from ..distill.selection import pgd_attack
+from ..distill.training.selection import pgd_attack
 from ..threat import ThreatModel
 from .config import CalibrationConfig
 

@@ -1,7 +1,7 @@
 """Stage `recover`: quantization-aware adversarial distillation into the ONNX file that ships."""
 
 from .config import RecoverConfig
-from .make import Recovery, recover_onnx
+from .recovery import Recovery, recover_onnx
 from .trainable import TrainableTwin
 from .write_back import write_back
 

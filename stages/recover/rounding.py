@@ -8,7 +8,7 @@ from torch import Tensor
 from ..twin.backward import ZeroPoint, fake_quantize, quantize
 from ..twin.quantize import granularity
 from ..twin.types import RANGES
-from .masters import Grid
+from .learnable import Grid
 
 
 def integers(weight: Tensor, scale: Tensor, grid: Grid) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..twin import BackwardMode, Twin
 from ..twin.backward import straight_through
-from .masters import Masters, take_apart
+from .learnable import Learnable, take_apart
 from .rounding import rounded
 
 # The largest magnitude on the grid of a signed 8-bit activation.
@@ -50,7 +50,7 @@ class TrainableTwin(nn.Module):
         where: str = "the model",
     ) -> None:
         super().__init__()
-        self.masters: Masters = take_apart(model, where)
+        self.masters: Learnable = take_apart(model, where)
         self._twin = Twin(self.masters.graph, backward=backward)
         masters = self.masters
         self.weights = nn.ParameterList(torch.tensor(weight.value) for weight in masters.weights)

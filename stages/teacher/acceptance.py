@@ -9,7 +9,7 @@ import torch
 from scipy.stats import binom
 from torch import Tensor, nn
 
-from ...targets.errors import UsageError, reason_of
+from ...core.errors import UsageError, reason_of
 from ..data import Dataset, Split
 from ..normalization import Normalization, Normalized
 from ..statistics.proportions import clopper_pearson

@@ -7,15 +7,15 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from ...targets.function import is_function
+from ...core.config import Config
+from ...core.function import is_function
 from ..distill import TrainConfig
 from ..models import ModelName
 from ..normalization import Normalization
-from ..section import Section
 from .zoo import ZooName
 
 
-class TeacherConfig(Section):
+class TeacherConfig(Config):
     """Which teacher.
 
     Attributes:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ...targets.errors import UsageError
+from ...core.errors import UsageError
 from ..checkpoint import Checkpoint, load_into, read_checkpoint
 from ..models import build_model
 from ..normalization import Normalization, Normalized

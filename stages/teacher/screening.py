@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 from torch import Tensor, nn
 
-from ...targets.errors import UsageError
+from ...core.errors import UsageError
 from ..data import Dataset, Split
-from ..distill.selection import pgd_attack
+from ..distill.training.selection import pgd_attack
 from ..threat import ThreatModel
 from .acceptance import CHANCE, check_logits, predict
 

@@ -11,8 +11,8 @@ import torch
 from pydantic import AfterValidator
 from torch import Tensor, nn
 
-from ...targets.errors import StageError, UsageError, reason_of
-from ...targets.registry import nearest
+from ...core.errors import StageError, UsageError, reason_of
+from ...core.registry import nearest
 from ..models.robustbench import PREFIX, split_name, zoo_entry, zoo_names
 
 # Buffers of the architecture that RobustBench itself lets a file lack: the normalisation.

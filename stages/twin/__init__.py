@@ -1,10 +1,10 @@
 """The twin: from an ONNX graph to a torch module with gradients an attacker can use."""
 
+from ..torch_program import TorchProgram
 from .backward import BACKWARD_MODES, BackwardMode
 from .errors import UnsupportedOperator
 from .graph import Twin, load_graph, load_twin
 from .registry import supported_operators
-from .torch_program import TorchProgram
 
 __all__ = [
     "BACKWARD_MODES",

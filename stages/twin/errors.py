@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...targets.errors import ModelError
+from ...core.errors import ModelError
 
 
 class UnsupportedOperator(ModelError):

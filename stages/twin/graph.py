@@ -12,7 +12,7 @@ import onnx.inliner
 from google.protobuf.message import DecodeError
 from torch import Tensor, nn
 
-from ...targets.errors import ModelError, UsageError
+from ...core.errors import ModelError, UsageError
 from . import ops  # noqa: F401  (registers the operators)
 from .backward import BACKWARD_MODES, BackwardMode
 from .program import Compiler

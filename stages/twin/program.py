@@ -10,7 +10,7 @@ import onnx
 import torch
 from torch import Tensor
 
-from ...targets.errors import ModelError
+from ...core.errors import ModelError
 from . import registry
 from .backward import BackwardMode
 from .branches import compile_if

@@ -1,11 +1,11 @@
 """Verification: attack teacher, student and engines, and draw up figures that distrust themselves."""
 
+from .aggregate import aggregate
 from .attack import Attacked, attack_subject, sample
 from .config import VerifyConfig, default_workers
-from .corrupted import CorruptionsConfig
-from .function_subject import FunctionSubject
-from .settle import settle
-from .subject import EngineSubject, Subject, TorchSubject
+from .measures.corruption_accuracy import CorruptionsConfig
+from .subject.function_subject import FunctionSubject
+from .subject.subject import EngineSubject, Subject, TorchSubject
 
 __all__ = [
     "Attacked",
@@ -15,8 +15,8 @@ __all__ = [
     "Subject",
     "TorchSubject",
     "VerifyConfig",
+    "aggregate",
     "attack_subject",
     "default_workers",
     "sample",
-    "settle",
 ]

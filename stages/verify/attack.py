@@ -12,19 +12,19 @@ from pathlib import Path
 
 import numpy as np
 
-from ...targets.errors import UsageError
+from ...core.errors import UsageError
 from ..data import Split
 from ..threat import ThreatModel
-from .candidates import Candidates
+from .checks.findings import find, too_much_missed
 from .config import VerifyConfig
-from .counts import Counts
-from .findings import find, too_much_missed
-from .machines import ALONE, Machines
-from .run_shards import Job, Progress, run_shards
-from .sequential import Sequential
-from .shard import attack_shard, strengthen_shard
-from .shard_result import ShardResult
-from .subject import Subject, in_worker
+from .evidence.candidates import Candidates
+from .evidence.counts import Counts
+from .evidence.shard_result import ShardResult
+from .shards.machines import ALONE, Machines
+from .shards.run_shards import Job, Progress, run_shards
+from .shards.sequential import Sequential
+from .shards.shard import attack_shard, strengthen_shard
+from .subject.subject import Subject, in_worker
 
 BITS = "bits.npz"
 CANDIDATES = "candidates.npz"

@@ -8,16 +8,16 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from ..section import Section
+from ...core.config import Config
 from ..twin import BackwardMode
-from .corrupted import CorruptionsConfig
-from .curve_config import CurveConfig
-from .route import routes
+from .measures.corruption_accuracy import CorruptionsConfig
+from .measures.curve_config import CurveConfig
+from .routes.base import routes
 
 RouteName = Annotated[str, AfterValidator(routes.check)]
 
 
-class VerifyConfig(Section):
+class VerifyConfig(Config):
     """What `verify` runs.
 
     Attributes:

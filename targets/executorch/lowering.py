@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..errors import EdgeproofError, StageError, reason_of
+from ...core.errors import EdgeproofError, StageError, reason_of
 from ..torch_program import exported
 from .log import quiet
 

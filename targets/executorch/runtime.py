@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...core.errors import StageError, reason_of
 from ..base import Images, Logits
-from ..errors import StageError, reason_of
 from ..signature import ModelSignature, Value, checked_signature
 from .log import overheard, quiet
 

@@ -13,8 +13,8 @@ from weakref import WeakSet
 
 import numpy as np
 
+from ...core.errors import EdgeproofError, StageError, reason_of
 from ..base import Availability, Engine, EngineFile, Images, Logits, Target, TargetOptions
-from ..errors import EdgeproofError, StageError, reason_of
 from ..schemes import SCHEMES
 from ..signature import read_signature
 from ..torch_program import torch_program
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from executorch.runtime import Method, Program
     from torch import nn
 
-MODEL = "model.pte"
+PROGRAM = "model.pte"
 DELEGATION = "delegation.json"
 _BACKEND = "XnnpackBackend"
 # Of the check after a build: images, and how far off a logit may be, in parts of the range of all.
@@ -114,7 +114,7 @@ class ExecuTorch(Target):
         except EdgeproofError as error:
             raise StageError(f"{onnx_path}: {NAME} refuses the model: {reason_of(error)}") from None
         out_dir.mkdir(parents=True, exist_ok=True)
-        path = out_dir / MODEL
+        path = out_dir / PROGRAM
         path.write_bytes(lowered.content)
         (out_dir / DELEGATION).write_text(json.dumps(delegation(lowered), indent=1))
         engine = EngineFile.of(self.name, path, chosen)

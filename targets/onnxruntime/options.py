@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ...core.errors import BackendMissing, StageError
 from ..base import TargetOptions
-from ..errors import BackendMissing, StageError
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from ..wire import field
+from ...core.wire import field
 
 _DEPTH, _WIDTH = 64, 16
 _UINT8, _INT8, _INT32 = 2, 3, 6  # of TensorProto.DataType

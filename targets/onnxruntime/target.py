@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...core.errors import StageError, reason_of
 from ..base import Availability, Engine, EngineFile, Images, Logits
-from ..errors import StageError, reason_of
 from ..onnx_file import OnnxFileTarget
 from ..schemes import SCHEMES
 from ..signature import ModelSignature, Value, checked_signature, read_signature, readable

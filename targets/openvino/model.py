@@ -9,8 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
+from ...core.errors import BackendMissing, StageError
 from ..base import TargetOptions
-from ..errors import BackendMissing, StageError
 from ..signature import ModelSignature, Value, checked_signature
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from ...core.errors import EngineFailure
 from ..base import Engine, EngineFile, targets
-from ..errors import EngineFailure
 from .framing import receive, send
 
 # Seconds a model may take for one batch before it counts as hung, and how much longer to open.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 
-from ..errors import EdgeproofError, StageError, raised, reason_of
+from ...core.errors import EdgeproofError, StageError, raised, reason_of
 from .framing import packed, receive, send
 from .orphan import end_with
 

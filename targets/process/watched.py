@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ...core.errors import EngineFailure, raised
 from ..base import Images
-from ..errors import EngineFailure, raised
 
 _LOOKS = 1.0  # seconds between two looks at the clock
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import BackendMissing, StageError, reason_of
+from ...core.errors import BackendMissing, StageError, reason_of
 from .api import Builder, BuilderConfig
 from .library import Library
 from .log import Line, listening, logger_of, words
-from .misread import refuse_misread
+from .misread_scales import refuse_misread
 from .network import add_profile, parse, typed_network
 from .options import PlanOptions
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ...core.errors import EdgeproofError, StageError, reason_of
 from ..base import Images, Logits
-from ..errors import EdgeproofError, StageError, reason_of
 from ..signature import ModelSignature
 from .api import CudaEngine, ExecutionContext, Runtime
 from .batched import BatchedEngine
-from .bindings import batch_range, plan_signature
 from .library import Library
 from .log import listening, logger_of, words
+from .plan.bindings import batch_range, plan_signature
 
 # A run that fails logs a handful of lines; earlier ones are of something else.
 _RECENT = 5

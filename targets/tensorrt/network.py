@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..errors import StageError
+from ...core.errors import StageError
 from .api import Api, Builder, BuilderConfig, Network, OnnxParser, ParserError
 from .library import Library
 from .log import Line, readable, words
-from .misread import WARNINGS
+from .misread_scales import WARNINGS
 from .options import PlanOptions
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from ...core.errors import BackendMissing, StageError, UsageError
 from ..base import Availability
-from ..errors import BackendMissing, StageError, UsageError
 from ..schemes import SCHEMES
 from .api import BuilderConfig, RtxBuilderConfig
 from .gpu import gpu_here

@@ -8,20 +8,20 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ...core.errors import BackendMissing, ModelError, StageError, UsageError, reason_of
+from ...core.model_file import copy_model, digest_of, sha256_of
 from ..base import Availability, EngineFile, Target, TargetOptions
-from ..errors import BackendMissing, ModelError, StageError, UsageError, reason_of
-from ..model_file import copy_model, digest_of, sha256_of
 from ..schemes import SCHEMES
 from ..signature import read_signature
 from .api import BuilderConfig
 from .build import build_plan
 from .engine import PlanEngine, open_plan
-from .fits import wrong_gpu, wrong_version
 from .gpu import gpu_here
-from .inspector import precisions, quantized_operators, read_layers
 from .library import Library, tensorrt_library
 from .options import PlanOptions, TensorRtOptions
-from .sheet import Sheet, read_sheet
+from .plan.compatibility import wrong_gpu, wrong_version
+from .plan.inspector import precisions, quantized_operators, read_layers
+from .plan.record import Sheet, read_sheet
 
 PLAN = "model.plan"
 # The weights of a stripped plan.

@@ -12,7 +12,7 @@ import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..errors import StageError
+from ...core.errors import StageError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...core.errors import EdgeproofError, StageError, reason_of
 from ..base import Availability, Engine, EngineFile, Images, Logits, Target, TargetOptions
-from ..errors import EdgeproofError, StageError, reason_of
 from ..schemes import SCHEMES
 from ..signature import ModelSignature, Value, checked_signature, read_signature
 from ..torch_program import exported, torch_program
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 NAME = "Torch-TensorRT"
-MODEL = "model.pt2"
+PROGRAM = "model.pt2"
 CACHE = "engine_cache"
 _INSTALL = "pip install 'edgeproof[torch-tensorrt]', with TensorRT's libraries from NVIDIA"
 
@@ -114,7 +114,7 @@ class TorchTensorRT(Target):
             chosen = replace(chosen, batch=signature.batch, best_batch=signature.batch)
         program = torch_program(onnx_path, self.scheme, NAME)
         out_dir.mkdir(parents=True, exist_ok=True)
-        path = out_dir / MODEL
+        path = out_dir / PROGRAM
         try:
             _compile(program, signature, chosen, path)
         except EdgeproofError as error:

@@ -19,8 +19,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from edgeproof.core.errors import ModelError
 from edgeproof.stages.twin import Twin, UnsupportedOperator, supported_operators
-from edgeproof.targets.errors import ModelError
 from onnx import numpy_helper
 
 LIST = Path(__file__).with_name("unsupported.txt")

@@ -12,13 +12,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from edgeproof.core.errors import EdgeproofError, StageError, UsageError
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.export import export_onnx
 from edgeproof.stages.models import build_model
 from edgeproof.stages.quantize import quantize_onnx
 from edgeproof.stages.twin import load_twin
 from edgeproof.targets.base import Engine, EngineFile, Images, Target, targets
-from edgeproof.targets.errors import EdgeproofError, StageError, UsageError
 from edgeproof.targets.onnxruntime.target import open_session
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator

@@ -17,7 +17,7 @@ import torch
 from edgeproof.stages.twin import BACKWARD_MODES, load_twin
 from torch import nn
 
-from . import exported_models as lib
+from tests.conformance import exported_models as lib
 
 
 @dataclass

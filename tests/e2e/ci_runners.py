@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from .conftest import ENV, ROOT
+from tests.e2e.conftest import ENV, ROOT
 
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
 TEMPLATE_HEADER, TEMPLATE = yaml.safe_load_all((ROOT / "templates" / "edgeproof-gate.yml").read_text())
@@ -33,7 +33,7 @@ def tools(folder: Path) -> dict[str, str]:
     """An environment in which `edgeproof` is this one, and which knows nothing of the CI that the tests may run in."""
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / "edgeproof"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m edgeproof.pipeline "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m edgeproof "$@"\n')
     # What would install packages writes down what it was asked for.
     installer = folder / "python"
     installer.write_text(f'#!/bin/sh\nfor each; do printf "%s\\n" "$each"; done >> "{folder}/installed"\n')

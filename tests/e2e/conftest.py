@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from . import warm
+from tests.e2e import warm
 
 ROOT = Path(__file__).parents[2]
 

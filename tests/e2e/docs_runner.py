@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edgeproof.pipeline import cli, verification
+from edgeproof.pipeline.cli import main as cli
+from edgeproof.pipeline.commands import verify as verification
 from edgeproof.stages.verify import VerifyConfig
 
-from .docs_blocks import COMMANDS, ROOT, Block
+from tests.e2e.docs_blocks import COMMANDS, ROOT, Block
 
 PACKAGES = ("pipeline", "stages", "targets")
 # What makes a command small. Each stands behind the page's own options; what a page sets itself stays, but for sizes.
@@ -125,7 +126,7 @@ class Page:
         if "recipe.yaml" not in arguments or "--set" in arguments:
             arguments += SMALLER.get(name, [])
         if self.apart:
-            done = self._process([sys.executable, "-m", "edgeproof.pipeline", name, *arguments])
+            done = self._process([sys.executable, "-m", "edgeproof", name, *arguments])
         else:
             done = self._in_process([name, *arguments])
         self._finished(line, where, done, *((0, 1, 4) if name in VERDICTS else (0,)))

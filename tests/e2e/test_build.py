@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from edgeproof.targets.model_file import sha256_of
+from edgeproof.core.model_file import sha256_of
 
-from .conftest import ENV, edgeproof, small_build, small_recipe, with_checkpoint
+from tests.e2e.conftest import ENV, edgeproof, small_build, small_recipe, with_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -111,7 +111,7 @@ def test_a_finished_build_needs_no_torch(run: Path):
     """Importing torch alone would cost most of the three seconds that a finished build may take."""
     arguments = [str(part) for part in small_build(run)]
     code = (
-        "import sys; from edgeproof.pipeline.cli import app\n"
+        "import sys; from edgeproof.pipeline.cli.main import app\n"
         f"try: app({arguments!r})\n"
         "except SystemExit as end: print(end.code, 'torch' in sys.modules, file=sys.stderr)"
     )
@@ -201,7 +201,7 @@ def test_a_killed_build_leaves_no_workers_behind(run: Path, tmp_path: Path):
     shutil.copytree(run, out)
     more = ["verify.seed=1", "verify.shard_size=12", "verify.square_queries=5000"]
     recipe = small_recipe(out, *(part for override in more for part in ("--set", override)))
-    command = [sys.executable, "-m", "edgeproof.pipeline", "build", *map(str, recipe), "--workers", "2"]
+    command = [sys.executable, "-m", "edgeproof", "build", *map(str, recipe), "--workers", "2"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV)
     workers: list[int] = []
     deadline = time.monotonic() + 60
@@ -233,7 +233,7 @@ def command_of(pid: int) -> str:
 def test_killed_at_any_moment_and_built_again_gives_the_same_files(run: Path, tmp_path: Path):
     """kill -9 at moments spread over the whole run; each attempt gets further, the last one ends."""
     out = tmp_path / "digits"
-    command = [sys.executable, "-m", "edgeproof.pipeline", *map(str, small_build(out))]
+    command = [sys.executable, "-m", "edgeproof", *map(str, small_build(out))]
     killed = 0
     for attempt in range(6):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV)

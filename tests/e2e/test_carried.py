@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from edgeproof.targets.base import targets
 
-from .conftest import ROOT, Finished, edgeproof, small_build
+from tests.e2e.conftest import ROOT, Finished, edgeproof, small_build
 
 pytestmark = pytest.mark.slow
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import yaml
 
-from .ci_runners import run_action, run_template, tools
-from .conftest import ROOT, Finished, edgeproof
+from tests.e2e.ci_runners import run_action, run_template, tools
+from tests.e2e.conftest import ROOT, Finished, edgeproof
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

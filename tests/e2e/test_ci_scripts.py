@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .ci_runners import ACTION, TEMPLATE, TEMPLATE_HEADER, Job, run_action, run_template, template_job
-from .conftest import ROOT
+from tests.e2e.ci_runners import ACTION, TEMPLATE, TEMPLATE_HEADER, Job, run_action, run_template, template_job
+from tests.e2e.conftest import ROOT
 
 Runner = Callable[..., Job]
 RUNNERS = pytest.mark.parametrize("runner", [run_action, run_template])

@@ -15,7 +15,7 @@ from edgeproof.stages.checkpoint import save_weights
 from edgeproof.stages.models import build_model
 from onnx import TensorProto
 
-from .conftest import ROOT, edgeproof, with_checkpoint
+from tests.e2e.conftest import ROOT, edgeproof, with_checkpoint
 
 DIGITS = ROOT / "examples" / "digits.yaml"
 
@@ -34,7 +34,7 @@ def one_line(done, code: int, *words: str) -> None:
 def test_help_is_quick_to_import():
     """`--help` must not wait for torch, onnxruntime or pydantic."""
     code = (
-        "import sys; from edgeproof.pipeline.cli import app\n"
+        "import sys; from edgeproof.pipeline.cli.main import app\n"
         "try: app(['--help'])\n"
         "except SystemExit: print({m for m in ('torch', 'onnxruntime', 'onnx', 'scipy', 'sklearn') "
         "if m in sys.modules}, file=sys.stderr)"

@@ -11,7 +11,7 @@ from edgeproof.stages.export import export_onnx
 from PIL import Image
 from torch import nn
 
-from .conftest import ENV, QUICK, ROOT, SMALL, edgeproof
+from tests.e2e.conftest import ENV, QUICK, ROOT, SMALL, edgeproof
 
 pytestmark = pytest.mark.slow
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from edgeproof.pipeline.read import read_recipe
+from edgeproof.pipeline.recipe.read import read_recipe
 from edgeproof.stages.data import Dataset
 
-from .docs_blocks import COMMANDS, ELSEWHERE, ROOT, Block, blocks, pages
-from .docs_runner import SMALL_RECIPE, Page, exit_code
+from tests.e2e.docs_blocks import COMMANDS, ELSEWHERE, ROOT, Block, blocks, pages
+from tests.e2e.docs_runner import SMALL_RECIPE, Page, exit_code
 
 STUDENT = ROOT / "tests" / "data" / "student.safetensors"
 # Pages whose commands a test of their own runs.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .docs_blocks import ROOT, pages, prose
+from tests.e2e.docs_blocks import ROOT, pages, prose
 
 PAGES = pages()
 _LINK = re.compile(r"\]\(([^)\s]+)\)")

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ..finished_run import bits, finished
-from .conftest import ENV, edgeproof
-from .test_commands import one_line
+from tests.e2e.conftest import ENV, edgeproof
+from tests.e2e.test_commands import one_line
+from tests.finished_run import bits, finished
 
 GATES = [{"name": "clean_accuracy", "limit": ">= 0.9"}]
 

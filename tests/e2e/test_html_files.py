@@ -7,7 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
-from .conftest import edgeproof
+from tests.e2e.conftest import edgeproof
 
 
 def test_the_page_follows_from_the_runs_folder_alone(run: Path, tmp_path: Path):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import edgeproof
+from tests.e2e.conftest import edgeproof
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (the extra `dev`)")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")

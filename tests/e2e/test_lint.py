@@ -11,13 +11,13 @@ from pathlib import Path
 
 import onnx
 import pytest
-from edgeproof.pipeline.linting import lint_file
-from edgeproof.targets.errors import UsageError
+from edgeproof.core.errors import UsageError
+from edgeproof.pipeline.commands.lint import lint_file
 from edgeproof.targets.schemes import SCHEMES
 from onnx.external_data_helper import convert_model_to_external_data
 
-from .conftest import edgeproof
-from .test_commands import one_line
+from tests.e2e.conftest import edgeproof
+from tests.e2e.test_commands import one_line
 
 
 def test_a_clean_file_passes(int8_onnx: Path):
@@ -155,7 +155,7 @@ def test_damaged_files_never_end_in_a_traceback(tmp_path: Path, int8_onnx: Path)
 
 def test_the_command_loads_neither_torch_nor_a_runtime(int8_onnx: Path):
     code = (
-        "import sys; from edgeproof.pipeline.cli import app\n"
+        "import sys; from edgeproof.pipeline.cli.main import app\n"
         f"try: app(['lint', {str(int8_onnx)!r}])\n"
         "except SystemExit as end: print(end.code, {m for m in ('torch', 'onnxruntime') if m in sys.modules}, "
         "file=sys.stderr)"

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from edgeproof.pipeline import verify
-from edgeproof.pipeline.report import Report
+from edgeproof.pipeline.results.report import Report
 from onnx import GraphProto, helper, numpy_helper
+
+from edgeproof import verify
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ENV
+from tests.e2e.conftest import ENV
 
 _TRAPS = ("numpy", "torch", "onnx", "json", "joblib", "pickle", "socket")
 _TRAP = """
@@ -32,7 +32,7 @@ _SCRIPT = str(Path(sysconfig.get_path("scripts"), "edgeproof"))
 
 @pytest.mark.parametrize(
     ("command", "model"),
-    [([_SCRIPT], "function"), ([sys.executable, "-m", "edgeproof.pipeline"], "file")],
+    [([_SCRIPT], "function"), ([sys.executable, "-m", "edgeproof"], "file")],
     ids=["script", "module"],
 )
 def test_modules_of_the_working_directory_do_not_shadow(

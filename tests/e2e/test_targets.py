@@ -9,13 +9,13 @@ from pathlib import Path
 
 import onnx
 import pytest
-from edgeproof.pipeline.request import check_request
+from edgeproof.pipeline.commands.verify_request import check_request
 from edgeproof.stages.data import DataConfig
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify import VerifyConfig
 from edgeproof.targets.base import targets
 
-from .conftest import edgeproof, small_build
+from tests.e2e.conftest import edgeproof, small_build
 
 pytestmark = pytest.mark.slow
 

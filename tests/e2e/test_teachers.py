@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT, edgeproof
-from .test_commands import one_line
+from tests.e2e.conftest import ROOT, edgeproof
+from tests.e2e.test_commands import one_line
 
 DIGITS = ROOT / "examples" / "digits.yaml"
 STUDENT = ROOT / "tests" / "data" / "student.safetensors"

@@ -19,9 +19,9 @@ import onnx, onnxscript, pyautoattack, pydantic, scipy.stats, sklearn.datasets, 
 # Not ONNX Runtime: it starts a thread, and what is forked beside a thread may never end.
 assert len(os.listdir("/proc/self/task")) == 1
 from importlib.util import find_spec
-from edgeproof.pipeline.cli import main
-# As of `python -m edgeproof.pipeline`, which Lightning starts again for each further process.
-sys.modules["__main__"].__spec__ = find_spec("edgeproof.pipeline.__main__")
+from edgeproof.pipeline.cli.main import main
+# As of `python -m edgeproof`, which Lightning starts again for each further process.
+sys.modules["__main__"].__spec__ = find_spec("edgeproof.__main__")
 print("ready", flush=True)
 for line in sys.stdin:
     asked = json.loads(line)

@@ -13,13 +13,14 @@ import torch
 from edgeproof.stages.data import Split
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify import VerifyConfig
-from edgeproof.stages.verify.autoattack import STANDARD
-from edgeproof.stages.verify.candidates import Candidates
-from edgeproof.stages.verify.shard import attack_shard
-from edgeproof.stages.verify.subject import Predict, Surface, in_batches
-from golden_networks import WIDTHS, tiny
+from edgeproof.stages.verify.attacks.autoattack import STANDARD
+from edgeproof.stages.verify.evidence.candidates import Candidates
+from edgeproof.stages.verify.shards.shard import attack_shard
+from edgeproof.stages.verify.subject.subject import OpenedSubject, Predict, in_batches
 from safetensors.torch import load_file
 from torch import nn
+
+from tests.golden.golden_networks import WIDTHS, tiny
 
 ROOT = Path(os.environ.get("EDGEPROOF_GOLDEN", Path(__file__).parent / "data"))
 RUNS = json.loads((ROOT / "golden.json").read_text())["autoattack"]
@@ -38,7 +39,7 @@ class Rounded(nn.Module):
 class Golden:
     name: str
 
-    def open(self) -> Surface:
+    def open(self) -> OpenedSubject:
         base = self.name.removesuffix("_round31")
         first, second = WIDTHS[base]
         model = tiny(first, second, 10)
@@ -46,7 +47,7 @@ class Golden:
         model = model.eval().requires_grad_(False)
         if base != self.name:
             model = Rounded(model)
-        return Surface(in_batches(model), {"autograd": model}, 10)
+        return OpenedSubject(in_batches(model), {"autograd": model}, 10)
 
     def predictor(self) -> Predict:
         return self.open().predict

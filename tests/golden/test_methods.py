@@ -18,10 +18,11 @@ from edgeproof.stages.distill import InnerMaximisation
 from edgeproof.stages.distill.method import Method, methods
 from edgeproof.stages.distill.plugin import plugins
 from edgeproof.stages.distill.plugins.fair import class_weights
-from golden_cases import CLAIMED, UNCLAIMED, Ours, ours_of
-from golden_networks import WIDTHS, tiny
 from safetensors.torch import load_file
 from torch import nn
+
+from tests.golden.golden_cases import CLAIMED, UNCLAIMED, Ours, ours_of
+from tests.golden.golden_networks import WIDTHS, tiny
 
 ROOT = Path(os.environ.get("EDGEPROOF_GOLDEN", Path(__file__).parent / "data"))
 META = json.loads((ROOT / "golden.json").read_text())

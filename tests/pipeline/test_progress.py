@@ -7,7 +7,7 @@ import io
 import pytest
 from edgeproof.pipeline.gates import Condition
 from edgeproof.pipeline.progress import Reporter
-from edgeproof.stages.verify.sequential import Sequential, confidence_sequence
+from edgeproof.stages.verify.shards.sequential import Sequential, confidence_sequence
 
 
 @pytest.mark.parametrize("width", [80, 200])

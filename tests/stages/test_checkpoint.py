@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from edgeproof.core.errors import UsageError
 from edgeproof.stages.checkpoint import load_into, read_weights, save_weights
 from edgeproof.stages.models import build_model
-from edgeproof.targets.errors import UsageError
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from edgeproof.core.errors import StageError
 from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import Dataset
-from edgeproof.stages.distill.selection import pgd_attack
+from edgeproof.stages.distill.training.selection import pgd_attack
 from edgeproof.stages.export import MODEL, ExportConfig, export_onnx, export_student, measure_parity
 from edgeproof.stages.threat import ThreatModel
-from edgeproof.targets.errors import StageError
 from edgeproof.targets.onnxruntime.target import open_session
 from edgeproof.targets.signature import read_signature
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from edgeproof.core.errors import UsageError
 from edgeproof.stages.checkpoint import read_checkpoint, read_weights, save_weights
 from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.export import export_onnx
 from edgeproof.stages.models import build_model
 from edgeproof.stages.normalization import Normalization, Normalized
-from edgeproof.targets.errors import UsageError
 from edgeproof.targets.onnxruntime.target import open_session
 from pydantic import ValidationError
 from torch import nn

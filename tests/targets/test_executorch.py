@@ -11,11 +11,11 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from edgeproof.core.errors import BackendMissing, EdgeproofError, StageError
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.export import export_onnx
 from edgeproof.stages.quantize import CalibrationConfig, calibration_split, quantize_onnx
 from edgeproof.targets.base import EngineFile, targets
-from edgeproof.targets.errors import BackendMissing, EdgeproofError, StageError
 from edgeproof.targets.executorch import lowering
 from edgeproof.targets.executorch import target as module
 from edgeproof.targets.executorch.target import ExecuTorchEngine, ExecuTorchOptions

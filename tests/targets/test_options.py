@@ -11,9 +11,9 @@ from typing import Literal
 
 import numpy as np
 import pytest
+from edgeproof.core.errors import BackendMissing, StageError, UsageError
 from edgeproof.stages.data import Dataset
 from edgeproof.targets.base import EngineFile, TargetOptions, targets
-from edgeproof.targets.errors import BackendMissing, StageError, UsageError
 from edgeproof.targets.onnxruntime.options import OnnxRuntimeOptions, check_placement, session_options
 from edgeproof.targets.onnxruntime.target import BoundEngine, open_session
 from edgeproof.targets.option_values import read_options

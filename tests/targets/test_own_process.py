@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from edgeproof.core.errors import EngineFailure, StageError, UsageError
+from edgeproof.core.function import load_function
 from edgeproof.targets.base import EngineFile, targets
-from edgeproof.targets.errors import EngineFailure, StageError, UsageError
-from edgeproof.targets.function import load_function
 from edgeproof.targets.process.own_process import OwnProcess, open_engine
 
 MODULE = """
@@ -100,7 +100,7 @@ def test_standard_output_stays_clean_and_no_process_outlives_its_parent(tmp_path
     script = (
         "import functools, numpy as np, os, sys\n"
         f"sys.path.insert(0, {str(tmp_path)!r})\n"
-        "from edgeproof.targets.function import load_function\n"
+        "from edgeproof.core.function import load_function\n"
         "from edgeproof.targets.process.own_process import OwnProcess\n"
         "model = OwnProcess(functools.partial(load_function, 'moody:answer', 'model'))\n"
         "print(int(model(np.zeros((1, 1, 1, 1), np.float32))[1]), flush=True)\n"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import onnx
 import pytest
+from edgeproof.core.errors import ModelError
 from edgeproof.targets import signature
 from edgeproof.targets.base import EngineFile, targets
-from edgeproof.targets.errors import ModelError
 from edgeproof.targets.signature import read_signature
 from onnx import TensorProto, helper
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgeproof.targets.base import Availability, Engine, Scheme, TargetOptions
-from edgeproof.targets.errors import StageError
+from edgeproof.core.errors import StageError
 from edgeproof.targets.onnx_file import OnnxFileTarget
 from edgeproof.targets.signature import read_signature
 
@@ -95,12 +95,12 @@ def in_its_own_process(site: Path, *arguments: str | Path) -> subprocess.Complet
 
 
 def test_it_stands_in_the_list(site: Path):
-    done = in_its_own_process(site, "-m", "edgeproof.pipeline", "targets", "--json")
+    done = in_its_own_process(site, "-m", "edgeproof", "targets", "--json")
     assert done.returncode == 0, done.stderr
     (found,) = [state for state in json.loads(done.stdout) if state["name"] == "reference"]
     assert found["available"] is True
     assert list(found["versions"]) == ["onnx"]
-    without = in_its_own_process(site.parent, "-m", "edgeproof.pipeline", "targets", "--json")
+    without = in_its_own_process(site.parent, "-m", "edgeproof", "targets", "--json")
     assert "reference" not in [state["name"] for state in json.loads(without.stdout)]
 
 
@@ -125,7 +125,7 @@ def test_it_builds_and_answers_and_its_options_are_checked(
     evaluator = ReferenceEvaluator(str(float_onnx))
     expected = evaluator.run(None, {evaluator.input_names[0]: digits.test.images[:7]})[0]
     assert np.array_equal(np.load(tmp_path / "logits.npy"), expected)
-    bench = ("-m", "edgeproof.pipeline", "bench")
+    bench = ("-m", "edgeproof", "bench")
     wrong = in_its_own_process(site, *bench, float_onnx, "--target", "reference", "--option", "verbos=1")
     assert (wrong.returncode, len(wrong.stderr.splitlines())) == (2, 1)
     assert "verbos: unknown option; did you mean 'verbose'?" in wrong.stderr
@@ -133,7 +133,7 @@ def test_it_builds_and_answers_and_its_options_are_checked(
 
 def test_what_it_refuses_is_one_line(site: Path, int8_onnx: Path):
     """It has no DequantizeLinear of opset 18; the file is opened in a process of its own."""
-    done = in_its_own_process(site, "-m", "edgeproof.pipeline", "bench", f"reference:{int8_onnx}")
+    done = in_its_own_process(site, "-m", "edgeproof", "bench", f"reference:{int8_onnx}")
     assert (done.returncode, len(done.stderr.splitlines())) == (3, 1)
     assert "the reference refuses the model: No implementation for operator 'DequantizeLinear'" in done.stderr
 
@@ -141,6 +141,6 @@ def test_what_it_refuses_is_one_line(site: Path, int8_onnx: Path):
 def test_it_is_timed_beside_others(site: Path, float_onnx: Path):
     """Its processes import it too."""
     arguments = ["bench", f"reference:{float_onnx}", "--against", f"onnxruntime:{float_onnx}", "--batch", "1"]
-    done = in_its_own_process(site, "-m", "edgeproof.pipeline", *arguments, "--repeats", "10", "--json")
+    done = in_its_own_process(site, "-m", "edgeproof", *arguments, "--repeats", "10", "--json")
     assert done.returncode == 0, done.stderr
     assert [each["target"] for each in json.loads(done.stdout)["engines"]] == ["reference", "onnxruntime"]

@@ -10,11 +10,11 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from edgeproof.core.errors import BackendMissing, EdgeproofError, StageError
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.quantize import CalibrationConfig, calibration_split, quantize_onnx
 from edgeproof.stages.twin import TorchProgram
 from edgeproof.targets.base import EngineFile, targets
-from edgeproof.targets.errors import BackendMissing, EdgeproofError, StageError
 from edgeproof.targets.onnxruntime.target import open_session
 from edgeproof.targets.torch_program import exported
 from edgeproof.targets.torch_tensorrt.quantize_op import rewrite

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from edgeproof.targets.errors import EngineFailure
+from edgeproof.core.errors import EngineFailure
 from edgeproof.targets.process.watched import Watched
 
 IMAGES = np.zeros((2, 1, 1, 1), np.float32)

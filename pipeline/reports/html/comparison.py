@@ -5,10 +5,10 @@ from __future__ import annotations
 import string
 from collections.abc import Sequence
 
-from ...report import Report
+from ...results.report import Report
 from .comparison_sections import Comparison, curves, environments, ledgers, paired, recipes, speed
 from .environment import render_page
-from .run import Run
+from .run import RunView
 
 
 def comparison_page(
@@ -22,7 +22,7 @@ def comparison_page(
         compared: of every run but the first, how it compares with the first.
         figure: `robust` or `clean`, what was compared.
     """
-    runs = [Run(report) for report in reports]
+    runs = [RunView(report) for report in reports]
     letters = [string.ascii_uppercase[place % 26] for place in range(len(runs))]
     makers = (
         paired(letters, compared, figure),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...report import Report
+from ...results.report import Report
 from .blocks import Plot, Section, Table, accuracies, interval, number
 from .differences import environment_differences, recipe_differences, same_machine
 from .draw import Line, Point, Row, intervals, lines
-from .run import Run
+from .run import RunView
 
 # What `compare` returns, or why two runs do not compare.
 Comparison = Mapping[str, Any] | str
@@ -107,7 +107,7 @@ def _which(fine: Sequence[tuple[str, Mapping[str, Any]]]) -> list[tuple[str, str
     ]
 
 
-def ledgers(letters: Sequence[str], runs: Sequence[Run]) -> Section:
+def ledgers(letters: Sequence[str], runs: Sequence[RunView]) -> Section:
     """All subjects of all runs."""
     each = [(letter, run, subject) for letter, run in zip(letters, runs, strict=True) for subject in run.subjects]
     rows: list[Row] = []
@@ -165,7 +165,7 @@ def ledgers(letters: Sequence[str], runs: Sequence[Run]) -> Section:
     )
 
 
-def curves(letters: Sequence[str], runs: Sequence[Run]) -> Section | None:
+def curves(letters: Sequence[str], runs: Sequence[RunView]) -> Section | None:
     """The engines' curves of accuracy over eps, where all runs have one norm."""
     found = [
         (letter, run, engine)
@@ -206,7 +206,7 @@ def curves(letters: Sequence[str], runs: Sequence[Run]) -> Section | None:
     return Section(name="curves", title="Accuracy over eps", plots=[Plot("curves-plot", caption, drawn, table)])
 
 
-def speed(letters: Sequence[str], runs: Sequence[Run]) -> Section | None:
+def speed(letters: Sequence[str], runs: Sequence[RunView]) -> Section | None:
     """Sizes and latencies of engines of one name, as ratios to the first run's."""
     base = {engine["name"]: engine for engine in runs[0].engines}
     alike = same_machine([run.report for run in runs])

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from ...report import Report
+from ...results.report import Report
 
 _ABSENT = "not there"
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ...report import Report
+from ...results.report import Report
 from ..printable import printable
 from ..reasons import reasons
 from ..rows import number as as_text
 from .blocks import Table, interval, number
 from .environment import render_page
-from .run import Run
+from .run import RunView
 from .sections import SECTIONS
 
 _MARKS = {"pass": "✓", "fail": "✕", "inconclusive": "?"}
@@ -21,7 +21,7 @@ _MARKS = {"pass": "✓", "fail": "✕", "inconclusive": "?"}
 def page(report: Report) -> str:
     """Return `report.html`; the same for the same report and files."""
     report = replace(report, data=_printable(report.data))
-    run = Run(report)
+    run = RunView(report)
     sections = [section for make in SECTIONS if (section := make(run)) is not None]
     data = report.data
     return render_page(
@@ -57,7 +57,7 @@ def _reasons(report: Report) -> list[str]:
     return [f"{'All ' if len(gates) > 1 else ''}{len(gates)} gate{'s are' if len(gates) > 1 else ' is'} met."]
 
 
-def _note(run: Run) -> str:
+def _note(run: RunView) -> str:
     samples = " / ".join(map(str, sorted({subject["samples"] for subject in run.subjects})))
     return (
         f"Robust accuracy: the worst case over all routes on {samples} test images, {run.threat}, attacked with "
@@ -66,7 +66,7 @@ def _note(run: Run) -> str:
     )
 
 
-def _facts(run: Run) -> list[tuple[str, str, str]]:
+def _facts(run: RunView) -> list[tuple[str, str, str]]:
     """What ships, in a line each: its name, its robust accuracy, and the rest."""
     facts: list[tuple[str, str, str]] = []
     for engine in run.engines:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ...report import Report
+from ...results.report import Report
 from ..rows import before
 from .draw import Point
 
@@ -18,7 +18,7 @@ _NO_ROUTE = ("index", "label", "clean_correct", "robust_8bit")
 
 
 @dataclass(frozen=True)
-class Bits:
+class SubjectBits:
     """What a subject got right, `[N]` each, in the order of `index`; `robust` is after all routes."""
 
     index: np.ndarray
@@ -27,14 +27,14 @@ class Bits:
     robust: np.ndarray
 
 
-class Run:
+class RunView:
     """A run whose page is made."""
 
     def __init__(self, report: Report) -> None:
         self.report = report
         self.files = report.files
         self.subjects = report.subjects
-        self._bits: dict[str, Bits | None] = {}
+        self._bits: dict[str, SubjectBits | None] = {}
 
     @property
     def engines(self) -> list[Mapping[str, Any]]:
@@ -101,16 +101,16 @@ class Run:
         """What a subject was made from."""
         return before(subject, self.subjects)
 
-    def bits(self, name: str) -> Bits | None:
+    def bits(self, name: str) -> SubjectBits | None:
         """A subject's per-sample bits; None where the run has none."""
         if name not in self._bits:
             self._bits[name] = self._read_bits(name)
         return self._bits[name]
 
-    def _read_bits(self, name: str) -> Bits | None:
+    def _read_bits(self, name: str) -> SubjectBits | None:
         arrays = self.files.arrays(f"verification/{name}.npz")
         if arrays is None or not {*_NO_ROUTE[:3]} <= {*arrays}:
             return None
         routes = [key for key in arrays if key not in _NO_ROUTE]
         robust = arrays[routes[-1] if routes else "clean_correct"]
-        return Bits(arrays["index"], arrays["label"], arrays["clean_correct"], robust)
+        return SubjectBits(arrays["index"], arrays["label"], arrays["clean_correct"], robust)

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from pydantic import Field, PlainValidator, WithJsonSchema
 from torch import Tensor
 
-from ....targets.errors import UsageError
-from ...section import Section
+from ....core.config import Config
+from ....core.errors import UsageError
 from .operation import Operation, operations
 
 
@@ -53,7 +53,7 @@ Entry = Annotated[
 Augmentations = tuple[Entry, ...]
 
 
-class LateAugment(Section):
+class LateAugment(Config):
     """Augmentations that replace the others late in the training, against robust overfitting.
 
     Attributes:

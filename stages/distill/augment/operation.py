@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from ....targets.registry import Registry
+from ....core.registry import Registry
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Tensor])
 

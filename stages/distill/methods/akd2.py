@@ -12,10 +12,10 @@ from typing import ClassVar
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from ..eval_mode import BatchNormMode
 from ..inner import Objective, Start
 from ..losses import cross_entropy, distillation
 from ..method import Companion, Method, MethodConfig, methods
-from ..view import BatchNormMode
 
 
 class Akd2Config(MethodConfig):

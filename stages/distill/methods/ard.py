@@ -12,10 +12,10 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
+from ..eval_mode import BatchNormMode
 from ..inner import Objective, Start
 from ..losses import KLScale, cross_entropy, distillation
 from ..method import Method, MethodConfig, methods
-from ..view import BatchNormMode
 
 
 class ArdConfig(MethodConfig):

@@ -11,10 +11,10 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
+from ..eval_mode import BatchNormMode
 from ..inner import Objective, Start
 from ..losses import cross_entropy, distillation, kl, probability
 from ..method import Method, MethodConfig, methods
-from ..view import BatchNormMode
 
 
 class IadConfig(MethodConfig):

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ...section import Section
+from ....core.config import Config
 from ..losses import cross_entropy
 from ..method import Term
 from ..plugin import Plugin, plugins
@@ -18,7 +18,7 @@ from ..plugin import Plugin, plugins
 COLDEST, HOTTEST = 0.5, 5.0
 
 
-class AbsldConfig(Section):
+class AbsldConfig(Config):
     """Options of ABSLD: `rate`, how far the temperatures move after an epoch (0.1 in the code)."""
 
     rate: float = Field(default=0.1, ge=0)

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ...section import Section
+from ....core.config import Config
 from ..inner import Objective
 from ..plugin import Plugin, plugins
 
@@ -18,7 +18,7 @@ LOWEST, HIGHEST = 5 / 6, 5 / 2
 SMALL = 1e-5
 
 
-class FairConfig(Section):
+class FairConfig(Config):
     """Options of Fair-ARD: `beta`, how strongly the weights follow the classes' vulnerability (2 in the code)."""
 
     beta: float = Field(default=2.0, ge=0)

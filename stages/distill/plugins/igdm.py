@@ -8,12 +8,12 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor
 
-from ...section import Section
+from ....core.config import Config
 from ..losses import gradient_matching
 from ..plugin import Plugin, plugins
 
 
-class IgdmPluginConfig(Section):
+class IgdmPluginConfig(Config):
     """Options: `alpha` weighs the gradient term at the end of training (1 for CIFAR-10, 10 for CIFAR-100)."""
 
     alpha: float = Field(default=1.0, ge=0)

@@ -11,13 +11,13 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor
 
-from ...section import Section
+from ....core.config import Config
 from ..inner import Objective
 from ..losses import jensen_shannon, kl
 from ..plugin import Plugin, plugins
 
 
-class MmardConfig(Section):
+class MmardConfig(Config):
     """Options of the reconstruction.
 
     Attributes:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ....core.onnx_walk import tensors
 from ....targets.base import Scheme
-from ....targets.onnx_walk import tensors
 from ..graph import read_tensor
 from ..reading import Reading
 from ..rule import rule

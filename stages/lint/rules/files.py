@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ....core.onnx_walk import tensors
 from ....targets.base import Scheme
-from ....targets.onnx_walk import tensors
 from ..reading import Reading
 from ..rule import rule
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ....core.onnx_walk import nodes
 from ....targets.base import Scheme
-from ....targets.onnx_walk import nodes
 from ..graph import ONNX_DOMAIN, label, type_name
 from ..reading import Reading
 from ..rule import rule

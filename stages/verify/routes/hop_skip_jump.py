@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ....targets.errors import BackendMissing
-from ..autoattack import inside
-from ..candidates import Candidates
-from ..route import Batch, Context, Outcome, Route, routes
+from ....core.errors import BackendMissing
+from ..attacks.autoattack import inside
+from ..evidence.candidates import Candidates
+from .base import Batch, Context, Outcome, Route, routes
 
 HARD_LABEL = "hop-skip-jump"
 

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from ...distill.inner import InnerMaximisation
 from ...margin import margin, margins
-from ..autoattack import inside
-from ..candidates import Candidates
-from ..nearest import nearest_first
-from ..random_search import random_search
-from ..route import Batch, Context, Outcome, Route, routes
-from ..subject import is_correct
+from ..attacks.autoattack import inside
+from ..attacks.random_search import random_search
+from ..evidence.candidates import Candidates
+from ..subject.subject import is_correct
+from .base import Batch, Context, Outcome, Route, routes
+from .nearest_first import nearest_first
 
 PROBE = "probe"
 STEPS = 20
@@ -100,7 +100,7 @@ class _Trail:
 
     def ascend_all(self) -> None:
         """Ascend by the first gradient, and by the subject's own where the first is that of its inner logits."""
-        for model in list(self._context.surface.differentiable.values())[:2]:
+        for model in list(self._context.surface.gradient_sources.values())[:2]:
             self.ascend(model)
 
     def ascend(self, model: nn.Module) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..candidates import Candidates
-from ..route import Batch, Context, Outcome, Route, routes
+from ..evidence.candidates import Candidates
+from .base import Batch, Context, Outcome, Route, routes
 
 
 class Replay(Route):

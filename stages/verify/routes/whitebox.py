@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..autoattack import Attack
-from ..candidates import Candidates
-from ..combined import DIFFERENCE, JOINT, RESCALED
-from ..route import Batch, Context, Outcome, Route, routes
+from ..attacks.autoattack import Attack
+from ..evidence.candidates import Candidates
+from ..subject.wrappers import DIFFERENCE, JOINT, RESCALED
+from .base import Batch, Context, Outcome, Route, routes
 
 ATTACKS: tuple[Attack, ...] = ("apgd-ce", "apgd-t", "fab-t")
 # The other losses take no notice of the scale of logits; blends are one further attack each.
@@ -28,7 +28,7 @@ class WhiteBox(Route):
         broken = np.zeros(len(batch), bool)
         found: list[Candidates] = []
         warnings: set[str] = set()
-        for number, gradients in enumerate(context.surface.differentiable):
+        for number, gradients in enumerate(context.surface.gradient_sources):
             for attack in ATTACKS if number == 0 else ATTACKS[:1] if gradients in CE_ONLY else ATTACKS[:2]:
                 if broken.all():
                     break

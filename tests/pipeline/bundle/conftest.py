@@ -1,18 +1,15 @@
-"""The small run, made once; its helpers are importable beside the tests."""
+"""The small run, made once."""
 
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from edgeproof.stages.data import Dataset
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from small_run import SAMPLES, SUBJECTS, Attacks, write_run
+from tests.pipeline.bundle.small_run import SAMPLES, SUBJECTS, Attacks, write_run
 
 
 @pytest.fixture(scope="session")

@@ -14,11 +14,11 @@ import numpy as np
 import onnx
 import onnxruntime
 from edgeproof.pipeline.gates import Condition
-from edgeproof.pipeline.report import draw_up
 from edgeproof.pipeline.reports import render
+from edgeproof.pipeline.results.report import draw_up
+from edgeproof.stages.adversarial_pack_manifest import write_manifest
 from edgeproof.stages.data import Split
 from edgeproof.stages.eight_bit import towards
-from edgeproof.stages.pack_manifest import write_manifest
 from edgeproof.stages.statistics.proportions import clopper_pearson
 from onnx import numpy_helper
 

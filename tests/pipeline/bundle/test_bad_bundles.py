@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edgeproof.pipeline.bundle.making import make_bundle
-from edgeproof.pipeline.bundle.replaying import replay_bundle
-from edgeproof.pipeline.bundle.returning import bring_back
-from edgeproof.targets.errors import UsageError
-from small_run import Attacks, write_run
+from edgeproof.core.errors import UsageError
+from edgeproof.pipeline.bundle.device.bring_back import bring_back
+from edgeproof.pipeline.bundle.device.replay_bundle import replay_bundle
+from edgeproof.pipeline.bundle.make_bundle import make_bundle
+
+from tests.pipeline.bundle.small_run import Attacks, write_run
 
 ENGINE = "engines/onnxruntime/graph/model.onnx"
 

@@ -10,16 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edgeproof.pipeline.bundle.making import make_bundle
-from edgeproof.pipeline.bundle.replaying import replay_bundle
-from edgeproof.pipeline.bundle.returning import bring_back
+from edgeproof.core.errors import BackendMissing, StageError, UsageError
+from edgeproof.pipeline.bundle.device.bring_back import bring_back
+from edgeproof.pipeline.bundle.device.replay_bundle import replay_bundle
+from edgeproof.pipeline.bundle.make_bundle import make_bundle
 from edgeproof.pipeline.gates import Condition
-from edgeproof.pipeline.report import Report, regate
-from edgeproof.pipeline.store import finished_files
+from edgeproof.pipeline.results.report import Report, regate
+from edgeproof.pipeline.store.store import finished_files
 from edgeproof.targets.base import Availability, EngineFile, Target, targets
-from edgeproof.targets.errors import BackendMissing, StageError, UsageError
 from edgeproof.targets.schemes import SCHEMES
-from small_run import SAMPLES, Attacks, bits_of, list_artifacts, right_by, weakened
+
+from tests.pipeline.bundle.small_run import SAMPLES, Attacks, bits_of, list_artifacts, right_by, weakened
 
 
 def replayed(bundle: Path, tmp_path: Path, *rest: Any, **more: Any) -> dict[str, Any]:
@@ -112,8 +113,8 @@ def test_a_few_lost_samples_are_allowed_unless_a_gate_is_missed(run: Path, tmp_p
     path = tmp_path / "device-report.json"
 
     def as_the_device_would_say(gates: list[dict[str, Any]]) -> dict[str, Any]:
-        from edgeproof.pipeline.bundle.device_report import read_device_report
-        from edgeproof.pipeline.bundle.outcome import outcome_of
+        from edgeproof.pipeline.bundle.device.outcome import outcome_of
+        from edgeproof.pipeline.bundle.device.report import read_device_report
         from edgeproof.pipeline.bundle.run_bits import run_bits
 
         path.write_text(json.dumps(found))

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from edgeproof.pipeline.bundle.making import make_bundle
+from edgeproof.core.errors import BackendMissing, UsageError
+from edgeproof.pipeline.bundle.make_bundle import make_bundle
 from edgeproof.pipeline.card.budget import (
     APGD_STEPS,
     FAB_STEPS,
@@ -24,9 +25,8 @@ from edgeproof.pipeline.card.budget import (
     TARGETS,
     attack_budgets,
 )
-from edgeproof.pipeline.card.making import model_card
+from edgeproof.pipeline.card.make_card import model_card
 from edgeproof.stages.verify.routes import probe
-from edgeproof.targets.errors import BackendMissing, UsageError
 
 pytest.importorskip("huggingface_hub", reason="the extra `bundle` is not installed")
 cyclonedx = pytest.importorskip("cyclonedx", reason="the extra `bundle` is not installed")

@@ -10,16 +10,17 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from edgeproof.pipeline.bundle.answers import export_images
-from edgeproof.pipeline.bundle.making import make_bundle
-from edgeproof.pipeline.bundle.replaying import replay_bundle
-from edgeproof.pipeline.bundle.returning import bring_back
+from edgeproof.core.errors import UsageError
+from edgeproof.pipeline.bundle.device.bring_back import bring_back
+from edgeproof.pipeline.bundle.device.offline import export_images
+from edgeproof.pipeline.bundle.device.replay_bundle import replay_bundle
+from edgeproof.pipeline.bundle.make_bundle import make_bundle
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.quantize import CalibrationConfig, calibration_split, quantize_onnx
 from edgeproof.targets.base import targets
-from edgeproof.targets.errors import UsageError
-from small_run import list_artifacts, weakened
-from torchless import edgeproof_in, environment
+
+from tests.pipeline.bundle.small_run import list_artifacts, weakened
+from tests.pipeline.bundle.torchless import edgeproof_in, environment
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from edgeproof.pipeline.bundle.making import make_bundle
-from edgeproof.pipeline.bundle.replaying import replay_bundle
-from edgeproof.pipeline.bundle.verifying import verify_bundle
-from edgeproof.targets.errors import BackendMissing, UsageError
-from small_run import weakened
+from edgeproof.core.errors import BackendMissing, UsageError
+from edgeproof.pipeline.bundle.device.replay_bundle import replay_bundle
+from edgeproof.pipeline.bundle.make_bundle import make_bundle
+from edgeproof.pipeline.bundle.verify_bundle import verify_bundle
+
+from tests.pipeline.bundle.small_run import weakened
 
 GRAPH = "engines/onnxruntime/graph/model.onnx"
 

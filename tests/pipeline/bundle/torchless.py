@@ -54,7 +54,7 @@ def closure(packages: Sequence[str]) -> dict[str, Distribution]:
 def edgeproof_in(python: Path, *arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     """The command line in that environment, and in no other one."""
     env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    command = [str(python), "-m", "edgeproof.pipeline", *map(str, arguments)]
+    command = [str(python), "-m", "edgeproof", *map(str, arguments)]
     return subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=cwd, env={**env, "OMP_NUM_THREADS": "1"}
     )

@@ -128,7 +128,7 @@ def _svhn(root: Path, monkeypatch: pytest.MonkeyPatch) -> Original:
 
 def _gtsrb(root: Path, monkeypatch: pytest.MonkeyPatch) -> Original:
     """Two images a class, sorted by class as the folders are."""
-    from edgeproof.stages.data import gtsrb
+    from edgeproof.stages.data.sets import gtsrb
 
     train = root / "gtsrb" / "GTSRB" / "Training"
     labels = np.repeat(np.arange(43), 3)
@@ -145,7 +145,7 @@ def _gtsrb(root: Path, monkeypatch: pytest.MonkeyPatch) -> Original:
 
 
 def _eurosat(root: Path, monkeypatch: pytest.MonkeyPatch) -> Original:
-    from edgeproof.stages.data import eurosat
+    from edgeproof.stages.data.sets import eurosat
 
     labels = np.repeat(np.arange(10), 6)
     for row, (label, image) in enumerate(zip(labels, pixels(TRAIN, 3, 64), strict=True)):

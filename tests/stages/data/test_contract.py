@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from edgeproof.core.errors import StageError, UsageError
 from edgeproof.stages.data import DataConfig, Dataset, Generated, Split, load_dataset
-from edgeproof.targets.errors import StageError, UsageError
 
 MODULE = "user_data_of_a_test"
 

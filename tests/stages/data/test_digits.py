@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from edgeproof.core.errors import StageError, UsageError
 from edgeproof.stages.data import DataConfig, Dataset, Split, datasets, load_dataset
-from edgeproof.targets.errors import StageError, UsageError
 from pydantic import ValidationError
 from sklearn.datasets import load_digits
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from edgeproof.core.errors import UsageError
 from edgeproof.stages.data import DataConfig, Dataset, divide
-from edgeproof.targets.errors import UsageError
 from pydantic import ValidationError
 
 # Very unequal classes, so that drawing by class and drawing blindly differ.

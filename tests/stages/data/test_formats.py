@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from edgeproof.stages.data import DataConfig, Dataset, Split, load_dataset
 
-from .synthetic import TRAIN, WRITERS, Original
+from tests.stages.data.synthetic import TRAIN, WRITERS, Original
 
 NAMES = sorted(WRITERS)
 # Tiny sets of 43 classes need at least one held-out image each, and leave as many.

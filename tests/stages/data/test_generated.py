@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from edgeproof.core.errors import UsageError
 from edgeproof.stages.data import DataConfig, Dataset, load_dataset
-from edgeproof.targets.errors import UsageError
 from pydantic import ValidationError
 
 COUNT = 30

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from edgeproof.core.errors import UsageError
 from edgeproof.stages.data import DataConfig, Dataset, load_dataset
-from edgeproof.targets.errors import UsageError
 from PIL import Image
 from torchvision.datasets import ImageFolder
 from torchvision.transforms.functional import resize, to_tensor
 
-from .synthetic import WRITERS
+from tests.stages.data.synthetic import WRITERS
 
 
 def load(root: Path | None, **keys: object) -> Dataset:

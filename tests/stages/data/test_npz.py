@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from edgeproof.core.errors import UsageError
 from edgeproof.stages.data import DataConfig, load_dataset
-from edgeproof.targets.errors import UsageError
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (12, 3, 5, 7), np.uint8)

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from edgeproof.core.errors import EdgeproofError, StageError, UsageError
 from edgeproof.stages.data import DataConfig, Dataset, load_dataset
-from edgeproof.targets.errors import EdgeproofError, StageError, UsageError
 from torchvision import datasets as torchvision
 
-from .synthetic import TRAIN, WRITERS, pack_cifar, pack_zip
+from tests.stages.data.synthetic import TRAIN, WRITERS, pack_cifar, pack_zip
 
 
 def load(name: str, root: Path, **keys: object) -> Dataset:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from edgeproof.core.errors import StageError
 from edgeproof.stages.data import DataConfig, load_dataset
-from edgeproof.targets.errors import StageError
 
 REAL = os.environ.get("EDGEPROOF_DATA")
 

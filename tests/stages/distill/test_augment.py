@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from edgeproof.core.errors import UsageError
 from edgeproof.stages.distill.augment import (
     LateAugment,
     colorshape,
@@ -24,7 +25,6 @@ from edgeproof.stages.distill.augment.cropshift import random_cropshift
 from edgeproof.stages.distill.augment.cutout import random_cutout
 from edgeproof.stages.distill.augment.erase import random_erase
 from edgeproof.stages.distill.augment.flip import random_flip
-from edgeproof.targets.errors import UsageError
 from pydantic import ValidationError
 from scipy.stats import chisquare
 from torch import Tensor

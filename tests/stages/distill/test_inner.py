@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from edgeproof.core.errors import StageError, UsageError
 from edgeproof.stages.distill import InnerConfig, InnerMaximisation
 from edgeproof.stages.threat import ThreatModel
-from edgeproof.targets.errors import StageError, UsageError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from edgeproof.core.errors import UsageError
 from edgeproof.stages.distill import InnerMaximisation
 from edgeproof.stages.distill.augment import random_shift
 from edgeproof.stages.distill.losses import kl
 from edgeproof.stages.distill.method import Method, methods
 from edgeproof.stages.distill.methods.adaad import AdaAD, AdaADConfig
 from edgeproof.stages.distill.plugin import plugins
-from edgeproof.targets.errors import UsageError
 from torch import nn
 
 INNER = InnerMaximisation("Linf", 0.1, 0.025, 5)

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from .graphs import (
+from tests.stages.lint.graphs import (
     CHANNELS,
     CLASSES,
     change,

@@ -18,8 +18,8 @@ from edgeproof.targets.base import targets
 from edgeproof.targets.onnxruntime.target import open_session
 from edgeproof.targets.schemes import SCHEMES
 
-from .defects import float_output, unfused, unsigned_weight
-from .graphs import change, network, set_attribute, store, tensor
+from tests.stages.lint.defects import float_output, unfused, unsigned_weight
+from tests.stages.lint.graphs import change, network, set_attribute, store, tensor
 
 # Our quantizer keeps a pair between a convolution and its Relu where outputs must be quantized, which XNNPACK would
 # rather not have.

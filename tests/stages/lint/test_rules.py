@@ -10,8 +10,8 @@ from edgeproof.stages.lint.rules.files import leaves_folder
 from edgeproof.targets.schemes import SCHEMES
 from onnx import TensorProto, helper
 
-from .defects import DEFECTS, Plant, unfolded
-from .graphs import change, insert_before, network, node, pair_before, set_attribute, store, tensor
+from tests.stages.lint.defects import DEFECTS, Plant, unfolded
+from tests.stages.lint.graphs import change, insert_before, network, node, pair_before, set_attribute, store, tensor
 
 ERRORS = {
     "external-data",

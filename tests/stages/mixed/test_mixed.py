@@ -13,8 +13,8 @@ import torch
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.margin import margins
 from edgeproof.stages.mixed import ASSIGNMENT, assign
-from edgeproof.stages.mixed.assign import _counts
-from edgeproof.stages.mixed.candidate import Candidate, choose
+from edgeproof.stages.mixed.assignment import Assignment, choose
+from edgeproof.stages.mixed.choose import _counts
 from edgeproof.stages.mixed.points import find_points
 from edgeproof.stages.mixed.sensitivity import answer, measure_sensitivity
 from edgeproof.stages.quantize import QuantizeConfig, quantize_student
@@ -143,9 +143,9 @@ def test_where_nothing_is_good_enough_the_most_robust_is_taken_and_said(
     assert chosen.robust_accuracy == max(each["robust_accuracy"] for each in record["candidates"])
 
 
-def candidates() -> Iterator[Candidate]:
+def candidates() -> Iterator[Assignment]:
     for name, robust, latency in (("int8", 0.70, 1.0), ("some", 0.79, 1.5), ("more", 0.78, 1.2), ("fp32", 0.80, 3.0)):
-        yield Candidate(name, (), 0.9, robust, robust / 0.8, latency, 1000)
+        yield Assignment(name, (), 0.9, robust, robust / 0.8, latency, 1000)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from edgeproof.core.errors import UsageError
 from edgeproof.stages.models import build_model, models, package_behind
-from edgeproof.targets.errors import UsageError
 
 DIGITS = (1, 8, 8)
 
@@ -62,7 +62,7 @@ def test_a_familys_package_counts_towards_what_made_an_artifact():
 MINE = """
 import torch
 from torch import nn
-from edgeproof.targets.errors import UsageError
+from edgeproof.core.errors import UsageError
 
 def good(image_shape, classes):
     return nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.Linear(64, classes))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from edgeproof.core.errors import UsageError
 from edgeproof.stages.models import build_model, models
 from edgeproof.stages.models.stem import first_convolution
-from edgeproof.targets.errors import UsageError
 
 pytest.importorskip("timm")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from edgeproof.core.errors import UsageError
 from edgeproof.stages.models import build_model
 from edgeproof.stages.models.stem import first_convolution, patch_side, token_side
 from edgeproof.stages.models.torchvision import classifiers
-from edgeproof.targets.errors import UsageError
 from torch import nn
 
 CIFAR = (3, 32, 32)

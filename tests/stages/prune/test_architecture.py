@@ -8,24 +8,24 @@ from pathlib import Path
 
 import pytest
 import torch
+from edgeproof.core.errors import UsageError
 from edgeproof.stages.checkpoint import save_weights
 from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import Dataset
-from edgeproof.stages.distill.fast import FastForward
+from edgeproof.stages.distill.folded import FoldedCopy
 from edgeproof.stages.export import export_onnx
 from edgeproof.stages.models import build_model
 from edgeproof.stages.prune import PruneConfig, PruningRecord
 from edgeproof.stages.prune.architecture import cut_layers
+from edgeproof.stages.prune.check_equivalence import mistake
 from edgeproof.stages.prune.coupling import Couplings
-from edgeproof.stages.prune.faithful import mistake
 from edgeproof.stages.prune.record import Accuracy, Cut
 from edgeproof.stages.prune.size import size_of
 from edgeproof.stages.threat import ThreatModel
-from edgeproof.targets.errors import UsageError
 from edgeproof.targets.onnxruntime.target import open_session
 from torch import Tensor, nn
 
-from .conftest import Pruned, Shape, lively, prune
+from tests.stages.prune.conftest import Pruned, Shape, lively, prune
 
 pytest.importorskip("torch_pruning")
 
@@ -137,7 +137,7 @@ def test_it_is_built_again_from_its_files(pruned: Pruned, tmp_path: Path):
 
 
 def test_a_fast_stand_in_answers_the_same(pruned: Pruned):
-    x, fast = images(pruned.shape), FastForward(pruned.pruned)
+    x, fast = images(pruned.shape), FoldedCopy(pruned.pruned)
     assert fast.obstacle is None
     found, expected = answer(fast, x), answer(pruned.pruned, x)
     assert (found - expected).abs().max() < 1e-4 * expected.abs().max()

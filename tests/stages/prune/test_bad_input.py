@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 import torch
+from edgeproof.core.errors import UsageError
 from edgeproof.stages.checkpoint import save_weights
 from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import Dataset
-from edgeproof.stages.distill import Running
+from edgeproof.stages.distill import TrainingContext
 from edgeproof.stages.models import build_model
 from edgeproof.stages.prune import PruneConfig, prune_student
 from edgeproof.stages.prune.coupling import Couplings
 from edgeproof.stages.threat import ThreatModel
-from edgeproof.targets.errors import UsageError
 from pydantic import ValidationError
 from torch import Tensor, nn
 
@@ -94,7 +94,7 @@ def refused(student: Classifier, small: Dataset, threat: ThreatModel, tmp_path: 
     def run(source: Classifier = student, **settings: Any) -> str:
         config = PruneConfig.model_validate(QUICK | settings)
         trained: list[object] = []
-        running = Running(accelerator="cpu", on_step=trained.append)
+        running = TrainingContext(accelerator="cpu", on_step=trained.append)
         with pytest.raises(UsageError) as caught:
             prune_student(source, config, student, small, threat, tmp_path, running=running)
         assert not trained, "it is told before any training"

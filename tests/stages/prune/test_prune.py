@@ -18,12 +18,13 @@ import torch
 from edgeproof.stages.checkpoint import read_checkpoint, save_weights
 from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import Dataset
-from edgeproof.stages.distill import Progress, Running
-from edgeproof.stages.distill.fast import FastForward
-from edgeproof.stages.distill.selection import pgd_accuracy
+from edgeproof.stages.distill import Progress, TrainingContext
+from edgeproof.stages.distill.folded import FoldedCopy
+from edgeproof.stages.distill.training.selection import pgd_accuracy
 from edgeproof.stages.export import export_onnx, measure_parity
 from edgeproof.stages.normalization import Normalization
-from edgeproof.stages.prune import PRUNING, PruneConfig, make, prune_student, read_pruning
+from edgeproof.stages.prune import PRUNING, PruneConfig, prune_student, read_pruning
+from edgeproof.stages.prune import pruning as make
 from edgeproof.stages.prune.importance import importances, sample
 from edgeproof.stages.threat import ThreatModel
 
@@ -47,14 +48,16 @@ class Killed(Exception):
 def run(student: Classifier, small: Dataset, threat: ThreatModel) -> Callable[..., Classifier]:
     def pruned(
         folder: Path,
-        running: Running | None = None,
+        running: TrainingContext | None = None,
         source: Classifier = student,
         data: Dataset = small,
         **settings: Any,
     ) -> Classifier:
         folder.mkdir(exist_ok=True)
         config = PruneConfig.model_validate(QUICK | settings)
-        prune_student(source, config, student, data, threat, folder, running=running or Running(accelerator="cpu"))
+        prune_student(
+            source, config, student, data, threat, folder, running=running or TrainingContext(accelerator="cpu")
+        )
         return replace(source, weights=folder / "model.safetensors", pruning=folder / PRUNING)
 
     return pruned
@@ -121,7 +124,7 @@ def test_a_stand_in_and_the_exported_file_agree(
 ):
     model, x = finished.load(), images(digits)
     with torch.no_grad():
-        assert torch.allclose(FastForward(model)(x), model(x), atol=1e-4)
+        assert torch.allclose(FoldedCopy(model)(x), model(x), atol=1e-4)
     export_onnx(model, finished.image_shape, tmp_path / "m.onnx", opset=18)
     parity = measure_parity(model, tmp_path / "m.onnx", digits, threat)
     assert parity["smallest_tolerance_that_passes"] < 1e-5
@@ -143,7 +146,7 @@ def test_rounds_prune_in_steps(run: Callable[..., Classifier], small: Dataset, t
     told: list[int] = []
     notices: list[str] = []
     steps: list[Progress] = []
-    running = Running(
+    running = TrainingContext(
         accelerator="cpu", on_epoch=lambda epoch: told.append(epoch.epoch), notice=notices.append, on_step=steps.append
     )
     pruned = run(tmp_path, running, rounds=3, round_to=2, global_ranking=True)
@@ -190,10 +193,10 @@ def test_a_killed_run_goes_on_to_the_same_weights(run: Callable[..., Classifier]
             raise Killed
 
     with pytest.raises(Killed):
-        run(folder, Running(folder=folder, accelerator="cpu", on_step=on_step, notice=notice), rounds=2)
+        run(folder, TrainingContext(folder=folder, accelerator="cpu", on_step=on_step, notice=notice), rounds=2)
     assert not (folder / "model.safetensors").exists()
     epochs: list[int] = []
-    running = Running(folder=folder, accelerator="cpu", on_epoch=lambda epoch: epochs.append(epoch.epoch))
+    running = TrainingContext(folder=folder, accelerator="cpu", on_epoch=lambda epoch: epochs.append(epoch.epoch))
     run(folder, running, rounds=2)
     first = {
         "before anything is trained": 1,
@@ -224,8 +227,8 @@ def test_what_a_killed_run_chose_stands(
 
     monkeypatch.setattr(make, "importances", shuffled)
     with pytest.raises(Killed):
-        run(tmp_path, Running(folder=tmp_path, accelerator="cpu", on_step=kill))
-    pruned = run(tmp_path, Running(folder=tmp_path, accelerator="cpu"))
+        run(tmp_path, TrainingContext(folder=tmp_path, accelerator="cpu", on_step=kill))
+    pruned = run(tmp_path, TrainingContext(folder=tmp_path, accelerator="cpu"))
     assert asked == [3]
     assert pruned.pruning is not None
     assert pruned.load()(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
@@ -299,7 +302,7 @@ def test_taylor_asks_the_adversarial_loss(
     student: Classifier, small: Dataset, threat: ThreatModel, monkeypatch: pytest.MonkeyPatch
 ):
     """Against torch's own gradient at x' of the whole sample at once."""
-    from edgeproof.stages.distill.selection import pgd_attack
+    from edgeproof.stages.distill.training.selection import pgd_attack
     from edgeproof.stages.prune.coupling import Couplings
 
     config = PruneConfig.model_validate(QUICK | {"samples": 100})
@@ -335,7 +338,7 @@ SCRIPT = """
     from dataclasses import replace
     from edgeproof.stages.classifier import Classifier
     from edgeproof.stages.data import DataConfig, load_dataset
-    from edgeproof.stages.distill import Running
+    from edgeproof.stages.distill import TrainingContext
     from edgeproof.stages.prune import PruneConfig, prune_student
     from edgeproof.stages.threat import ThreatModel
     import os, tempfile
@@ -350,7 +353,7 @@ SCRIPT = """
         {"ratio": 0.5, "round_to": 4, "samples": 64, "rounds": 2,
          "train": {"epochs": 1, "inner": {"steps": 1}, "selection_steps": 2}}
     )
-    running = Running(folder=folder, accelerator="cpu", devices=2)
+    running = TrainingContext(folder=folder, accelerator="cpu", devices=2)
     prune_student(student, config, student, digits, ThreatModel(eps=0.1), folder, running=running)
 """
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
+from edgeproof.core.errors import UsageError
 from edgeproof.stages.prune.ranking import Ranked, least_important
-from edgeproof.targets.errors import UsageError
 
 
 def layer(*importance: float, name: str = "conv", chunks: int = 1, initial: int | None = None) -> Ranked:

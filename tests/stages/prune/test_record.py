@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from edgeproof.core.errors import UsageError
 from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.models import build_model
 from edgeproof.stages.prune.architecture import cut_layers
 from edgeproof.stages.prune.record import Cut, joined, read_pruning, together
-from edgeproof.targets.errors import UsageError
 from torch import nn
 
 RECORD = {

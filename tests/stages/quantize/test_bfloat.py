@@ -8,13 +8,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from edgeproof.core.errors import StageError
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.quantize import QuantizeConfig, quantize_student
 from edgeproof.stages.quantize.bfloat import to_bfloat16
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.twin import load_twin
 from edgeproof.targets.base import EngineFile, targets
-from edgeproof.targets.errors import StageError
 from onnx import TensorProto, helper, numpy_helper
 
 THREAT = ThreatModel.model_validate({"norm": "Linf", "eps": 0.1})

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from edgeproof.core.errors import UsageError
 from edgeproof.stages.data import Dataset, Split
 from edgeproof.stages.quantize import (
     CALIBRATION,
@@ -24,7 +25,6 @@ from edgeproof.stages.quantize.ranges import activation_ranges
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.twin import load_twin
 from edgeproof.targets.base import Scheme, targets
-from edgeproof.targets.errors import UsageError
 from onnx import TensorProto, helper, numpy_helper
 
 U8S8 = targets["onnxruntime"].scheme

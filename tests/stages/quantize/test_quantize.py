@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from edgeproof.core.errors import EdgeproofError, UsageError
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.quantize import (
     MODEL,
@@ -23,7 +24,6 @@ from edgeproof.stages.quantize import (
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.twin import load_twin
 from edgeproof.targets.base import EngineFile, Scheme, targets
-from edgeproof.targets.errors import EdgeproofError, UsageError
 from onnx import numpy_helper
 from pydantic import ValidationError
 

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from edgeproof.core.errors import UsageError
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.quantize import quantize_onnx
 from edgeproof.stages.recover import TrainableTwin, write_back
@@ -16,7 +17,6 @@ from edgeproof.stages.twin import Twin
 from edgeproof.stages.twin.backward import fake_quantize
 from edgeproof.stages.twin.types import RANGES
 from edgeproof.targets.base import Scheme, targets
-from edgeproof.targets.errors import UsageError
 from edgeproof.targets.onnxruntime.target import open_session
 from onnx import TensorProto, helper, numpy_helper
 

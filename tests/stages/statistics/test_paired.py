@@ -7,13 +7,7 @@ from math import comb, exp, lgamma, log
 
 import numpy as np
 import pytest
-from edgeproof.stages.statistics.paired import (
-    compare_paired,
-    difference_interval,
-    lost_beyond,
-    mcnemar,
-    more_lost,
-)
+from edgeproof.stages.statistics.paired import compare_paired, difference_interval, lost_beyond, mcnemar, more_lost
 from scipy.optimize import minimize_scalar
 from scipy.stats import binomtest, norm
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from edgeproof.stages.distill.selection import pgd_attack
+from edgeproof.core.errors import UsageError
+from edgeproof.stages.distill.training.selection import pgd_attack
 from edgeproof.stages.teacher.screening import (
     Answers,
     Sample,
@@ -19,10 +20,9 @@ from edgeproof.stages.teacher.screening import (
     suggested_order,
 )
 from edgeproof.stages.threat import ThreatModel
-from edgeproof.targets.errors import UsageError
 from torch import nn
 
-from .brightness import CLASSES, Bright, bright_dataset
+from tests.stages.teacher.brightness import CLASSES, Bright, bright_dataset
 
 SHAPE = (3, 8, 8)
 THREAT = ThreatModel(eps=0.03)

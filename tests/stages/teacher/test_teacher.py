@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 import torch
+from edgeproof.core.errors import StageError, UsageError
+from edgeproof.core.model_file import sha256_of
 from edgeproof.stages.checkpoint import WEIGHTS, read_checkpoint, save_weights
 from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import Dataset
@@ -18,12 +20,10 @@ from edgeproof.stages.models import models, robustbench
 from edgeproof.stages.normalization import Normalization, Normalized
 from edgeproof.stages.teacher import TeacherConfig, make_teacher, weight_file
 from edgeproof.stages.threat import ThreatModel
-from edgeproof.targets.errors import StageError, UsageError
-from edgeproof.targets.model_file import sha256_of
 from pydantic import ValidationError
 from torch import nn
 
-from .brightness import CLASSES, Bright, bright_dataset
+from tests.stages.teacher.brightness import CLASSES, Bright, bright_dataset
 
 SHAPE = (3, 32, 32)
 THREAT = ThreatModel(eps=8 / 255)  # type: ignore[arg-type]

@@ -6,11 +6,11 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from edgeproof.core.errors import UsageError
 from edgeproof.stages.twin import BACKWARD_MODES, Twin
-from edgeproof.targets.errors import UsageError
 from onnx import helper
 
-from .graphs import model
+from tests.stages.twin.graphs import model
 
 # With scale 0.5: uint8 with zero point 0 spans [0, 127.5], with zero point 10 [-5, 122.5]; int8 with zero point 0
 # spans [-64, 63.5], with zero point -128 [0, 127.5].

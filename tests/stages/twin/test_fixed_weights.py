@@ -12,7 +12,7 @@ from edgeproof.stages.twin import Twin
 from edgeproof.stages.twin.ops import fixed_weights
 from onnx import helper
 
-from .graphs import model
+from tests.stages.twin.graphs import model
 
 # Image shape, weights, and attributes; each with the way that the gradient takes.
 CASES = [

@@ -9,11 +9,11 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from edgeproof.core.errors import ModelError
 from edgeproof.stages.twin import Twin, UnsupportedOperator, load_twin, supported_operators
-from edgeproof.targets.errors import ModelError
 from onnx import TensorProto, helper, numpy_helper
 
-from .graphs import model, run_onnxruntime
+from tests.stages.twin.graphs import model, run_onnxruntime
 
 
 def small_net(opset: int = 18) -> onnx.ModelProto:

@@ -8,14 +8,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from edgeproof.core.errors import StageError
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.twin import TorchProgram
 from edgeproof.targets import torch_program
-from edgeproof.targets.errors import StageError
 from edgeproof.targets.schemes import SCHEMES
 from onnx import TensorProto, helper
 
-from .graphs import model, run_onnxruntime
+from tests.stages.twin.graphs import model, run_onnxruntime
 
 
 def nodes(exported: torch.export.ExportedProgram, name: str) -> list[torch.fx.Node]:

@@ -14,7 +14,7 @@ import torch
 from edgeproof.stages.twin import Twin, UnsupportedOperator
 from onnx import TensorProto, helper
 
-from .graphs import model, run_onnxruntime
+from tests.stages.twin.graphs import model, run_onnxruntime
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(2, 3, 4, 5)).astype(np.float32)

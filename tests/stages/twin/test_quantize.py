@@ -9,7 +9,7 @@ import torch
 from edgeproof.stages.twin import Twin, UnsupportedOperator
 from onnx import TensorProto, helper
 
-from .graphs import model, run_onnxruntime
+from tests.stages.twin.graphs import model, run_onnxruntime
 
 TYPES = {
     "uint8": (TensorProto.UINT8, 13),

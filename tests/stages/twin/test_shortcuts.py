@@ -14,7 +14,7 @@ from edgeproof.stages.twin import BACKWARD_MODES, BackwardMode, Twin, load_twin,
 from onnx import helper
 from torch import Tensor
 
-from .graphs import model, run_onnxruntime
+from tests.stages.twin.graphs import model, run_onnxruntime
 
 ZEROS = {"low": 0, "middle": 128}
 

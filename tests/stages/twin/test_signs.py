@@ -13,7 +13,7 @@ from edgeproof.stages.twin import Twin, load_twin, program
 from edgeproof.stages.twin.quantize import Quantizer
 from onnx import helper
 
-from .graphs import model
+from tests.stages.twin.graphs import model
 
 QDQ = [
     helper.make_node("QuantizeLinear", ["b", "scale", "zero"], ["q"]),

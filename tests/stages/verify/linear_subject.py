@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from edgeproof.stages.data import Split
-from edgeproof.stages.verify.subject import Predict, Surface, in_batches
+from edgeproof.stages.verify.subject.subject import OpenedSubject, Predict, in_batches
 from torch import Tensor, nn
 
 CLASSES, SHAPE = 5, (1, 6, 6)
@@ -32,9 +32,9 @@ class LinearSubject:
     name: str = "linear"
     seed: int = 0
 
-    def open(self) -> Surface:
+    def open(self) -> OpenedSubject:
         model = Linear(self.seed).eval()
-        return Surface(in_batches(model), {"autograd": model}, CLASSES)
+        return OpenedSubject(in_batches(model), {"autograd": model}, CLASSES)
 
     def predictor(self) -> Predict:
         return in_batches(Linear(self.seed).eval())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from edgeproof.stages.classifier import Classifier
-from edgeproof.stages.verify.subject import Predict, Surface, in_batches
+from edgeproof.stages.verify.subject.subject import OpenedSubject, Predict, in_batches
 from torch import nn
 
 
@@ -47,14 +47,14 @@ class Planted:
             return Rounding(model, 31)
         return Neighbours(model) if self.defect == "neighbours" else model
 
-    def open(self) -> Surface:
+    def open(self) -> OpenedSubject:
         model = self._model()
         twin = in_batches(model)
         if self.defect == "lie":
-            return Surface(twin, {"autograd": model}, 10, lambda images: -in_batches(model)(images))
+            return OpenedSubject(twin, {"autograd": model}, 10, lambda images: -in_batches(model)(images))
         if self.defect == "nan":
-            return Surface(lambda images: np.full((len(images), 10), np.nan, np.float32), {"autograd": model}, 10)
-        return Surface(twin, {"autograd": model}, 10, twin)
+            return OpenedSubject(lambda images: np.full((len(images), 10), np.nan, np.float32), {"autograd": model}, 10)
+        return OpenedSubject(twin, {"autograd": model}, 10, twin)
 
     def predictor(self) -> Predict:
         return self.open().predict

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..blocks import Section
-from ..run import Run
+from ..run import RunView
 from .classes import classes_section
 from .corruptions import corruptions_section
 from .curve import curve_section
@@ -19,7 +19,7 @@ from .routes import routes_section
 from .speed import speed_section
 from .training import training_section
 
-SECTIONS: tuple[Callable[[Run], Section | None], ...] = (
+SECTIONS: tuple[Callable[[RunView], Section | None], ...] = (
     ledger_section,
     findings_section,
     routes_section,

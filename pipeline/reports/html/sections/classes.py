@@ -5,14 +5,14 @@ from __future__ import annotations
 from .....stages.statistics.proportions import clopper_pearson
 from ..blocks import Cell, Plot, Section, Table, interval, number
 from ..draw import Point, Row, intervals
-from ..run import Bits, Run
+from ..run import RunView, SubjectBits
 
 # With more classes the drawing shows the worst ones of the first engine.
 _DRAWN = 20
 _ROWS_SHOWN = 30
 
 
-def classes_section(run: Run) -> Section | None:
+def classes_section(run: RunView) -> Section | None:
     """Intervals by class of the student and of every engine; None where the run has no bits."""
     shown = [each for each in run.subjects if each["kind"] == "engine" or each["name"] == run.student]
     found = {each["name"]: bits for each in shown if (bits := run.bits(each["name"])) is not None}
@@ -57,25 +57,25 @@ def classes_section(run: Run) -> Section | None:
     )
 
 
-def _share(bits: Bits, label: int) -> float:
+def _share(bits: SubjectBits, label: int) -> float:
     return float(bits.robust[bits.label == label].mean())
 
 
-def _count(bits: Bits, label: int) -> tuple[int, int]:
+def _count(bits: SubjectBits, label: int) -> tuple[int, int]:
     return int(bits.robust[bits.label == label].sum()), int((bits.label == label).sum())
 
 
-def _point(run: Run, name: str, bits: Bits, label: int) -> Point:
+def _point(run: RunView, name: str, bits: SubjectBits, label: int) -> Point:
     kept, count = _count(bits, label)
     return Point(kept / count if count else 0.0, _interval(run, kept, count), run.series(name))
 
 
-def _interval(run: Run, kept: int, count: int) -> tuple[float, float] | None:
+def _interval(run: RunView, kept: int, count: int) -> tuple[float, float] | None:
     # After a stop that depends on the figures themselves, no interval of a fixed sample holds.
     return None if run.stopped else clopper_pearson(kept, count)
 
 
-def _lead(run: Run, found: dict[str, Bits], engine: str, worst: list[int]) -> str:
+def _lead(run: RunView, found: dict[str, SubjectBits], engine: str, worst: list[int]) -> str:
     low, high = worst[0], worst[-1]
     return (
         f"{engine} keeps {number(_share(found[engine], low))} of class {run.class_name(low)} and "
@@ -83,7 +83,7 @@ def _lead(run: Run, found: dict[str, Bits], engine: str, worst: list[int]) -> st
     )
 
 
-def _table(run: Run, found: dict[str, Bits], labels: list[int]) -> Table:
+def _table(run: RunView, found: dict[str, SubjectBits], labels: list[int]) -> Table:
     rows: list[tuple[str, ...]] = []
     data: list[tuple[Cell, ...]] = []
     for label in labels:
@@ -105,7 +105,7 @@ def _table(run: Run, found: dict[str, Bits], labels: list[int]) -> Table:
     )
 
 
-def _lost(run: Run, found: dict[str, Bits], engines: list[str]) -> Table:
+def _lost(run: RunView, found: dict[str, SubjectBits], engines: list[str]) -> Table:
     """The samples that an engine loses and the student keeps, and the other way round."""
     assert run.student is not None
     student = found[run.student]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ..blocks import Plot, Section, Table, interval, number
 from ..draw import Point, Row, intervals
-from ..run import Run
+from ..run import RunView
 
 
-def corruptions_section(run: Run) -> Section | None:
+def corruptions_section(run: RunView) -> Section | None:
     """One row a corruption; None where none were shown."""
     found = [subject for subject in run.subjects if "corruptions" in subject]
     if not found:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ..blocks import Plot, Section, Table, interval, number
 from ..draw import Line, lines
-from ..run import Run
+from ..run import RunView
 
 
-def curve_section(run: Run) -> Section | None:
+def curve_section(run: RunView) -> Section | None:
     """The curves of all subjects that have one; where a sequential run has none, nothing."""
     curved = [subject for subject in run.subjects if "curve" in subject]
     if not curved:

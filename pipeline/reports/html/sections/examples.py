@@ -11,14 +11,14 @@ import numpy as np
 from PIL import Image
 
 from ..blocks import Card, Picture, Section
-from ..run import Run
+from ..run import RunView
 
 # Larger images are shown in a format that loses a little, and so large at most, so that the page stays small.
 _LOSSLESS, _LARGEST = 64, 160
 _MOST = 12
 
 
-def examples_section(run: Run) -> Section | None:
+def examples_section(run: RunView) -> Section | None:
     """Clean image, adversarial image and amplified difference of a few samples of every engine."""
     found = run.examples
     if not len(found.get("index", ())):
@@ -57,7 +57,7 @@ def examples_section(run: Run) -> Section | None:
     )
 
 
-def _card(run: Run, row: Mapping[str, Any], several: bool) -> Card:
+def _card(run: RunView, row: Mapping[str, Any], several: bool) -> Card:
     clean, adversarial = row["clean"].astype(np.float32), row["adversarial"].astype(np.float32)
     truth, delta = run.class_name(int(row["label"])), adversarial - clean
     largest = float(np.abs(delta).max()) or 1.0

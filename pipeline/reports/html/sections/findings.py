@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..blocks import Section, Table
-from ..run import Run
+from ..run import RunView
 
 _CHECKS = (
     ("attacked at a huge eps", "huge_eps_attacked", "survived", "huge_eps_survived"),
@@ -20,7 +20,7 @@ _CHECKS = (
 )
 
 
-def findings_section(run: Run) -> Section | None:
+def findings_section(run: RunView) -> Section | None:
     """Warnings and doubts as sentences, and the counts behind them; None where there is neither."""
     doubts = set(run.report.data.get("doubts", ()))
     rows = [
@@ -47,7 +47,7 @@ def findings_section(run: Run) -> Section | None:
     return Section(name="findings", title="Findings", lead=lead, tables=tables)
 
 
-def _checks(run: Run) -> list[tuple[str, ...]]:
+def _checks(run: RunView) -> list[tuple[str, ...]]:
     figures = run.files.json("verification/figures.json")
     if not isinstance(figures, Mapping):
         return []

@@ -7,14 +7,14 @@ from typing import Any
 
 from ..blocks import Plot, Section, Table, number
 from ..draw import Point, bars, plane
-from ..run import Run
+from ..run import RunView
 from .speed import front
 
 ASSIGNMENT = "assignment.json"
 _DRAWN = 60
 
 
-def layers_section(run: Run) -> Section | None:
+def layers_section(run: RunView) -> Section | None:
     """What each layer costs when it alone is quantized; None where nothing was chosen."""
     found = [(PurePosixPath(path).parent.name, run.files.json(path)) for path in run.files.named(ASSIGNMENT)]
     records = [(name, record) for name, record in found if isinstance(record, dict)]

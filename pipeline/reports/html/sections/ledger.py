@@ -8,7 +8,7 @@ from typing import Any
 from .....stages.statistics.paired import PairedComparison, compare_paired
 from ..blocks import Plot, Section, Table, accuracies, interval, number
 from ..draw import Point, Row, intervals
-from ..run import Run
+from ..run import RunView
 
 _NOTE = (
     "Steps are compared on the same samples: the difference with Tango's score interval, and the exact McNemar test. "
@@ -23,7 +23,7 @@ _COLUMNS = {
 }
 
 
-def ledger_section(run: Run) -> Section:
+def ledger_section(run: RunView) -> Section:
     """Accuracies with intervals, sizes and latencies of all subjects, and every step compared sample by sample."""
     steps = _steps(run)
     title = "From teacher to engine" if len(run.subjects) > 1 else "Accuracy"
@@ -40,7 +40,7 @@ def ledger_section(run: Run) -> Section:
 Step = tuple[Mapping[str, Any], Mapping[str, Any], PairedComparison]
 
 
-def _steps(run: Run) -> list[Step]:
+def _steps(run: RunView) -> list[Step]:
     """What was made from what, where both have bits on the same samples."""
     found: list[Step] = []
     for subject in run.subjects:
@@ -53,7 +53,7 @@ def _steps(run: Run) -> list[Step]:
     return found
 
 
-def _lead(run: Run, steps: list[Step]) -> str:
+def _lead(run: RunView, steps: list[Step]) -> str:
     if not steps:
         engine = run.engines[-1] if run.engines else run.subjects[-1]
         return (
@@ -71,7 +71,7 @@ def _lead(run: Run, steps: list[Step]) -> str:
     )
 
 
-def _plot(run: Run) -> Plot:
+def _plot(run: RunView) -> Plot:
     rows = [
         Row(
             run.label(subject),
@@ -110,7 +110,7 @@ def _plot(run: Run) -> Plot:
     return Plot("ledger-plot", caption, drawn, table)
 
 
-def _table(run: Run) -> Table:
+def _table(run: RunView) -> Table:
     columns = ("subject", "clean", "robust", "change", "retention", "size, KiB", "latency, ms")
     rows = [_row(run, subject) for subject in run.subjects]
     filled = [place for place in range(len(columns)) if any(row[place] for row in rows)]
@@ -122,7 +122,7 @@ def _table(run: Run) -> Table:
     )
 
 
-def _row(run: Run, subject: Mapping[str, Any]) -> tuple[str, ...]:
+def _row(run: RunView, subject: Mapping[str, Any]) -> tuple[str, ...]:
     earlier = run.before(subject)
     size, latency = subject.get("size_bytes"), subject.get("latency_ms")
     kept = subject.get("retention")
@@ -138,7 +138,7 @@ def _row(run: Run, subject: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _step_table(run: Run, steps: list[Step]) -> Table:
+def _step_table(run: RunView, steps: list[Step]) -> Table:
     return Table(
         "steps",
         "Where robustness is lost, sample by sample",

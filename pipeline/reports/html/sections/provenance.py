@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..blocks import Section, Table
-from ..run import Run
+from ..run import RunView
 
 
-def provenance_section(run: Run) -> Section:
+def provenance_section(run: RunView) -> Section:
     """What the subjects, the files and the environment were."""
     data = run.report.data
     environment = data.get("environment", {})

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..blocks import Section, Table
-from ..run import Run
+from ..run import RunView
 
 
-def quantization_section(run: Run) -> Section | None:
+def quantization_section(run: RunView) -> Section | None:
     """The calibration of every engine; None where none was calibrated."""
     found = [(engine, engine["calibration"]) for engine in run.engines if engine.get("calibration")]
     if not found:

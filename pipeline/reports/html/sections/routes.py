@@ -8,10 +8,10 @@ from typing import Any
 from .....stages.statistics.proportions import clopper_pearson
 from ..blocks import Plot, Section, Table, interval, number
 from ..draw import Point, Row, intervals
-from ..run import Run
+from ..run import RunView
 
 
-def routes_section(run: Run) -> Section | None:
+def routes_section(run: RunView) -> Section | None:
     """One row a route, in the order in which they attacked."""
     plain = not run.stopped
     rows: list[Row] = []

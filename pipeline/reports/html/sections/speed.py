@@ -8,10 +8,10 @@ from typing import Any
 from ...rows import BENCH_COLUMNS, bench_rows
 from ..blocks import Plot, Section, Table, bound, interval, number
 from ..draw import plane
-from ..run import Run
+from ..run import RunView
 
 
-def speed_section(run: Run) -> Section | None:
+def speed_section(run: RunView) -> Section | None:
     """Fronts of latency and of size against robust accuracy; None where nothing was timed and nothing has a size."""
     sized = [each for each in run.subjects if each.get("size_bytes")]
     timed = [each for each in sized if "latency_ms" in each]
@@ -39,7 +39,7 @@ def speed_section(run: Run) -> Section | None:
     )
 
 
-def _plot(run: Run, name: str, xlabel: str, x: Sequence[float], subjects: Sequence[Mapping[str, Any]]) -> Plot:
+def _plot(run: RunView, name: str, xlabel: str, x: Sequence[float], subjects: Sequence[Mapping[str, Any]]) -> Plot:
     points = [
         (run.label(each), value, run.point(each, "robust_accuracy")) for each, value in zip(subjects, x, strict=True)
     ]
@@ -72,6 +72,6 @@ def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return best
 
 
-def _machine(run: Run) -> str:
+def _machine(run: RunView) -> str:
     machine = run.report.data["environment"].get("machine", {})
     return f"{machine.get('processor') or machine.get('architecture', 'unknown')}, {machine.get('cores', '?')} cores"

@@ -6,13 +6,13 @@ from pathlib import PurePosixPath
 
 from ..blocks import Plot, Section, Table
 from ..draw import Line, lines
-from ..run import Run
+from ..run import RunView
 
 METRICS = "metrics.csv"
 _SHOWN = ("epoch", "loss", "clean_accuracy", "pgd_accuracy")
 
 
-def training_section(run: Run) -> Section | None:
+def training_section(run: RunView) -> Section | None:
     """Validation accuracies and loss by epoch; None where nothing was trained."""
     tables = [(str(PurePosixPath(path).parent), run.files.table(path)) for path in run.files.named(METRICS)]
     found = [(name, rows) for name, rows in tables if rows and {*_SHOWN} <= {*rows[0]}]

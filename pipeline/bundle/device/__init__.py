@@ -1,0 +1,1 @@
+"""A bundle on its device: replay, report, and the way back into the run."""

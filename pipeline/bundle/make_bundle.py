@@ -1,0 +1,98 @@
+"""`edgeproof bundle`: a finished run, made ready to be carried."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ..card.budget import read_yaml
+from ..card.make_card import CARD, model_card
+from .archive import Sources, check_place, write_bundle, write_folder
+from .bom import BOM, bill_of_materials
+from .contents import CONTENTS, SIGNATURE
+from .device.guide import GUIDE, device_guide
+from .gather import RECIPE, Gathered, described, gather
+from .signing import sign_bundle
+
+
+def make_bundle(
+    run: str | Path,
+    *,
+    engines: Sequence[str] = (),
+    out: str | Path | None = None,
+    plain: bool = False,
+    sign: str | Path | None = None,
+    license_name: str | None = None,
+) -> dict[str, Any]:
+    """Bundle a finished run: the same run gives the same bytes, but for a signature.
+
+    Args:
+        run: the run's folder.
+        engines: which ones; all when empty.
+        out: a folder, or a file named `.tar` or `.zip`; `<name>-bundle.tar` when left out.
+        plain: leave out model card and bill of materials, which need the extra `bundle`.
+        sign: a private key, in PEM, of an elliptic curve.
+        license_name: of the weights, for the model card.
+
+    Returns:
+        `{bundle, sha256, engines, files, size_bytes, signed}`: `sha256` is that of `bundle.json`, which lists all
+        others.
+
+    Raises:
+        UsageError: the run is not finished or was altered, `out` cannot be written, or the key is none.
+        BackendMissing: a package of the extra `bundle` or `sign` is not installed.
+    """
+    folder = Path(run)
+    gathered = gather(folder, engines)
+    place = Path(out) if out is not None else Path(f"{gathered.contents.name}-bundle.tar")
+    check_place(place)
+    sources: dict[str, bytes | Path] = {**gathered.sources, GUIDE: device_guide(gathered.contents).encode()}
+    if not plain:
+        sources |= _documents(folder, gathered, license_name)
+    contents = replace(gathered.contents, files=described(sources))
+    sources[CONTENTS] = contents.text().encode()
+    if sign is not None:
+        sources[SIGNATURE] = _signature(sources, Path(sign))
+    write_bundle(sources, place)
+    return {
+        "bundle": str(place),
+        "sha256": contents.sha256,
+        "engines": [engine.name for engine in contents.engines],
+        "files": len(sources),
+        "size_bytes": sum(file.size for file in contents.files) + len(contents.text().encode()),
+        "signed": sign is not None,
+    }
+
+
+def show_bundle(result: dict[str, Any], console: Console) -> None:
+    """Print a bundle for people."""
+    signed = ", signed" if result["signed"] else ""
+    console.print(
+        f"{result['bundle']}: {', '.join(result['engines'])}; {result['files']} files, "
+        f"{result['size_bytes'] / 1024:.0f} KiB{signed}\nbundle.json sha256:{result['sha256']}\n"
+        f"on the device: edgeproof replay {Path(result['bundle']).name}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _documents(run: Path, gathered: Gathered, license_name: str | None) -> dict[str, bytes]:
+    report, recipe = gathered.report.data, read_yaml(run / RECIPE)
+    return {
+        CARD: model_card(run, license_name=license_name).encode(),
+        BOM: bill_of_materials(gathered.contents, report, recipe).encode(),
+    }
+
+
+def _signature(sources: Sources, key: Path) -> bytes:
+    """Sign the bundle as it lies in a folder, whatever it is carried in."""
+    with tempfile.TemporaryDirectory(prefix="edgeproof-bundle-") as folder:
+        whole = Path(folder) / "bundle"
+        write_folder(sources, whole)
+        return sign_bundle(whole, key)

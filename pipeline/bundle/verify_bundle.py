@@ -1,0 +1,128 @@
+"""`edgeproof verify-bundle`: whether a bundle is whole, signed, and about the engines inside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from ...core.errors import EdgeproofError, UsageError
+from ...core.model_file import digest_of
+from ...stages.adversarial_pack_manifest import MANIFEST as PACK_MANIFEST
+from ..results.report import Report
+from .archive import opened
+from .check import problems
+from .contents import BITS, CONTENTS, PACKS, SIGNATURE, BundledEngine, Contents, read_contents
+from .gather import REPORT
+from .run_bits import run_bits
+from .signing import signature_problem
+
+
+def verify_bundle(bundle: str | Path, key: str | Path | None = None) -> dict[str, Any]:
+    """Check a bundle: every digest, the signature, and that the report speaks of the engines inside.
+
+    Args:
+        bundle: a folder or an archive.
+        key: the signer's public key, in PEM; without it a signature is not checked.
+
+    Returns:
+        `{bundle, sha256, engines, files, signature, problems, exit_code}`: `signature` is `none`, `unchecked`, `valid`
+        or `invalid`; the exit code is 1 where there are problems.
+
+    Raises:
+        UsageError: it is no bundle or no archive, or the key is none.
+        BackendMissing: a key is given and `model-signing` is not installed.
+    """
+    named = Path(bundle)
+    with opened(named) as folder:
+        contents = read_contents(folder / CONTENTS, named / CONTENTS)
+        found = [*problems(folder, contents, named)]
+        signature = "unchecked" if (folder / SIGNATURE).is_file() else "none"
+        if key is not None:
+            wrong = signature_problem(folder, Path(key))
+            signature = "invalid" if wrong else "valid"
+            found += [wrong] if wrong else []
+        if not found:
+            found = list(_mismatches(folder, contents))
+    return {
+        "bundle": str(bundle),
+        "sha256": contents.sha256,
+        "engines": [engine.name for engine in contents.engines],
+        "files": len(contents.files),
+        "signature": signature,
+        "problems": found,
+        "exit_code": int(bool(found)),
+    }
+
+
+def show_verified(result: dict[str, Any], console: Console) -> None:
+    """Print what was found, for people."""
+    words = {
+        "none": "not signed",
+        "unchecked": "signed; give the signer's public key with --key to check it",
+        "valid": "signature valid",
+        "invalid": "signature INVALID",
+    }
+    verdict = "FAIL" if result["problems"] else "PASS"
+    lines = [
+        *result["problems"],
+        f"{result['bundle']}: {result['files']} files, {', '.join(result['engines'])}; {words[result['signature']]}",
+        f"bundle.json sha256:{result['sha256']}: {verdict}",
+    ]
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+
+
+def _mismatches(folder: Path, contents: Contents) -> Iterator[str]:
+    """What in the bundle does not belong together, though every file is as it is listed."""
+    try:
+        report = Report.load(folder / REPORT)
+        listed = _listed_packs(folder)
+    except UsageError as error:
+        yield str(error).removeprefix(f"{folder}/")
+        return
+    data = report.data
+    for key in ("name", "recipe_digest", "threat_model", "verdict"):
+        if data.get(key) != getattr(contents, key):
+            yield f"{REPORT}: its {key} is not the one of {CONTENTS}"
+    subjects = {subject["name"]: subject for subject in report.subjects}
+    for engine in contents.engines:
+        yield from _of_engine(folder, engine, subjects)
+    for subject, path in contents.packs().items():
+        if listed.get(Path(path).name) != contents.sha256_of(path):
+            yield f"{path}: {PACKS}/{PACK_MANIFEST} lists another SHA-256 for {subject}"
+
+
+def _of_engine(folder: Path, engine: BundledEngine, subjects: dict[str, Any]) -> Iterator[str]:
+    for path, digest in ((engine.engine, engine.engine_sha256), (engine.graph, engine.graph_sha256)):
+        try:
+            if path is not None and digest_of(folder / path) != digest:
+                yield f"{path}: not the file that {CONTENTS} calls engine {engine.name}"
+        except EdgeproofError as error:
+            yield f"{path}: {error}"
+    subject = subjects.get(engine.reference)
+    if subject is None:
+        yield f"{REPORT}: says nothing of {engine.reference}"
+        return
+    if engine.attacked and subject.get("sha256") != engine.engine_sha256:
+        yield f"{REPORT}: its verdict on {engine.name} is for another engine ({subject.get('sha256')})"
+    where = f"{BITS}/{engine.reference}.npz"
+    try:
+        bits = run_bits(folder / where)
+    except UsageError as error:
+        yield str(error).removeprefix(f"{folder}/")
+        return
+    for key, value in bits.figures().items():
+        if key in subject and not np.isclose(subject[key], value, rtol=0, atol=1e-9):
+            yield f"{REPORT}: its {key} of {engine.reference} is {subject[key]:.4f}, {where} comes to {value:.4f}"
+
+
+def _listed_packs(folder: Path) -> dict[str, str]:
+    path = folder / PACKS / PACK_MANIFEST
+    try:
+        return {entry["file"]: entry["sha256"] for entry in json.loads(path.read_bytes())["packs"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UsageError(f"{path}: no manifest of packs") from None

@@ -1,0 +1,143 @@
+"""`build`, and every stage as a command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...core.errors import UsageError
+from .app import app
+from .arguments import Accelerator, AsJson, DataRoot, Devices, NumNodes, Out, Overrides, RecipeFile, Workers
+from .output import answer, finish
+
+if TYPE_CHECKING:
+    from ..commands.build import Stop
+
+
+@app.command()
+def build(
+    recipe: RecipeFile,
+    out: Out = None,
+    overrides: Overrides = None,
+    data_root: DataRoot = None,
+    workers: Workers = None,
+    devices: Devices = 1,
+    num_nodes: NumNodes = 1,
+    accelerator: Accelerator = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Run a recipe from teacher to attacked engine, and report."""
+    _run(recipe, None, out, overrides, data_root, workers, devices, num_nodes, accelerator, as_json)
+
+
+def _run(
+    recipe: Path,
+    until: Stop | None,
+    out: Path | None,
+    overrides: list[str] | None,
+    data_root: Path | None,
+    workers: int | None,
+    devices: int,
+    num_nodes: int,
+    accelerator: str,
+    as_json: bool,
+) -> None:
+    from ..commands.build import build as run
+    from ..progress import Reporter
+
+    built = run(
+        recipe,
+        out=out,
+        overrides=overrides or (),
+        data_root=data_root,
+        until=until,
+        workers=workers,
+        devices=devices,
+        num_nodes=num_nodes,
+        accelerator=accelerator,
+        reporter=Reporter(quiet=as_json),
+    )
+    if not built.artifacts:  # this process only helped to train; another one reports
+        return
+    if built.report is not None:
+        finish(built.report, as_json, built.folder)
+    elif as_json:
+        print(json.dumps({"folder": str(built.folder), "artifacts": list(built.artifacts)}))
+    else:
+        print("\n".join(str(built.folder / name) for name in built.artifacts))
+
+
+def _stage_command(stop: Stop, words: str) -> None:
+    def command(
+        recipe: RecipeFile,
+        out: Out = None,
+        overrides: Overrides = None,
+        data_root: DataRoot = None,
+        devices: Devices = 1,
+        num_nodes: NumNodes = 1,
+        accelerator: Accelerator = "auto",
+        as_json: AsJson = False,
+    ) -> None:
+        _run(recipe, stop, out, overrides, data_root, None, devices, num_nodes, accelerator, as_json)
+
+    app.command(stop, help=words, rich_help_panel="Stages")(command)
+
+
+_stage_command("teacher", "Make the teacher: train it, or load its checkpoint.")
+_stage_command("distill", "Make the student, and what it needs.")
+_stage_command("prune", "Remove channels of the student and fine-tune it, and what it needs.")
+_stage_command("export", "Export the student as float ONNX, and what it needs.")
+_stage_command("quantize", "Quantize the ONNX file for every target, and what it needs.")
+_stage_command("compile", "Build every target's engine, and what it needs.")
+
+
+@app.command(rich_help_panel="Stages")
+def recover(
+    source: Annotated[
+        Path, typer.Argument(help="A recipe with a `recover` section, or an ONNX file.", metavar="RECIPE|MODEL")
+    ],
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="Of an ONNX file: a float ONNX file, a checkpoint, MODEL=FILE, package.module:function."),
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Of an ONNX file: what it learns from.")] = None,
+    eps: Annotated[str | None, typer.Option(help="Of an ONNX file: radius of the ball, such as 8/255.")] = None,
+    norm: Annotated[str, typer.Option(help="Of an ONNX file: Linf or L2.")] = "Linf",
+    target: Annotated[str, typer.Option(help="Whose scheme a float ONNX file is quantized in.")] = "onnxruntime",
+    image_size: Annotated[int | None, typer.Option(min=1, help="Of an ONNX file: resize the images.")] = None,
+    out: Out = None,
+    overrides: Overrides = None,
+    data_root: DataRoot = None,
+    devices: Devices = 1,
+    num_nodes: NumNodes = 1,
+    accelerator: Accelerator = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Learn back, in the quantized ONNX file itself, the robustness that quantization cost."""
+    if source.suffix != ".onnx":
+        if teacher or dataset or eps:
+            raise UsageError("--teacher, --dataset and --eps are for an ONNX file; a recipe has its own")
+        _run(source, "recover", out, overrides, data_root, None, devices, num_nodes, accelerator, as_json)
+        return
+    from ..commands.recover import recover_file, show_recovery
+    from ..progress import Reporter
+
+    if teacher is None or dataset is None or eps is None:
+        raise UsageError(f"{source}: an ONNX file needs --teacher, --dataset and --eps as well")
+    result = recover_file(
+        source,
+        teacher=teacher,
+        dataset=dataset,
+        eps=eps,
+        norm=norm,
+        target=target,
+        out=out or Path("runs") / f"recover-{source.stem}",
+        overrides=overrides or (),
+        data_root=data_root,
+        image_size=image_size,
+        reporter=Reporter(quiet=as_json),
+    )
+    answer(result, as_json, show_recovery)

@@ -1,0 +1,66 @@
+"""The report on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..reports.printable import printable
+from ..reports.reasons import reasons
+from ..reports.rows import (
+    BENCH_COLUMNS,
+    CORRUPTION_COLUMNS,
+    GATE_COLUMNS,
+    ROUTE_COLUMNS,
+    attack_note,
+    bench_rows,
+    corruption_rows,
+    gate_rows,
+    ledger,
+    route_rows,
+    warnings,
+)
+from ..results.report import Report
+
+_COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
+
+
+def show(report: Report, console: Console) -> None:
+    """Print ledger, gates, warnings, then what stops a merge and what to do about it and, last, the verdict."""
+    tables = [_table(*ledger(report)), _table(ROUTE_COLUMNS, route_rows(report))]
+    if corrupted := corruption_rows(report):
+        tables.append(_table(CORRUPTION_COLUMNS, corrupted))
+    if timed := bench_rows(report):
+        tables.append(_table(BENCH_COLUMNS, timed))
+    if report.data["gates"]:
+        coloured = [(*row[:-1], Text(row[-1], style=_COLOURS[row[-1]])) for row in gate_rows(report)]
+        tables.append(_table(GATE_COLUMNS, coloured))
+    for table in tables:
+        console.print(table, "")
+    console.print(attack_note(report), style="dim", highlight=False)
+    for line in warnings(report):
+        console.print(f"warning: {printable(line)}", style="yellow", highlight=False, markup=False)
+    for reason in reasons(report):
+        if reason.outcome != "pass":
+            line = f"{reason.title}: {reason.outcome}. {reason.text}"
+            console.print("")
+            console.print(line, style=_COLOURS[reason.outcome], highlight=False, markup=False)
+    verdict = report.data["verdict"]
+    line = f"{printable(report.data['name'])}: {verdict.upper()}"
+    console.print(line, style=f"bold {_COLOURS[verdict]}", highlight=False, markup=False)
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
+    """A table narrow enough for 80 columns."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for place, column in enumerate(columns):
+        # Names give way first: a figure and its interval stay on one line.
+        table.add_column(column, no_wrap=0 < place < len(columns) - 1)
+    for row in rows:
+        # As it is written: a name such as [red] is no markup.
+        table.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
+    return table

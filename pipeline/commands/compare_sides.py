@@ -1,0 +1,160 @@
+"""The per-sample bits of a finished run, `verification/<subject>.npz`, and what the run says of them."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...core.errors import UsageError
+from ...core.registry import nearest
+from ...stages.adversarial_pack_manifest import MANIFEST
+from ..results.report import Report
+
+_NEEDED = ("index", "label", "clean_correct")
+# The other threat model is no step on the way to the worst case.
+NO_ROUTE = (*_NEEDED, "robust_8bit")
+
+
+@dataclass(frozen=True)
+class ProofBits:
+    """What one subject got right, and what is known of how it was asked.
+
+    Attributes:
+        path: `verification/<subject>.npz`.
+        index: data-set rows [N], each once.
+        label: [N].
+        bits: what it gets right, bool [N].
+        routes: how it was attacked; empty where the figure is clean accuracy.
+        threat: the run's threat model; None where nothing tells.
+        dataset: `name` and `digest`, as far as the run tells them.
+        attacks: package and version of the attacks; None where nothing tells.
+        sequential: whether the attacks ended as soon as the run's gates were decided.
+    """
+
+    path: Path
+    index: np.ndarray
+    label: np.ndarray
+    bits: np.ndarray
+    routes: tuple[str, ...]
+    threat: Mapping[str, Any] | None
+    dataset: Mapping[str, Any]
+    attacks: str | None
+    sequential: bool
+
+
+def is_bits(path: Path) -> bool:
+    """Whether a path names a file of bits itself, and no run."""
+    return path.suffix == ".npz"
+
+
+def read_bits(path: Path, figure: str, subject: str | None) -> ProofBits:
+    """Find the bits that a path names, and what the run says of them.
+
+    Args:
+        path: a run's folder, its report.json, or `verification/<subject>.npz`.
+        figure: `robust` or `clean`.
+        subject: which one of a run; its only engine when None.
+
+    Raises:
+        UsageError: a file is missing or broken, or the run has no such subject, or several engines and none is named.
+    """
+    if is_bits(path):
+        bits, run = path, path.parent.parent
+        beside = run / "report.json"
+        report = Report.load(beside) if beside.is_file() else None
+    else:
+        beside = path / "report.json" if path.is_dir() else path
+        report, run = Report.load(beside), beside.parent
+        bits = run / "verification" / f"{_chosen(report, beside, subject)}.npz"
+    arrays = read_columns(bits)
+    routes = tuple(key for key in arrays if key not in NO_ROUTE)
+    if figure == "robust" and not routes:
+        raise UsageError(f"{bits}: holds no attack's bits; --figure clean compares clean accuracies")
+    manifest = pack_manifest(run)
+    entry = next((each for each in report.subjects if each["name"] == bits.stem), {}) if report else {}
+    return ProofBits(
+        path=bits,
+        index=arrays["index"],
+        label=arrays["label"],
+        bits=arrays[routes[-1] if figure == "robust" else "clean_correct"],
+        routes=routes if figure == "robust" else (),
+        threat=report.data.get("threat_model") if report else manifest.get("threat"),
+        dataset=manifest.get("dataset") or {},
+        attacks=report.data.get("environment", {}).get("attacks") if report else manifest.get("attacks"),
+        sequential="sequential" in entry,
+    )
+
+
+def _chosen(report: Report, path: Path, subject: str | None) -> str:
+    names = [each["name"] for each in report.subjects]
+    if subject is not None:
+        if subject not in names:
+            raise UsageError(
+                f"--subject: {path} has no subject {subject!r}{nearest(subject, names)} (it has: {', '.join(names)})"
+            )
+        return subject
+    engines = [each["name"] for each in report.subjects if each.get("kind") == "engine"]
+    if len(engines) != 1:
+        raise UsageError(
+            f"{path}: has {'several engines' if engines else 'no engine'}; "
+            f"name one with --subject: {', '.join(engines or names)}"
+        )
+    return engines[0]
+
+
+def read_columns(path: Path) -> dict[str, np.ndarray]:
+    """Read `verification/<subject>.npz`: index and label [N], then columns of booleans [N], the routes in their order.
+
+    Raises:
+        UsageError: the file is missing, broken, or holds something else.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file; it lies in the run's folder, beside its report.json")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files}
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UsageError(f"{path}: no per-sample bits (verification/<subject>.npz of a run)") from error
+    index = arrays.get("index")
+    fits = (
+        index is not None
+        and index.ndim == 1
+        and len(np.unique(index)) == len(index)
+        and {*_NEEDED} <= {*arrays}
+        and all(array.shape == index.shape for array in arrays.values())
+        and all(array.dtype == bool for key, array in arrays.items() if key not in ("index", "label"))
+    )
+    if not fits:
+        raise UsageError(
+            f"{path}: no per-sample bits (verification/<subject>.npz of a run): "
+            "index, label, clean_correct and a column of booleans for each route, every row once"
+        )
+    return arrays
+
+
+def pack_manifest(run: Path) -> Mapping[str, Any]:
+    """What a run says of its packs; nothing where an older one, or a copied file, says nothing.
+
+    Args:
+        run: its folder.
+
+    Raises:
+        UsageError: the file is no manifest.
+    """
+    path = run / "adversarial" / MANIFEST
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(found.get(key, {}), dict) for key in ("threat", "dataset")):
+        raise UsageError(f"{path}: no manifest of packs; copy adversarial/{MANIFEST} of the run, or remove it")
+    return found

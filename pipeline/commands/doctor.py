@@ -1,0 +1,103 @@
+"""What is installed here, and what can run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import Any
+
+from packaging.requirements import Requirement
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
+
+from ...targets.base import targets
+from ..store.store import machine
+
+
+def target_states() -> list[dict[str, Any]]:
+    """Every target as `{name, available, builds, reason, versions}`; some build where they cannot run."""
+    states: list[dict[str, Any]] = []
+    for name in targets.names():
+        state = targets[name].available()
+        states.append(
+            {
+                "name": name,
+                "available": state.available,
+                "builds": state.available or state.builds,
+                "reason": state.reason,
+                "versions": state.versions,
+            }
+        )
+    return states
+
+
+def examine() -> dict[str, Any]:
+    """Versions of edgeproof and its dependencies, the machine, the GPU if any, and the targets."""
+    return {
+        "edgeproof": version("edgeproof"),
+        "machine": machine(),
+        "gpu": _gpu(),
+        "packages": _packages(),
+        "targets": target_states(),
+    }
+
+
+def show_doctor(found: Mapping[str, Any], console: Console) -> None:
+    """Print what `examine` found."""
+    about = found["machine"]
+    console.print(
+        f"edgeproof {found['edgeproof']}, Python {about['python']}, {about['cores']} cores, "
+        f"{about['processor'] or about['architecture']}, GPU: {found['gpu'] or 'none'}",
+        highlight=False,
+    )
+    packages = Table("package", "installed", "needed")
+    for package in found["packages"]:
+        fits = package["fits"]
+        packages.add_row(
+            package["name"],
+            package["installed"] or "missing",
+            package["needed"] or "any",
+            style=None if fits else "red",
+        )
+    console.print(packages)
+    show_targets(found["targets"], console)
+
+
+def show_targets(states: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Print the targets."""
+    table = Table("target", "available", *(Column(name, overflow="fold") for name in ("versions", "why not")))
+    for state in states:
+        versions = ", ".join(f"{name} {number}" for name, number in state["versions"].items())
+        runs = "yes" if state["available"] else "builds only" if state["builds"] else "no"
+        table.add_row(state["name"], runs, versions, escape(state["reason"]))
+    console.print(table)
+
+
+def _packages() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for line in requires("edgeproof") or []:
+        requirement = Requirement(line)
+        if requirement.marker is not None:  # an extra's
+            continue
+        try:
+            installed = version(requirement.name)
+        except PackageNotFoundError:
+            installed = None
+        found.append(
+            {
+                "name": requirement.name,
+                "installed": installed,
+                "needed": str(requirement.specifier),
+                "fits": installed is not None and requirement.specifier.contains(installed, prereleases=True),
+            }
+        )
+    return found
+
+
+def _gpu() -> str | None:
+    try:
+        import torch
+    except ModuleNotFoundError:  # a device that only replays; the table of packages says so
+        return None
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None

@@ -1,0 +1,270 @@
+"""What `verify` is asked to prove, checked before anything is written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...core.errors import ModelError, UsageError
+from ...core.function import is_function
+from ...core.model_file import digest_of, engine_files, files_of, sha256_of
+from ...stages.data import DataConfig, Dataset, Split, load_dataset
+from ...stages.threat import ThreatModel
+from ...stages.twin import UnsupportedOperator, load_twin
+from ...stages.verify import EngineSubject, FunctionSubject, Subject, VerifyConfig, sample
+from ...stages.verify.evidence.candidates import Candidates
+from ...stages.verify.evidence.earlier_packs import read_earlier
+from ...stages.verify.routes.hop_skip_jump import HARD_LABEL, check_installed
+from ...stages.verify.shards.sequential import Sequential
+from ...targets.base import EngineFile, targets
+from ...targets.onnxruntime.target import OnnxRuntime
+from ...targets.option_values import read_options
+from ...targets.signature import ModelSignature, read_signature
+from ..gates import Condition
+from ..store.user_code import functions_digest
+from .options import option
+
+SURROGATE = "surrogate"
+FUNCTION = "function"
+_FINGERPRINT = 64
+_REFUSED = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be proven, checked before anything is written.
+
+    Attributes:
+        model: the model's file, or `package.module:function`.
+        target: the runtime that runs it.
+        threat: the ball.
+        config: how hard to try.
+        dataset: the data set.
+        samples: the test images that are attacked.
+        subjects: the model, after the surrogate if there is one.
+        digests: SHA-256 of each: of a file's bytes, or of a function's source and some answers.
+        warnings: what the user should know beforehand.
+        graph: the ONNX file of the model's twin; None of a function.
+        options: the runtime's, where they are not its own choice.
+        stop: ends the attacks as soon as the gates are decided.
+        earlier: candidates of earlier runs, of the samples that are attacked.
+    """
+
+    model: str
+    target: str
+    threat: ThreatModel
+    config: VerifyConfig
+    dataset: Dataset
+    samples: Split
+    subjects: dict[str, Subject]
+    digests: dict[str, str]
+    earlier: Candidates
+    warnings: tuple[str, ...] = ()
+    graph: Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    stop: Sequential | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that the subjects are read from."""
+        engines = [subject for subject in self.subjects.values() if isinstance(subject, EngineSubject)]
+        read = [file for each in engines for file in (*engine_files(each.engine.path), *files_of(each.graph))]
+        return tuple(dict.fromkeys([*read, *(pack.resolve() for pack in self.config.packs)]))
+
+    def identity(self) -> dict[str, object]:
+        """Everything that the result depends on, as JSON-able data."""
+        return {
+            "files": self.digests,
+            "dataset": self.dataset.digest,
+            "threat": self.threat.model_dump(),
+            "verify": self.config.model_dump(mode="json", exclude={"packs"}),
+            "target": self.target,
+            **({"options": dict(self.options)} if self.options else {}),
+            **({} if self.stop is None else {"stop": repr(self.stop)}),
+            **({"packs": [sha256_of(pack) for pack in self.config.packs]} if self.config.packs else {}),
+        }
+
+    def digest(self) -> str:
+        """SHA-256 of the identity."""
+        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()
+
+
+def check_request(
+    model: str,
+    source: DataConfig,
+    threat: ThreatModel,
+    config: VerifyConfig,
+    target: str,
+    *,
+    options: Sequence[str] = (),
+    graph: str | Path | None = None,
+    surrogate: str | Path | None = None,
+    deciding: tuple[Condition, ...] | None = None,
+) -> Request:
+    """Check what a user wants proven.
+
+    Args:
+        model: an engine file, or `package.module:function`.
+        source: the data set.
+        threat: the ball.
+        config: how hard to try.
+        target: the runtime.
+        options: its options, `name=value` each.
+        graph: the ONNX file that the engine was built from, where it is none itself.
+        surrogate: another ONNX file of the task.
+        deciding: the gates that end the attacks as soon as they are decided; None for a sample of fixed size.
+
+    Raises:
+        UsageError: an argument or a file is wrong.
+        BackendMissing: the runtime, or what attacks labels, is not installed.
+    """
+    called = is_function(model) and not Path(model).exists()
+    if called and target != OnnxRuntime.name:
+        raise UsageError(f"--target: {model} is a function, which no target runs; leave it out")
+    if called and graph is not None:
+        raise UsageError(f"--graph: {model} is a function; an ONNX file of its task is its --surrogate")
+    own = None if called else _graph_of(Path(model), graph)
+    signature = None if own is None else read_signature(own)
+    with option("--target: "):
+        runtime = targets[target]
+    if own is not None and target == OnnxRuntime.name and Path(model).suffix != ".onnx":
+        try:
+            read_signature(Path(model))
+        except ModelError:
+            raise UsageError(f"{model}: is no ONNX file; name the runtime that runs it with --target") from None
+    runtime.check_available()
+    with option("--option: "):
+        chosen = read_options(runtime.options, options).chosen
+        if called and chosen:
+            raise UsageError(f"{model} is a function, which no target runs")
+    data = load_dataset(source, tests_only=True)
+    if own is not None and signature is not None:
+        _same_task(own, signature, data, source.dataset)
+    with option("--"):
+        split = sample(data.test, config, shuffled=deciding is not None)
+    with option("--pack: "):
+        earlier = read_earlier(config.packs, data.test, threat).of(split.index)
+    stop = None if deciding is None else Sequential(deciding, len(data.test))
+    subjects: dict[str, Subject] = {}
+    digests: dict[str, str] = {}
+    other = None
+    if surrogate is not None:
+        other = Path(surrogate).resolve()
+        with option("--surrogate: "):
+            _same_task(Path(surrogate), read_signature(other), data, source.dataset)
+        # The model's own runtime need not read ONNX files.
+        reads = target if Path(model).suffix == other.suffix else OnnxRuntime.name
+        of_surrogate = EngineSubject(
+            SURROGATE, EngineFile.of(reads, other), other, config.backward, isolated=config.isolate
+        )
+        digests[SURROGATE] = of_surrogate.engine.sha256
+        if stop is None:
+            subjects[SURROGATE] = of_surrogate
+    request = Request(model, target, threat, config, data, split, subjects, digests, earlier, options=chosen, stop=stop)
+    return _with_function(request, other) if own is None else _with_engine(request, own, other)
+
+
+def _with_function(request: Request, surrogate: Path | None) -> Request:
+    data, config = request.dataset, request.config
+    function = FunctionSubject(FUNCTION, request.model, data.image_shape, len(data.class_names), surrogate)
+    with closing(function.open()) as surface:
+        if surface.labels_only:
+            check_installed()
+            config = config.model_copy(update={"routes": (*config.routes, HARD_LABEL)})
+        # Its source does not tell which weights it loads; its answers do.
+        answers = surface.predict(request.samples.images[:_FINGERPRINT]).tobytes()
+    digest = hashlib.sha256(functions_digest(request.model).encode() + answers).hexdigest()
+    return replace(
+        request,
+        target=FUNCTION,
+        config=config,
+        subjects={**request.subjects, FUNCTION: function},
+        digests={**request.digests, FUNCTION: digest},
+    )
+
+
+def _with_engine(request: Request, graph: Path, surrogate: Path | None) -> Request:
+    target, graph = request.target, graph.resolve()
+    path = Path(request.model).resolve()
+    engine = EngineFile(target, path, digest_of(path), request.options)
+    subject = EngineSubject(target, engine, graph, request.config.backward, surrogate, request.config.isolate)
+    digests = {**request.digests, target: engine.sha256}
+    if graph != engine.path:
+        digests["graph"] = digest_of(graph)
+    return replace(
+        request,
+        subjects={**request.subjects, target: subject},
+        digests=digests,
+        warnings=_warnings(subject),
+        graph=graph,
+    )
+
+
+def _graph_of(model: Path, graph: str | Path | None) -> Path:
+    """The ONNX file of the twin: the model itself, or the one that the user names.
+
+    Raises:
+        UsageError: the model is of another kind and none is named, or it is one that can run code.
+    """
+    if model.suffix.lower() in _REFUSED:
+        raise UsageError(
+            f"{model}: a pickle can run code when it is loaded and is refused; export the model as ONNX and verify that"
+        )
+    if graph is not None:
+        return Path(graph)
+    if model.suffix == ".onnx" or not model.is_file():
+        return model
+    raise UsageError(f"{model}: is no ONNX file; name the one that it was built from with --graph, for its gradients")
+
+
+def _same_task(path: Path, signature: ModelSignature, data: Dataset, name: str) -> None:
+    shape, expected = signature.image_shape, data.image_shape
+    if shape != expected:
+        turned = shape == (*expected[1:], expected[0])
+        hint = "; export it with the channels first, [N, C, H, W]" if turned else ""
+        raise UsageError(f"{path}: its images are {shape}, those of dataset {name!r} are {expected}{hint}")
+    classes, named = signature.classes, len(data.class_names)
+    if classes != named:
+        highest = int(data.test.labels.max())
+        hint = ""
+        if highest >= classes:
+            hint = f"; a test image has the label {highest}, the model's go from 0 to {classes - 1}"
+        elif name == "npz":
+            hint = f"; name all {classes} in its class_names"
+        raise UsageError(f"{path}: its classes are {classes}, those of dataset {name!r} are {named}{hint}")
+
+
+def _warnings(subject: EngineSubject) -> tuple[str, ...]:
+    """What the user should know beforehand: that the graph has no twin.
+
+    Raises:
+        UsageError: nor has it inner logits that have one, and there is no surrogate; or it computes batches of one
+            size alone.
+    """
+    try:
+        twin = load_twin(subject.graph)
+    except UnsupportedOperator as error:
+        with closing(subject.open()) as surface:
+            gradients = surface.gradient_sources
+        if not gradients:
+            raise UsageError(f"{subject.graph}: {error}") from None
+        return (f"no-twin: {error}; the gradients are those of: {', '.join(gradients)}",)
+    signature = read_signature(subject.graph)
+    if signature.batch is not None:
+        images = torch.full((signature.batch + 1, *signature.image_shape), 0.5)
+        try:
+            with torch.no_grad():
+                twin(images)
+        except ModelError:
+            raise UsageError(
+                f"{subject.graph}: computes batches of {signature.batch} alone, attacks need others; "
+                "export it with a free batch size"
+            ) from None
+    return ()

@@ -1,0 +1,1 @@
+"""The recipe: read, validated, and its JSON Schema."""

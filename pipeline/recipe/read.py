@@ -1,0 +1,96 @@
+"""Reading a recipe file, before anything heavy is imported to validate it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ...core.errors import UsageError
+
+# The keys that name a file, and those that name a folder.
+FILES = (
+    ("data", "extra"),
+    ("teacher", "checkpoint"),
+    ("teacher", "train", "warm_start"),
+    ("natural_teacher", "checkpoint"),
+    ("natural_teacher", "train", "warm_start"),
+    ("distill", "warm_start"),
+)
+FOLDERS = (("data", "root"),)
+# The keys that list files.
+LISTS = (("verify", "packs"),)
+
+
+def read_recipe(path: Path, overrides: Sequence[str] = (), data_root: str | Path | None = None) -> dict[str, Any]:
+    """Read a recipe file and apply `a.b=c` overrides, without validating it yet.
+
+    A relative path in the file is relative to the file; in an override and in `data_root`, to the working
+    directory.
+
+    Args:
+        path: the file.
+        overrides: replacements of keys.
+        data_root: replaces `data.root`, whatever the file and the overrides say.
+
+    Raises:
+        UsageError: the file is missing or no YAML mapping, or an override is not of the form a.b=c.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such recipe file")
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        raise UsageError(f"{path}: not valid YAML{where}") from None
+    if not isinstance(raw, dict):
+        raise UsageError(f"{path}: a recipe is a mapping of sections (schema_version, name, data, ...)")
+    _make_absolute(raw, path.parent)
+    for override in overrides:
+        apply_override(raw, override)
+    if data_root is not None and isinstance(raw.get("data"), dict):
+        raw["data"]["root"] = str(data_root)
+    _make_absolute(raw, Path.cwd())
+    return raw
+
+
+def _make_absolute(raw: dict[str, Any], folder: Path) -> None:
+    for *sections, key in (*FILES, *FOLDERS):
+        keys: Any = raw
+        for section in sections:
+            keys = keys.get(section) if isinstance(keys, dict) else None
+        if isinstance(keys, dict) and isinstance(keys.get(key), str):
+            keys[key] = _absolute(keys[key], folder)
+    for section, key in LISTS:
+        if isinstance(raw.get(section), dict) and isinstance(raw[section].get(key), list):
+            files = raw[section][key]
+            raw[section][key] = [_absolute(file, folder) if isinstance(file, str) else file for file in files]
+
+
+def _absolute(file: str, folder: Path) -> str:
+    return str((folder / Path(file).expanduser()).resolve())
+
+
+def apply_override(raw: dict[str, Any], override: str) -> None:
+    """Replace one key of a recipe, as `--set section.key=value` says.
+
+    Raises:
+        UsageError: it is not of that form.
+    """
+    path, separator, text = override.partition("=")
+    keys = path.strip().split(".")
+    if not separator or not all(keys):
+        raise UsageError(f"--set {override!r}: must be of the form section.key=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text  # `>= 0.9` is no YAML, but a fine limit
+    place: Any = raw
+    for key in keys[:-1]:
+        place = place.setdefault(key, {}) if isinstance(place, dict) else None
+    if not isinstance(place, dict):
+        raise UsageError(f"--set {override!r}: {'.'.join(keys[:-1])} is not a section")
+    place[keys[-1]] = value

@@ -1,0 +1,198 @@
+"""The recipe: one YAML file that says everything about a run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from ...core.config import Config
+from ...core.errors import UsageError
+from ...core.model_file import sha256_of
+from ...stages.data import DataConfig
+from ...stages.distill import InnerMaximisation, TrainConfig
+from ...stages.export import ExportConfig
+from ...stages.latency.bench import BenchConfig
+from ...stages.prune import PruneConfig
+from ...stages.quantize import QuantizeConfig
+from ...stages.recover import RecoverConfig
+from ...stages.student import StudentConfig
+from ...stages.teacher import NaturalTeacherConfig, TeacherConfig
+from ...stages.threat import ThreatModel
+from ...stages.verify import VerifyConfig
+from ...targets.base import TargetOptions
+from ..gates import Condition
+from ..gates.figures import CORRUPTED
+from .read import FILES, LISTS
+from .target_choice import TargetChoice, chosen_targets
+from .validation_errors import one_line
+
+# The figures whose gates decide which layers are quantized.
+CHOOSING = ("clean_accuracy", "robust_accuracy", "robust_accuracy_8bit", "retention")
+# Sections whose training learns from a teacher.
+DISTILLATIONS = ("distill", "prune.train", "recover")
+
+
+class Recipe(Config):
+    """All sections of a run, in ledger order; each is the config model that stands beside its stage."""
+
+    schema_version: Literal[1]
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    data: DataConfig
+    threat: ThreatModel
+    teacher: TeacherConfig
+    natural_teacher: NaturalTeacherConfig | None = None
+    student: StudentConfig
+    distill: TrainConfig
+    prune: PruneConfig | None = None
+    export: ExportConfig = ExportConfig()
+    quantize: QuantizeConfig = QuantizeConfig()
+    recover: RecoverConfig | None = None
+    targets: tuple[TargetChoice, ...] = Field(default=("onnxruntime",), min_length=1)
+    verify: VerifyConfig = VerifyConfig()
+    bench: BenchConfig = BenchConfig()
+    gates: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("targets")
+    @classmethod
+    def _each_target_once(cls, choices: tuple[TargetChoice, ...]) -> tuple[TargetChoice, ...]:
+        chosen_targets(choices)
+        return choices
+
+    @field_validator("gates")
+    @classmethod
+    def _known_gates(cls, gates: dict[str, str]) -> dict[str, str]:
+        for name, limit in gates.items():
+            _known(lambda name=name, limit=limit: Condition.parse(name, limit))
+        return gates
+
+    @model_validator(mode="after")
+    def _gates_on_what_is_measured(self) -> Recipe:
+        if CORRUPTED in self.gates and self.verify.corruptions is None:
+            raise ValueError(f"gates.{CORRUPTED}: is measured where the recipe has verify.corruptions")
+        return self
+
+    @model_validator(mode="after")
+    def _steps_inside_the_ball(self) -> Recipe:
+        for where, config in self.trainings().items():
+            _known(
+                lambda where=where, config=config: InnerMaximisation.of(
+                    config.inner, self.threat, where=f"{where}.inner"
+                )
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _teachers_that_are_needed(self) -> Recipe:
+        for where, config in self.trainings().items():
+            if where not in DISTILLATIONS and config.needs:
+                raise ValueError(f"{where}.method: {config.method!r} distils; a teacher is trained without one")
+        distillations = {where: config for where, config in self.trainings().items() if where in DISTILLATIONS}
+        wanting = [where for where, config in distillations.items() if "natural_teacher" in config.needs]
+        if wanting and self.natural_teacher is None:
+            method = distillations[wanting[0]].method
+            raise ValueError(f"natural_teacher: missing; {wanting[0]}.method {method!r} learns from one")
+        if not wanting and self.natural_teacher is not None:
+            raise ValueError(f"natural_teacher: distill.method {self.distill.method!r} has no use for one")
+        return self
+
+    @model_validator(mode="after")
+    def _something_to_recover(self) -> Recipe:
+        if self.recover is not None and self.quantize.precision == "fp32":
+            raise ValueError("recover: learns back what quantization cost; quantize.precision fp32 costs nothing")
+        return self
+
+    def trainings(self) -> dict[str, TrainConfig]:
+        """Return what is trained here, by its section."""
+        found: dict[str, TrainConfig] = {"distill": self.distill}
+        if self.prune is not None:
+            found["prune.train"] = self.prune.train
+        if self.recover is not None:
+            found["recover"] = self.recover
+        for name, teacher in (("teacher", self.teacher), ("natural_teacher", self.natural_teacher)):
+            if teacher is not None and not teacher.trained_elsewhere:
+                found[f"{name}.train"] = teacher.training
+        return found
+
+    @property
+    def chosen_targets(self) -> dict[str, TargetOptions]:
+        """The targets by name in recipe order, each with its options."""
+        return chosen_targets(self.targets)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the resolved recipe, as `sha256:…`; what files hold counts, not where they lie."""
+        resolved = self.model_dump(mode="json")
+        for keys, file in self.files().items():
+            _section(resolved, keys[:-1])[keys[-1]] = sha256_of(file)
+        del resolved["data"]["root"]
+        canonical = json.dumps(resolved, sort_keys=True)
+        return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+
+    def files(self) -> dict[tuple[str | int, ...], Path]:
+        """Return the files that the recipe names, by their keys; one of a list has its number as the last."""
+        plain = self.model_dump()
+        found: dict[tuple[str | int, ...], Path | None] = {
+            keys: (_section(plain, keys[:-1]) or {}).get(keys[-1]) for keys in FILES
+        }
+        found |= {(*keys, number): file for keys in LISTS for number, file in enumerate(_section(plain, keys) or ())}
+        return {keys: file for keys, file in found.items() if file is not None}
+
+    def floors(self) -> dict[str, float]:
+        """Return the least accuracies and retention that the gates ask for, by which precisions are chosen."""
+        return {
+            condition.figure: condition.limit
+            for condition in self.conditions()
+            if condition.comparison.startswith(">") and not condition.relative and condition.figure in CHOOSING
+        }
+
+    def conditions(self) -> list[Condition]:
+        """Return the gates in recipe order."""
+        return [Condition.parse(name, limit) for name, limit in self.gates.items()]
+
+
+def _section(recipe: Any, keys: Sequence[str | int]) -> Any:
+    """Return a part of a recipe, None where there is none."""
+    for key in keys:
+        recipe = recipe.get(key) if recipe else None
+    return recipe
+
+
+def _known(look_up: Callable[[], object]) -> None:
+    """Turn a UsageError into what pydantic reports with the path of the section."""
+    try:
+        look_up()
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+
+
+def parse_recipe(raw: dict[str, Any], source: str) -> Recipe:
+    """Validate a recipe.
+
+    Raises:
+        UsageError: one line with the path of the key, its value, and what is allowed.
+    """
+    try:
+        recipe = Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise UsageError(f"{source}: {one_line(error, Recipe)}") from None
+    for keys, file in recipe.files().items():
+        if not file.is_file():
+            raise UsageError(f"{source}: {'.'.join(map(str, keys))}: {file}: no such file")
+    return recipe
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of recipes, by which editors complete them."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}
+
+
+def dump(recipe: Recipe) -> str:
+    """Return the resolved recipe as YAML."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)

@@ -1,0 +1,64 @@
+"""Validation errors as one line that names the key, its value, and what would be right."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from ...core.registry import nearest
+
+_SHOWN = 3
+_LONGEST = 60
+
+
+def one_line(error: ValidationError, model: type[BaseModel]) -> str:
+    """Describe the first problems of a validation error in one line.
+
+    Args:
+        error: what pydantic found.
+        model: the validated model, whose keys are offered for unknown ones.
+    """
+    problems = [_describe(problem, model) for problem in error.errors(include_url=False)]
+    more = f" (and {len(problems) - _SHOWN} more)" if len(problems) > _SHOWN else ""
+    return "; ".join(problems[:_SHOWN]) + more
+
+
+def _describe(problem: Any, model: type[BaseModel]) -> str:
+    path = [str(part) for part in problem["loc"]]
+    where = ".".join(path) or "recipe"
+    kind = problem["type"]
+    if kind == "extra_forbidden":
+        known = _keys(model, path[:-1])
+        guess = nearest(path[-1], known)
+        listed = f" (known: {', '.join(known)})" if known else ""
+        return f"{where}: unknown key{guess}{listed}"
+    if kind == "missing":
+        return f"{where}: missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    value = problem["input"]
+    if kind == "value_error":
+        # A check across keys begins its message with the key it speaks of.
+        joint = "." if path and re.match(r"[a-z0-9_.]+: ", message) else ": "
+        told = isinstance(value, (dict, list, BaseModel)) or repr(value) in message
+        return (f"{'.'.join(path)}{joint}{message}" if path else message) + ("" if told else f", got {_shown(value)}")
+    return f"{where}: {message[0].lower()}{message[1:]}, got {_shown(value)}"
+
+
+def _shown(value: object) -> str:
+    return repr(value) if len(repr(value)) <= _LONGEST else type(value).__name__
+
+
+def _keys(model: type[BaseModel], path: list[str]) -> list[str]:
+    """Return the keys of the section at `path`."""
+    for part in path:
+        field = model.model_fields.get(part)
+        if field is None:
+            return []
+        candidates = [field.annotation, *get_args(field.annotation)]
+        found = [entry for entry in candidates if isinstance(entry, type) and issubclass(entry, BaseModel)]
+        if not found:
+            return []
+        model = found[0]
+    return list(model.model_fields)

@@ -1,0 +1,1 @@
+"""Results of a run: the report and what devices say of it."""

@@ -1,0 +1,259 @@
+"""The report: what was measured, and the verdict; `report.json` is its stable form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from ...core.errors import UsageError
+from ...targets.base import targets
+from ..gates import Condition, Verdict, judge
+from ..gates.pair import Pair
+from ..store.run_files import RunFiles
+from ..store.store import machine
+from .device_verdict import with_devices
+
+SCHEMA_VERSION = 1
+_PACKAGES = ("edgeproof", "torch", "onnx", "onnxruntime", "numpy")
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report as JSON-able data; all formats are rendered from it.
+
+    Attributes:
+        data: the content of `report.json`.
+        files: the run's other files, where they are known: what HTML is drawn from.
+    """
+
+    data: Mapping[str, Any]
+    files: RunFiles = field(default_factory=RunFiles, compare=False)
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the command line."""
+        return int(self.data["exit_code"])
+
+    @property
+    def subjects(self) -> Sequence[Mapping[str, Any]]:
+        """Teacher, student, then every engine."""
+        return self.data["subjects"]
+
+    def text(self) -> str:
+        """The content of `report.json`."""
+        return json.dumps(self.data, indent=1) + "\n"
+
+    @classmethod
+    def load(cls, path: Path) -> Report:
+        """Read a `report.json`.
+
+        Raises:
+            UsageError: the file is missing, no report, or of another schema version.
+        """
+        try:
+            data = json.loads(path.read_text())
+        except FileNotFoundError:
+            raise UsageError(f"{path}: no such report") from None
+        except (OSError, ValueError):
+            raise UsageError(f"{path}: not a report (no valid JSON)") from None
+        if not isinstance(data, dict) or "subjects" not in data:
+            raise UsageError(f"{path}: not a report of edgeproof")
+        subjects = data["subjects"]
+        if not isinstance(subjects, list) or not all(
+            isinstance(each, dict) and isinstance(each.get("name"), str) and isinstance(each.get("kind"), str)
+            for each in subjects
+        ):
+            raise UsageError(f"{path}: not a report of edgeproof (a subject has a name and a kind)")
+        # A report written elsewhere to the documented form has no such lists; its own doubt must not get lost.
+        inconclusive = data.get("verdict") == "inconclusive"
+        data = {"doubts": ["the run's own verdict was inconclusive"] if inconclusive else [], "missing": [], **data}
+        if data.get("schema_version") != SCHEMA_VERSION:
+            found = data.get("schema_version")
+            raise UsageError(f"{path}: schema_version {found!r}, this edgeproof reads {SCHEMA_VERSION}")
+        return cls(data, RunFiles(path.parent))
+
+
+def draw_up(
+    *,
+    name: str,
+    recipe_digest: str,
+    threat: Mapping[str, Any],
+    subjects: Sequence[Mapping[str, Any]],
+    conditions: Sequence[Condition],
+    doubts: Iterable[str] = (),
+    missing: Iterable[str] = (),
+    dataset: Mapping[str, Any] | None = None,
+    verify: Mapping[str, Any] | None = None,
+) -> Report:
+    """Judge the gates and put the report together.
+
+    Args:
+        name: of the run.
+        recipe_digest: of what was asked for.
+        threat: the threat model.
+        subjects: in ledger order.
+        conditions: the gates; those against a baseline stay open here.
+        doubts: findings that make the verdict inconclusive.
+        missing: targets that could not be built or attacked.
+        dataset: `name` and `digest`.
+        verify: the settings of the attacks.
+    """
+    doubts, missing = list(doubts), list(missing)
+    verdict = judge(conditions, subjects, doubts, missing)
+    return Report(
+        {
+            "schema_version": SCHEMA_VERSION,
+            **_verdict(verdict),
+            # Kept, so that other gates judged later on the same figures stay as doubtful as these.
+            "doubts": doubts,
+            "missing": missing,
+            "name": name,
+            "recipe_digest": recipe_digest,
+            "threat_model": dict(threat),
+            **({} if dataset is None else {"dataset": dict(dataset)}),
+            **({} if verify is None else {"verify": dict(verify)}),
+            "subjects": [dict(subject) for subject in subjects],
+            "gates": [gate.as_json() for gate in verdict.gates],
+            "environment": environment(subject["name"] for subject in subjects if subject["kind"] == "engine"),
+        }
+    )
+
+
+def regate(report: Report, conditions: Sequence[Condition], against: Pair | None = None) -> Report:
+    """Judge other gates on a finished report; doubts and missing targets stay what they were.
+
+    Args:
+        report: the report.
+        conditions: the gates.
+        against: the run beside a baseline, for relative gates.
+    """
+    verdict = judge(conditions, report.subjects, report.data["doubts"], report.data["missing"], against)
+    gates = [gate.as_json() for gate in verdict.gates]
+    beside = {} if verdict.baseline is None else {"baseline": dict(verdict.baseline)}
+    judged = with_devices({**report.data, **_verdict(verdict), "gates": gates, **beside})
+    return replace(report, data=judged)
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "verdict": verdict.outcome,
+        "exit_code": verdict.exit_code,
+        "reasons": list(verdict.reasons),
+    }
+
+
+def environment(engines: Iterable[str]) -> dict[str, Any]:
+    """Versions of what did the work; the attack package stands beside every robust accuracy.
+
+    Args:
+        engines: names of targets, whose runtimes' versions are told; other names are passed over.
+    """
+    found: dict[str, Any] = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    for target in {*engines} & {*targets.names()}:
+        found |= targets[target].available().versions
+    return {**found, "attacks": f"pyautoattack {version('pyautoattack')}", "machine": machine()}
+
+
+def torch_subject(
+    name: str, sha256: str, figures: Mapping[str, Any], parameters: int, times: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The report's entry of the teacher, the student or what pruning left of it; `times` as of `bench_ledger`."""
+    return {
+        "name": name,
+        "kind": "torch",
+        "sha256": sha256,
+        "parameters": parameters,
+        **times,
+        **_accuracies(figures),
+        "attacks": figures["routes"],
+        "warnings": _sentences(figures),
+    }
+
+
+def engine_subject(
+    name: str,
+    *,
+    path: str,
+    sha256: str,
+    precision: str,
+    figures: Mapping[str, Any],
+    times: Mapping[str, Any],
+    bench: Mapping[str, Any] | None = None,
+    calibration: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    kind: Literal["engine", "step"] = "engine",
+) -> dict[str, Any]:
+    """The report's entry of an engine; a `step` is one on the way to it, which no gate looks at.
+
+    Args:
+        name: the target's, or the step's.
+        path: of the engine file, from the run's folder.
+        sha256: of the engine file.
+        precision: for people.
+        figures: what the attacks came to.
+        times: `size_bytes`, and `latency_ms` if it was timed; see `bench_ledger`.
+        bench: what `bench` wrote.
+        calibration: what the calibration sample was.
+        options: what the engine was built and run with, where that is not the target's own choice.
+        kind: whether it ships.
+    """
+    entry: dict[str, Any] = {
+        "name": name,
+        "kind": kind,
+        "path": path,
+        "sha256": sha256,
+        "precision": precision,
+        **({"options": dict(options)} if options else {}),
+        **times,
+    }
+    warnings = _sentences(figures)
+    if bench is not None:
+        entry["bench"] = {key: value for key, value in bench.items() if key != "warnings"}
+        warnings = [*warnings, *bench["warnings"]]
+    if calibration is not None:
+        entry["calibration"] = {key: value for key, value in calibration.items() if key != "warnings"}
+        warnings = [*warnings, *calibration["warnings"]]
+    entry |= _accuracies(figures)
+    for key in ("retention", "retention_ci", "against_student"):
+        if key in figures:
+            entry[key] = figures[key]
+    entry["routes"] = figures["routes"]
+    if "twin_agreement" in figures:
+        entry["twin_agreement"] = figures["twin_agreement"]
+    return {**entry, "warnings": warnings}
+
+
+def doubts_of(name: str, figures: Mapping[str, Any]) -> list[str]:
+    """The findings on a subject that make a verdict inconclusive."""
+    return [
+        f"{name}: {finding['name']}: {finding['sentence']}"
+        for finding in figures["findings"]
+        if finding["inconclusive"]
+    ]
+
+
+def _accuracies(figures: Mapping[str, Any]) -> dict[str, Any]:
+    keys = ("samples", "clean_accuracy", "clean_accuracy_ci", "robust_accuracy", "robust_accuracy_ci")
+    more = (
+        "robust_accuracy_8bit",
+        "robust_accuracy_8bit_ci",
+        "sequential",
+        "corrupted_accuracy",
+        "corrupted_accuracy_ci",
+        "corruptions",
+        "curve",
+    )
+    return {key: figures[key] for key in (*keys, *(key for key in more if key in figures))}
+
+
+def _sentences(figures: Mapping[str, Any]) -> list[str]:
+    return [f"{finding['name']}: {finding['sentence']}" for finding in figures["findings"]]

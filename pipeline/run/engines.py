@@ -1,0 +1,193 @@
+"""What is built from the student, as artifacts: ONNX files and engines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ...stages.export import MODEL, export_student
+from ...stages.mixed import assign
+from ...stages.quantize import quantize_student
+from ...stages.recover import recover_onnx
+from ...stages.twin import TorchProgram
+from ...targets.base import TargetOptions, targets
+from ...targets.onnxruntime.target import OnnxRuntime
+from ..progress import Bar
+from ..store.store import Artifact
+from .artifacts import STAGES, Artifacts, module_of, network_inputs
+from .networks import TRAINING, Networks, method_code
+
+# Precisions that are chosen by how fast engines are here.
+MEASURED = ("mixed", "auto")
+
+
+class Engines:
+    """The ONNX files and engines of a run.
+
+    Attributes:
+        available: the recipe's targets that run here.
+        built: those whose engines are built here as well: some need nothing but their builder for that.
+        missing: of each target that does not run here, why.
+    """
+
+    def __init__(self, artifacts: Artifacts, networks: Networks) -> None:
+        self._artifacts = artifacts
+        self._networks = networks
+        self._options = artifacts.recipe.chosen_targets
+        states = {name: targets[name].available() for name in self._options}
+        self.available = tuple(name for name, state in states.items() if state.available)
+        measured = artifacts.recipe.quantize.precision in MEASURED
+        self.built = tuple(name for name, state in states.items() if state.available or (state.builds and not measured))
+        self.missing = tuple(
+            f"target {name!r} is {'built and not attacked' if name in self.built else 'missing'}: {state.reason}"
+            for name, state in states.items()
+            if not state.available
+        )
+
+    def exported(self) -> Artifact:
+        """The student as a float ONNX file."""
+        student = self._networks.final()
+        return self._artifacts.make(
+            "export",
+            lambda folder, _: export_student(
+                self._artifacts.classifier(student).load(),
+                self._artifacts.recipe.export,
+                self._artifacts.dataset,
+                self._artifacts.recipe.threat,
+                folder,
+                recipe_digest=self._artifacts.recipe.digest,
+            ),
+            config={
+                "export": self._artifacts.recipe.export,
+                "threat": self._artifacts.recipe.threat,
+                "recipe": self._artifacts.recipe.digest,
+            },
+            inputs={**network_inputs("student", student), "data": self._artifacts.dataset.digest},
+            code=[f"{STAGES}.export"],
+            packages=("torch", "onnx", "onnxscript", "onnxruntime"),
+            parents=[student],
+        )
+
+    def quantized(self, target: str) -> Artifact:
+        """The ONNX file in a target's scheme; targets of one scheme share it unless its speed is measured."""
+        if self._artifacts.recipe.quantize.precision in MEASURED:
+            return self._assigned(target)
+        scheme, exported = targets[target].scheme, self.exported()
+        return self._artifacts.make(
+            f"quantize/{scheme.name}",
+            lambda folder, _: quantize_student(
+                exported.path(MODEL),
+                self._artifacts.recipe.quantize,
+                scheme,
+                self._artifacts.dataset,
+                self._artifacts.recipe.threat,
+                folder,
+                notice=self._artifacts.reporter.notice,
+            ),
+            config={
+                "quantize": self._artifacts.recipe.quantize,
+                "scheme": vars(scheme),
+                "threat": self._artifacts.recipe.threat,
+            },
+            inputs={"model": exported.sha256(MODEL), "data": self._artifacts.dataset.digest},
+            code=[f"{STAGES}.quantize.make"],
+            packages=("onnx", "onnxruntime", "numpy", "torch"),
+            parents=[exported],
+            seed=self._artifacts.recipe.quantize.calibration.seed,
+        )
+
+    def _assigned(self, target: str) -> Artifact:
+        exported, recipe = self.exported(), self._artifacts.recipe
+        limits = recipe.floors()
+        return self._artifacts.make(
+            f"quantize/{target}",
+            lambda folder, bar: assign(
+                exported.path(MODEL),
+                recipe.quantize,
+                targets[target],
+                self._artifacts.dataset,
+                recipe.threat,
+                folder,
+                limits=limits,
+                options=self._options[target],
+                notice=self._artifacts.reporter.notice,
+                progress=bar.layers,
+            ),
+            config={
+                "quantize": recipe.quantize,
+                "scheme": vars(targets[target].scheme),
+                "threat": recipe.threat,
+                "limits": limits,
+                **({"options": chosen} if (chosen := self._options[target].chosen) else {}),
+            },
+            inputs={"model": exported.sha256(MODEL), "data": self._artifacts.dataset.digest},
+            code=[f"{STAGES}.mixed.assign", module_of(type(targets[target]))],
+            packages=("onnx", "onnxruntime", "numpy", "torch"),
+            parents=[exported],
+            seed=recipe.quantize.calibration.seed,
+        )
+
+    def shipped(self, target: str) -> Artifact:
+        """The ONNX file that a target's engine is made of: recovered where the recipe says so."""
+        quantized, config = self.quantized(target), self._artifacts.recipe.recover
+        if config is None:
+            return quantized
+        teacher, natural = self._networks.teacher(), self._networks.natural_teacher()
+        inputs = {**self._networks.teachers_inputs(), "model": quantized.sha256(MODEL)}
+        return self._artifacts.make(
+            quantized.stage.replace("quantize/", "recover/"),
+            lambda folder, bar: recover_onnx(
+                quantized.path(MODEL),
+                config,
+                self._artifacts.classifier(teacher).load(),
+                self._artifacts.dataset,
+                self._artifacts.recipe.threat,
+                folder,
+                natural_teacher=None if natural is None else self._artifacts.classifier(natural).load(),
+                running=self._artifacts.running_in(folder, bar),
+            ),
+            config={"recover": config, "threat": self._artifacts.recipe.threat},
+            inputs=inputs,
+            code=[f"{STAGES}.recover.make", *method_code(config)],
+            packages=(*TRAINING, "onnx"),
+            parents=[quantized, *self._networks.teachers()],
+            seed=config.seed,
+            total=config.epochs,
+            resumable=True,
+            trains=True,
+        )
+
+    def engine(self, target: str) -> Artifact:
+        """A target's engine."""
+        return self._engine(f"engines/{target}", target, self.shipped(target), self._options[target])
+
+    def engine_before(self, target: str) -> Artifact:
+        """A target's engine as it was before `recover`, for the ledger."""
+        return self._engine(f"ptq-engine/{target}", target, self.quantized(target), self._options[target])
+
+    def float_engine(self) -> Artifact:
+        """The float ONNX file on ONNX Runtime, beside which engines are timed."""
+        return self._engine("float-engine", OnnxRuntime.name, self.exported(), OnnxRuntime.options())
+
+    def _engine(self, stage: str, target: str, source: Artifact, options: TargetOptions) -> Artifact:
+        chosen, tied = options.chosen, targets[target].tied_to()
+
+        def work(folder: Path, _: Bar) -> None:
+            built = targets[target].build(source.path(MODEL), folder, options=options)
+            about = {"target": target, "file": built.path.name, "options": dict(built.options)}
+            (folder / "engine.json").write_text(json.dumps(about))
+
+        return self._artifacts.make(
+            stage,
+            work,
+            config={
+                "target": target,
+                **({"options": chosen} if chosen else {}),
+                **({"tied_to": tied} if tied else {}),
+            },
+            inputs={"model": source.sha256(MODEL)},
+            # What some targets build from is not the ONNX file itself; no import statement of theirs leads there.
+            code=[module_of(type(targets[target])), module_of(TorchProgram)],
+            packages=tuple(targets[target].available().versions),
+            parents=[source],
+        )

@@ -1,0 +1,168 @@
+"""The torch networks of a run as artifacts: teachers and the student."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...core.model_file import sha256_of
+from ...stages.checkpoint import WEIGHTS
+from ...stages.distill import TrainConfig
+from ...stages.distill.plugin import plugins
+from ...stages.models import build_model
+from ...stages.prune import prune_student
+from ...stages.student import distil_student
+from ...stages.teacher import TeacherConfig, make_teacher, teacher_model, weight_file
+from ...stages.teacher.pretrained import weights_digest
+from ..store.store import Artifact
+from .artifacts import STAGES, Artifacts, module_of
+
+TRAINING = ("torch", "lightning-fabric", "numpy")
+
+
+class Networks:
+    """Teachers and the student of a run."""
+
+    def __init__(self, artifacts: Artifacts) -> None:
+        self._artifacts = artifacts
+
+    def teacher(self) -> Artifact:
+        """The teacher's weights."""
+        return self._teacher("teacher", self._artifacts.recipe.teacher)
+
+    def natural_teacher(self) -> Artifact | None:
+        """The clean teacher's weights, where the method learns from one."""
+        config = self._artifacts.recipe.natural_teacher
+        return None if config is None else self._teacher("natural_teacher", config)
+
+    def teachers(self) -> list[Artifact]:
+        """Whom a distillation learns from."""
+        natural = self.natural_teacher()
+        return [self.teacher(), *([] if natural is None else [natural])]
+
+    def teachers_inputs(self) -> dict[str, str]:
+        """What every distillation reads: the data, and its teachers' weights."""
+        found = {artifact.stage: artifact.sha256(WEIGHTS) for artifact in self.teachers()}
+        return {"data": self._artifacts.dataset.digest, **found}
+
+    def student(self) -> Artifact:
+        """The student's weights."""
+        teacher, natural, config = self.teacher(), self.natural_teacher(), self._artifacts.recipe.distill
+        inputs = self.teachers_inputs()
+        settings = self._trained(config, inputs)
+        return self._artifacts.make(
+            "student",
+            lambda folder, bar: distil_student(
+                self._artifacts.recipe.student,
+                config,
+                self._artifacts.classifier(teacher),
+                self._artifacts.dataset,
+                self._artifacts.recipe.threat,
+                folder,
+                natural_teacher=None if natural is None else self._artifacts.classifier(natural),
+                running=self._artifacts.running_in(folder, bar),
+            ),
+            config={
+                "threat": self._artifacts.recipe.threat,
+                "student": self._artifacts.recipe.student,
+                "distill": settings,
+            },
+            inputs=inputs,
+            code=[f"{STAGES}.student", *method_code(config)],
+            packages=TRAINING,
+            parents=self.teachers(),
+            seed=config.seed,
+            total=config.epochs,
+            resumable=True,
+            trains=True,
+        )
+
+    def pruned(self) -> Artifact | None:
+        """The pruned student's weights and what was removed, where the recipe prunes."""
+        config = self._artifacts.recipe.prune
+        if config is None:
+            return None
+        student, teacher, natural = self.student(), self.teacher(), self.natural_teacher()
+        inputs = {**self.teachers_inputs(), "student": student.sha256(WEIGHTS)}
+        return self._artifacts.make(
+            "prune",
+            lambda folder, bar: prune_student(
+                self._artifacts.classifier(student),
+                config,
+                self._artifacts.classifier(teacher),
+                self._artifacts.dataset,
+                self._artifacts.recipe.threat,
+                folder,
+                natural_teacher=None if natural is None else self._artifacts.classifier(natural),
+                running=self._artifacts.running_in(folder, bar),
+            ),
+            config={"threat": self._artifacts.recipe.threat, "prune": config},
+            inputs=inputs,
+            code=[f"{STAGES}.prune.make", *method_code(config.train)],
+            packages=(*TRAINING, "torch-pruning"),
+            parents=[student, *self.teachers()],
+            seed=config.train.seed,
+            total=config.epochs,
+            resumable=True,
+            trains=True,
+        )
+
+    def final(self) -> Artifact:
+        """The network that is exported: the student, or what pruning left of it."""
+        return self.pruned() or self.student()
+
+    def _teacher(self, name: str, config: TeacherConfig) -> Artifact:
+        training = config.training
+        settings: dict[str, Any] = {"model": teacher_model(config, self._artifacts.recipe.threat)}
+        inputs: dict[str, str] = {}
+        code = [f"{STAGES}.teacher.make"]
+        if config.trained_elsewhere:
+            settings["normalize"] = config.normalize
+            inputs["weights"] = self._teacher_weights(name, config)
+        else:
+            settings |= {"train": self._trained(training, inputs), "threat": self._artifacts.recipe.threat}
+            code += method_code(training)
+        return self._artifacts.make(
+            name,
+            lambda folder, bar: make_teacher(
+                config,
+                self._artifacts.dataset,
+                self._artifacts.recipe.threat,
+                folder,
+                where=name,
+                running=self._artifacts.running_in(folder, bar),
+            ),
+            config=settings,
+            inputs={"data": self._artifacts.dataset.digest, **inputs},
+            code=code,
+            packages=TRAINING,
+            seed=None if config.trained_elsewhere else training.seed,
+            total=training.epochs,
+            resumable=True,
+            trains=not config.trained_elsewhere,
+        )
+
+    def _teacher_weights(self, name: str, config: TeacherConfig) -> str:
+        """The digest of the weights that a teacher from elsewhere comes with."""
+        shape, classes = self._artifacts.dataset.image_shape, len(self._artifacts.dataset.class_names)
+        file = weight_file(
+            config, self._artifacts.recipe.threat, classes, where=name, notice=self._artifacts.reporter.notice
+        )
+        if file is None:
+            assert config.model is not None, "without a file a function brings the weights"
+            return weights_digest(build_model(config.model, shape, classes, seed=0))
+        self._artifacts.weights[str(file.resolve())] = found = sha256_of(file)
+        return found
+
+    def _trained(self, config: TrainConfig, inputs: dict[str, str]) -> dict[str, Any]:
+        """The settings of a training; of a file that it starts from, what it holds counts, not where it lies."""
+        settings = config.model_dump(mode="json")
+        if config.warm_start is not None:
+            inputs["warm_start"] = sha256_of(config.warm_start)
+            self._artifacts.weights[str(config.warm_start.resolve())] = inputs["warm_start"]
+            del settings["warm_start"]
+        return settings
+
+
+def method_code(config: TrainConfig) -> list[str]:
+    """Modules of a method and of its plug-ins: no import statement leads to them."""
+    return [module_of(config.method_class), *(module_of(plugins[name]) for name in config.plugin_options)]

@@ -1,0 +1,70 @@
+"""The report of a verified run, from its artifacts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ...stages.checkpoint import WEIGHTS
+from ...stages.latency.bench import BENCH
+from ...stages.properties import properties_of
+from ...stages.quantize import CALIBRATION, MODEL, precision_name
+from ...stages.verify.aggregate import FIGURES_FILE
+from ..results.report import Report, doubts_of, draw_up, engine_subject, torch_subject
+from ..store.store import Artifact
+from . import RecipeRun
+
+
+def assemble(stages: RecipeRun) -> Report:
+    """Draw up the report: teacher, student, every engine, and the recipe's gates on the engines."""
+    recipe = stages.artifacts.recipe
+    figures = json.loads(stages.attacks.settled().path(FIGURES_FILE).read_text())
+    times = json.loads(stages.benches.ledger().path(BENCH).read_text())
+    subjects = [
+        torch_subject(
+            name,
+            artifact.sha256(WEIGHTS),
+            figures[name],
+            stages.artifacts.classifier(artifact).parameters(),
+            times[name],
+        )
+        for name, artifact in stages.attacks.networks().items()
+    ]
+    for name, (artifact, graph) in stages.attacks.engines().items():
+        engine = stages.artifacts.engine_file(artifact)
+        ships = name in stages.engines.available
+        subjects.append(
+            engine_subject(
+                name,
+                path=f"engines/{name}/{engine.path.name}" if ships else f"{graph.stage}/{engine.path.name}",
+                sha256=engine.sha256,
+                precision=properties_of(graph.path(MODEL)).get("edgeproof.precision", precision_name(recipe.quantize)),
+                figures=figures[name],
+                times=times[name],
+                bench=json.loads(stages.benches.engine(name).path(BENCH).read_text()) if ships else None,
+                calibration=_calibration(stages.engines.quantized(name)) if ships else None,
+                options=engine.options,
+                kind="engine" if ships else "step",
+            )
+        )
+    # The gates are on engines and on what they keep of the student; a doubt about the teacher is a warning.
+    doubts = [doubt for name in ("student", *stages.engines.available) for doubt in doubts_of(name, figures[name])]
+    return draw_up(
+        name=recipe.name,
+        recipe_digest=recipe.digest,
+        threat=recipe.threat.model_dump(),
+        subjects=subjects,
+        conditions=recipe.conditions(),
+        doubts=doubts,
+        missing=stages.engines.missing,
+        dataset={"name": stages.artifacts.dataset.name, "digest": stages.artifacts.dataset.digest},
+        verify=recipe.verify.of_attacks(),
+    )
+
+
+def _calibration(quantized: Artifact) -> dict[str, Any] | None:
+    """What the images were that activation ranges come from; their rows stay in the artifact."""
+    if CALIBRATION not in quantized.files:
+        return None
+    record = json.loads(quantized.path(CALIBRATION).read_text())
+    return {key: value for key, value in record.items() if key != "index"}

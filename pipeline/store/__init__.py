@@ -1,0 +1,1 @@
+"""The artifact store: content-addressed stages, their keys, and the run's folder."""

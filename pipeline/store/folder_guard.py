@@ -1,0 +1,32 @@
+"""Whether a folder is a run's own to replace: publishing removes what an earlier run published there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ...core.errors import UsageError
+
+RECIPE = "recipe.yaml"
+
+
+def check_own(root: Path, *, build: bool) -> None:
+    """See that a folder holds no run of the other kind, nor a report of somebody else's; before any work is done.
+
+    Args:
+        root: the run's folder, which need not be there.
+        build: whether it is about to be built in, and not to get a proof of `verify`.
+
+    Raises:
+        UsageError: what the folder holds would be lost.
+    """
+    try:
+        manifest = json.loads((root / "manifest.json").read_text())
+        published = {entry["path"] for entry in manifest["artifacts"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        if (root / "report.json").exists() and not (root / ".store").exists():
+            raise UsageError(f"--out {root}: holds a report.json that no run here wrote; name another folder") from None
+        return
+    if (RECIPE in published) != build:
+        holds = "a proof of `verify`" if build else "a build"
+        raise UsageError(f"--out {root}: holds {holds}, whose files would be removed; name another folder")

@@ -1,0 +1,81 @@
+"""A process that only helps: it joins the trainings and attacks of the leading process and waits for the rest.
+
+With several devices or machines every process runs the same command. One of them leads: it holds the run's folder and
+does everything. The others go through the same stages with a store that writes nothing: where a training stage is
+missing they join in, for any other they wait until the leader has published it. All processes must see the folder.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import StageError
+from .store import Artifact, Store
+
+POLL_SECONDS = 0.2
+
+
+def follows() -> bool:
+    """Whether another process leads, as the environment of torchrun, SLURM or Lightning Fabric tells."""
+    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+    return any(os.environ.get(name, "0") not in ("", "0") for name in ranks)
+
+
+class FollowingStore(Store):
+    """The store as a process sees it that does not lead.
+
+    Args:
+        root: the run's folder.
+        notice: as of Store.
+    """
+
+    def __init__(self, root: Path, notice: Callable[[str], None] = lambda _: None) -> None:
+        super().__init__(root, notice)
+        self._leader = os.getppid()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold nothing: the leader does."""
+        yield
+
+    def make(
+        self,
+        stage: str,
+        work: Callable[[Path], object],
+        *,
+        config: Any,
+        inputs: Mapping[str, str],
+        code: Sequence[str],
+        packages: Sequence[str],
+        parents: Sequence[Artifact] = (),
+        seed: int | None = None,
+        resumable: bool = False,
+        trains: bool = False,
+        shared: bool = False,
+    ) -> Artifact:
+        """Return the leader's artifact; join its work first where there is none yet. Arguments as of Store."""
+        identity = self.identity(stage, config, inputs, code, packages)
+        joined = False
+        while True:
+            found = self.find(identity)
+            if found is not None:
+                return found
+            if trains and not joined:
+                with tempfile.TemporaryDirectory() as folder:  # what this process writes is not kept
+                    work(Path(folder))
+                joined = True
+            if shared and not joined:
+                work(self.partial(identity))
+                joined = True
+            if os.getppid() != self._leader:
+                raise StageError(f"{stage}: the leading process is gone")
+            time.sleep(POLL_SECONDS)
+
+    def publish(self, *_: Any, **__: Any) -> None:
+        """Publish nothing: the leader does."""

@@ -1,0 +1,41 @@
+"""A pack of adversarial examples, `adversarial/<subject>.npz` of a run, as it is read again; needs no torch."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from ..core.errors import UsageError
+from .adversarial_pack_manifest import check_pack
+
+KEYS = ("index", "label", "attack", "adversarial", "clean", "robust")
+
+
+def read_pack(path: Path, *, empty: bool = False) -> tuple[dict[str, np.ndarray], Path | None]:
+    """Read a pack that its manifest, if there is one, vouches for; return that as well.
+
+    Args:
+        path: `adversarial/<subject>.npz`.
+        empty: whether one without candidates will do, as of a subject that got no image right.
+
+    Returns:
+        Arrays by name: `index`, `label`, `attack`, `robust` `[M]`, `adversarial` and `clean` `[M, C, H, W]` float32.
+
+    Raises:
+        UsageError: it is missing, broken, or not the one that the manifest lists.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file")
+    manifest = check_pack(path)
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            found = {key: arrays[key] for key in KEYS}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{path}: no pack of adversarial examples (adversarial/<subject>.npz of a run)") from error
+    images, count = found["adversarial"], len(found["index"])
+    fits = images.ndim == 4 and images.shape == found["clean"].shape and all(len(a) == count for a in found.values())
+    if not fits or not (count or empty) or images.dtype != np.float32:
+        raise UsageError(f"{path}: holds no candidates, or its arrays do not fit each other")
+    return found, manifest

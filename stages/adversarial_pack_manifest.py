@@ -1,0 +1,81 @@
+"""The manifest of a run's adversarial packs: what lies in `adversarial/`, and where it comes from; needs no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import UsageError
+from ..core.model_file import sha256_of
+
+MANIFEST = "manifest.json"
+_PACKAGES = ("edgeproof", "pyautoattack", "torch", "onnxruntime", "numpy")
+
+
+def write_manifest(folder: Path, subjects: Mapping[str, str | None], about: Mapping[str, Any]) -> None:
+    """Describe the packs of a folder in its `manifest.json`.
+
+    Args:
+        folder: holds `<subject>.npz` of every subject.
+        subjects: names of the subjects, and the SHA-256 of each one's file where it is one.
+        about: what holds for all packs: `threat`, `dataset`.
+    """
+    packages: dict[str, str] = {}
+    for package in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            packages[package] = version(package)
+    manifest = {
+        "schema_version": 1,
+        "attacks": f"pyautoattack {packages.get('pyautoattack')}",
+        "packages": packages,
+        **about,
+        "packs": [_entry(folder / f"{name}.npz", name, digest) for name, digest in subjects.items()],
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+
+
+def check_pack(pack: Path) -> Path | None:
+    """Hold a pack against the manifest beside it; return the manifest, None where there is none.
+
+    Raises:
+        UsageError: the pack is not the one that the manifest lists, or the manifest is broken.
+    """
+    path = pack.parent / MANIFEST
+    try:
+        listed = {entry["file"]: entry["sha256"] for entry in json.loads(path.read_bytes())["packs"]}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UsageError(
+            f"{path}: no manifest of packs; copy adversarial/{MANIFEST} of the run, or remove it"
+        ) from None
+    if pack.name not in listed:
+        known = ", ".join(sorted(listed)) or "none"
+        raise UsageError(f"{pack}: {path} does not list it (listed: {known}); packs keep their names")
+    if sha256_of(pack) != listed[pack.name]:
+        raise UsageError(f"{pack}: altered or truncated, {path} lists another SHA-256; copy it from the run again")
+    return path
+
+
+def _entry(path: Path, subject: str, digest: str | None) -> dict[str, Any]:
+    with np.load(path, allow_pickle=False) as arrays:
+        _, first = np.unique(arrays["index"], return_index=True)
+        robust = arrays["robust"][first]
+        attacks, counts = np.unique(arrays["attack"], return_counts=True)
+    return {
+        "file": path.name,
+        "sha256": sha256_of(path),
+        "subject": subject,
+        "subject_sha256": digest,
+        "samples": len(first),
+        "candidates": int(counts.sum()),
+        "attacks": dict(zip(attacks.tolist(), counts.tolist(), strict=True)),
+        # Of the pack's samples: those that were misclassified as they are have no candidates.
+        "robust_accuracy": float(robust.mean()) if len(robust) else None,
+    }

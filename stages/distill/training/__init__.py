@@ -1,0 +1,1 @@
+"""The training loop that all methods share: batches, optimiser steps, averaging, checkpoint selection, resume."""

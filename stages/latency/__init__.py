@@ -1,0 +1,1 @@
+"""Latency: engines timed side by side, and ratios of their medians with intervals."""

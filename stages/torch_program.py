@@ -1,0 +1,53 @@
+"""An ONNX file as a torch program that runtimes compile: fills the slot of the targets that want one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+from torch import Tensor, nn
+
+from ..core.errors import StageError
+from ..targets import torch_program
+from ..targets.base import Scheme
+from .lint import lint
+from .twin.errors import UnsupportedOperator
+from .twin.graph import Twin, load_graph
+from .twin.integers import IntegerCompiler
+
+
+class TorchProgram(nn.Module):
+    """An image classifier's graph with its quantizers as torch's own operators.
+
+    Args:
+        model: the graph, its external data loaded.
+
+    Raises:
+        UnsupportedOperator: a node has no such operator.
+        ModelError: the graph is broken.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        super().__init__()
+        self.twin = Twin(model, compiler=IntegerCompiler)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images `[N, C, H, W]` to logits `[N, classes]`."""
+        logits = self.twin(images)
+        assert isinstance(logits, Tensor)
+        return logits
+
+
+@torch_program.fill
+def convert(onnx_path: Path, scheme: Scheme, runtime: str) -> nn.Module:
+    """Convert a file that the scheme allows; see `targets.torch_program.Converter`."""
+    model = load_graph(onnx_path)
+    refused = [f"{found.node}: {found.message}" for found in lint(model, scheme) if found.severity == "error"]
+    if refused:
+        more = f" (and {len(refused) - 1} more findings like it)" if len(refused) > 1 else ""
+        raise StageError(f"{onnx_path}: {runtime} would misread the model: {refused[0]}{more}")
+    try:
+        return TorchProgram(model)
+    except UnsupportedOperator as error:
+        where = f"node '{error.node}' ({error.op_type}, {error.domain or 'ai.onnx'} opset {error.opset})"
+        raise StageError(f"{onnx_path}: {runtime} refuses the model: {where}: {error.reason}") from None

@@ -1,0 +1,216 @@
+"""Stage `verify`, last part: every subject faces everybody's candidates, then the figures are drawn up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..adversarial_pack_manifest import write_manifest
+from ..data import Split
+from ..eight_bit import towards
+from ..statistics.paired import compare_paired
+from ..statistics.proportions import clopper_pearson, retention, retention_interval
+from ..threat import ThreatModel
+from .attack import Attacked
+from .config import VerifyConfig
+from .evidence.candidates import Candidates
+from .measures.corruption_accuracy import corrupted_accuracies
+from .measures.curve import Curve
+from .measures.examples import EXAMPLES, save_examples
+from .shards.sequential import ACCURACIES, Sequential
+from .subject.subject import Predict, Subject, digest_of_subject, fooled
+
+FIGURES_FILE = "verification/figures.json"
+REPLAY = "replay"
+
+
+def aggregate(
+    attacked: Mapping[str, Attacked],
+    subjects: Mapping[str, Subject],
+    split: Split,
+    folder: Path,
+    *,
+    student: str | None = None,
+    stop: Sequential | None = None,
+    about: Mapping[str, Any] | None = None,
+    config: VerifyConfig | None = None,
+    threat: ThreatModel | None = None,
+    curve_of: Sequence[str] = (),
+    classes: Sequence[str] = (),
+    workers: int = 1,
+    earlier: Candidates | None = None,
+) -> None:
+    """Replay all candidates on all subjects and write what the report shows.
+
+    Writes `verification/<subject>.npz` (per-sample bits, the worst case last), `adversarial/<subject>.npz` (the pack of
+    candidates), `adversarial/manifest.json`, `verification/figures.json` and `verification/examples.npz`.
+
+    Args:
+        attacked: what was found on each subject, in ledger order.
+        subjects: how to open them.
+        split: the samples.
+        folder: where the files go.
+        student: the float student's name, against which retention is measured and the others are compared sample by
+            sample; None where there is none.
+        stop: what ended the attacks early; the intervals are its own then, and there is no curve.
+        about: what the manifest says of all packs: `threat`, `dataset`.
+        config: what else is measured: its corruptions and its curve; nothing when None.
+        threat: the ball, which a curve needs.
+        curve_of: the subjects that have a curve.
+        classes: names by label.
+        workers: processes that attack for the curve.
+        earlier: candidates of earlier runs, which all subjects face.
+    """
+    (folder / "verification").mkdir()
+    (folder / "adversarial").mkdir()
+    with _opened(subjects, attacked) as predictors:
+        corrupted: Mapping[str, dict[str, object]] = {}
+        if config is not None and config.corruptions is not None:
+            corrupted = corrupted_accuracies(predictors, split, config.corruptions)
+        curve = None
+        if config is not None and threat is not None and stop is None:
+            curve = Curve.attacked(
+                {name: subjects[name] for name in curve_of}, attacked, split, threat, config, workers
+            )
+            attacked = attacked if curve is None else curve.joined(attacked)
+        own = curve.inside if curve is not None else {}
+        shape = split.images.shape[1:]
+        more = {
+            name: Candidates.join([part for part in (own.get(name), earlier) if part is not None], shape)
+            for name in attacked
+        }
+        faced = {name: _faced(name, attacked, predictors[name], split, more[name]) for name in attacked}
+        curves = {} if curve is None else curve.figures(faced, predictors)
+        figures: dict[str, object] = {}
+        for name, found in attacked.items():
+            _save_bits(folder / "verification" / f"{name}.npz", faced[name])
+            _save_pack(folder / "adversarial" / f"{name}.npz", found, split, faced[name].robust)
+            figures[name] = (
+                _figures(faced[name]) | _stopped(stop, faced[name]) | corrupted.get(name, {}) | curves.get(name, {})
+            )
+        save_examples(folder / EXAMPLES, faced, predictors, split, classes, student=student)
+    digests = {name: digest_of_subject(subjects[name]) for name in attacked}
+    write_manifest(folder / "adversarial", digests, about or {})
+    if student is not None:
+        robust = faced[student].robust
+        for name in attacked:
+            figure = figures[name]
+            assert isinstance(figure, dict)
+            figure["retention"] = retention(robust, faced[name].robust)
+            figure["retention_ci"] = retention_interval(robust, faced[name].robust)
+            if name != student:
+                figure["against_student"] = compare_paired(robust, faced[name].robust).as_json()
+    (folder / FIGURES_FILE).write_text(json.dumps(figures, indent=1))
+
+
+@contextmanager
+def _opened(subjects: Mapping[str, Subject], names: Iterable[str]) -> Iterator[dict[str, Predict]]:
+    """The subjects' forwards, and an end to the processes that some of them have to themselves."""
+    with ExitStack() as opened:
+        predictors: dict[str, Predict] = {}
+        for name in names:
+            predictors[name] = predict = subjects[name].predictor()
+            opened.callback(getattr(predict, "close", lambda: None))
+        yield predictors
+
+
+def _faced(name: str, attacked: Mapping[str, Attacked], predict: Predict, split: Split, more: Candidates) -> Attacked:
+    """Show a subject the candidates found on all the others, as they are and rounded to 8 bits.
+
+    Args:
+        name: the subject's.
+        attacked: what was found on each.
+        predict: the subject's forward.
+        split: the samples.
+        more: candidates that were found on the subject itself after its attacks, or in earlier runs.
+    """
+    mine = attacked[name]
+    shape = mine.candidates.images.shape[1:]
+    others = [other.candidates for key, other in attacked.items() if key != name]
+    pool = Candidates.join([*others, more.of(mine.index)], shape)
+    if not len(pool):
+        return mine
+    rows = pool.rows_in(mine.index)
+    by_rounded = fooled(predict, towards(pool.images, split.images[rows]), rows, mine.label)
+    broken = by_rounded | fooled(predict, pool.images, rows, mine.label)
+    eight_bit = mine.eight_bit & ~by_rounded
+    if not any(map(len, others)) and not (broken & mine.robust).any():
+        return replace(mine, eight_bit=eight_bit)  # nothing of others was replayed
+    return replace(mine, bits=_with_replay(mine, broken), eight_bit=eight_bit)
+
+
+def _with_replay(found: Attacked, broken: np.ndarray) -> dict[str, np.ndarray]:
+    """Fold what replay broke into the cumulative bits, from the replay route on (or as the last)."""
+    bits: dict[str, np.ndarray] = {}
+    reached = False
+    for name, column in found.bits.items():
+        reached = reached or name == REPLAY
+        bits[name] = column & ~broken if reached else column
+    if not reached:
+        bits[REPLAY] = found.robust & ~broken
+    return bits
+
+
+def _figures(found: Attacked) -> dict[str, object]:
+    samples, robust = len(found.index), found.robust
+    counts = found.summary["counts"]
+    assert isinstance(counts, dict)
+    figures: dict[str, object] = {
+        "samples": samples,
+        "clean_accuracy": float(found.clean_correct.mean()),
+        "clean_accuracy_ci": list(clopper_pearson(int(found.clean_correct.sum()), samples)),
+        "robust_accuracy": float(robust.mean()),
+        "robust_accuracy_ci": list(clopper_pearson(int(robust.sum()), samples)),
+        "robust_accuracy_8bit": float(found.eight_bit.mean()),
+        "robust_accuracy_8bit_ci": list(clopper_pearson(int(found.eight_bit.sum()), samples)),
+        "routes": {name: float(column.mean()) for name, column in found.bits.items()},
+        "findings": found.summary["findings"],
+        "counts": counts,
+    }
+    if counts["clean_compared"]:
+        figures["twin_agreement"] = {
+            "clean": counts["clean_agreeing"] / counts["clean_compared"],
+            "adversarial": counts["adversarial_agreeing"] / max(counts["adversarial_compared"], 1),
+        }
+    return figures
+
+
+def _stopped(stop: Sequential | None, found: Attacked) -> dict[str, object]:
+    """The intervals of a run that stopped as soon as it knew: no others hold then."""
+    if stop is None:
+        return {}
+    intervals = stop.intervals(found.accuracies())
+    return {
+        **{f"{name}_ci": intervals.get(name) for name in ACCURACIES},
+        "sequential": {"population": stop.population, "error": stop.error},
+    }
+
+
+def _save_bits(path: Path, found: Attacked) -> None:
+    np.savez_compressed(
+        path,
+        index=found.index,
+        label=found.label,
+        clean_correct=found.clean_correct,
+        robust_8bit=found.eight_bit,
+        **found.bits,  # pyright: ignore[reportArgumentType]
+    )
+
+
+def _save_pack(path: Path, found: Attacked, split: Split, robust: np.ndarray) -> None:
+    rows = found.candidates.rows_in(found.index)
+    np.savez_compressed(
+        path,
+        index=found.candidates.index,
+        label=found.label[rows],
+        attack=found.candidates.attack,
+        adversarial=found.candidates.images,
+        clean=split.images[rows],
+        robust=robust[rows],
+    )

@@ -1,0 +1,1 @@
+"""Attack algorithms: AutoAttack's four, their fast and batched forms, and a random search."""

@@ -1,0 +1,1 @@
+"""The checks, one file each: what the verifier holds against its own result."""

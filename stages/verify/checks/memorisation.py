@@ -1,0 +1,56 @@
+"""Whether the model moves around the test images as it moves around the same images a little aside.
+
+A model that knows the test images (a table of answers, a denoiser that puts the stored image back) stands still around
+them, or moves with what it adds, and nowhere else; no gradient is masked by that, and no attack inside the balls finds
+anything. An honest network's logits move alike: on digits those of a robust network, of plain ones and of networks
+behind roundings differ by less than a factor of 1.5 at each of 100 images.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ....targets.base import Images
+from ...threat import ThreatModel
+from ..evidence.shard_result import ShardResult
+from ..subject.subject import OpenedSubject, Predict
+from .repeat_queries import patterns, shifted
+
+# Of an image's side: how far aside, at least one pixel. What leaves at one border comes in at the other.
+ASIDE = 8
+# The clean image stands out if all its neighbours move by so many times more, or less.
+TIMES = 2.0
+# Neighbours of each image: the patterns that are not all bright or all dark.
+_PATTERNS = slice(2, 6)
+
+
+def check_memorisation(result: ShardResult, surface: OpenedSubject, threat: ThreatModel) -> None:
+    """Count the robust samples around which the logits move otherwise than aside of them."""
+    images = result.split.images[result.robust]  # a model may fail near the others, at its price
+    # Where something is known to dress the logits, those behind it: a softmax is flat where it is sure.
+    predict = surface.inner or surface.predict
+    if surface.labels_only or not len(images) or _are_probabilities(predict(images)):
+        return
+    height, width = images.shape[2:]
+    here = _moves(predict, images, threat)
+    aside = np.stack(
+        [
+            _moves(predict, np.roll(images, sign * max(1, size // ASIDE), axis).copy(), threat)
+            for axis, size in ((2, height), (3, width))
+            for sign in (1, -1)
+        ]
+    )
+    stands_out = (here * TIMES < aside.min(0)) | (here > TIMES * aside.max(0))
+    result.counts.elsewhere_compared, result.counts.elsewhere_other = len(images), int(stands_out.sum())
+
+
+def _moves(predict: Predict, images: Images, threat: ThreatModel) -> np.ndarray:
+    """By how much the logits move from each image to the rim of its ball, on average over patterns: `[N]`."""
+    before = predict(images)
+    signs = patterns(images.shape[1:])[_PATTERNS]
+    found = [np.abs(predict(shifted(images, pattern, threat)) - before).mean(1) for pattern in signs]
+    return np.nan_to_num(np.mean(found, axis=0))
+
+
+def _are_probabilities(logits: np.ndarray) -> bool:
+    return bool((logits >= 0).all() and np.allclose(logits.sum(1), 1, atol=1e-3))

@@ -1,0 +1,1 @@
+"""What attacks leave: adversarial candidates, counts, shard results, earlier packs."""

@@ -1,0 +1,78 @@
+"""What is known of a shard, and its file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ...data import Split
+from .candidates import Candidates
+from .counts import Counts
+
+# The column of what is left after all images were rounded to 8 bits and shown again.
+ROUNDED = "rounded"
+
+
+@dataclass
+class ShardResult:
+    """Per-sample bits of one shard, in route order; cumulative: once broken, False from there on.
+
+    `eight_bit` are the samples that withstand 8-bit images, which are fewer than real-valued ones.
+    """
+
+    split: Split
+    clean_correct: np.ndarray
+    bits: dict[str, np.ndarray]
+    candidates: Candidates
+    counts: Counts
+    warnings: set[str] = field(default_factory=set)
+    seconds: dict[str, float] = field(default_factory=dict)
+    eight_bit: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+
+    @property
+    def robust(self) -> np.ndarray:
+        """The samples that survived every route."""
+        return list(self.bits.values())[-1] if self.bits else self.clean_correct
+
+    def save(self, path: Path) -> None:
+        """Write the shard to one file, published by a rename."""
+        meta = {
+            "routes": list(self.bits),
+            "counts": asdict(self.counts),
+            "warnings": sorted(self.warnings),
+            "seconds": self.seconds,
+        }
+        partial = path.with_suffix(".partial.npz")
+        np.savez(
+            partial,
+            images=self.split.images,
+            labels=self.split.labels,
+            index=self.split.index,
+            clean_correct=self.clean_correct,
+            bits=np.array(list(self.bits.values())),
+            eight_bit=self.eight_bit,
+            candidate_index=self.candidates.index,
+            candidate_attack=self.candidates.attack,
+            candidate_images=self.candidates.images,
+            meta=np.array(json.dumps(meta)),
+        )
+        partial.rename(path)
+
+    @classmethod
+    def load(cls, path: Path) -> ShardResult:
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as arrays:
+            meta = json.loads(str(arrays["meta"]))
+            return cls(
+                Split(arrays["images"], arrays["labels"], arrays["index"]),
+                arrays["clean_correct"],
+                dict(zip(meta["routes"], arrays["bits"], strict=True)),
+                Candidates(arrays["candidate_index"], arrays["candidate_attack"], arrays["candidate_images"]),
+                Counts(**meta["counts"]),
+                set(meta["warnings"]),
+                meta["seconds"],
+                arrays["eight_bit"],
+            )

@@ -1,0 +1,1 @@
+"""What is measured besides robust accuracy: the eps curve, corruptions, examples."""

@@ -1,0 +1,191 @@
+"""Accuracy over eps: what is left in smaller and in wider balls than the threat model's.
+
+Every sample gets the size of its smallest known adversarial example, from the candidates of the verification and from
+attacks in the other balls (`other_radii.py`). Accuracy at a radius is the share of samples that have none of that size:
+it falls with the radius, and at eps itself it is the verdict's. All of them are upper bounds, for nobody knows the
+examples that were not found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ...ball import sizes
+from ...data import Split
+from ...statistics.proportions import clopper_pearson
+from ...threat import ThreatModel
+from ..attacks.autoattack import ROUNDING, Attack
+from ..evidence.candidates import Candidates
+from ..subject.subject import Predict, Subject, is_correct
+from .curve_attacks import attack_other_radii
+
+if TYPE_CHECKING:
+    from ..attack import Attacked
+    from ..config import VerifyConfig
+
+
+@dataclass(frozen=True)
+class RadiusVerdict:
+    """What a verification said of the samples of a curve, `[n]` booleans each."""
+
+    clean_correct: np.ndarray
+    robust: np.ndarray
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The attacks in other balls, and what they come to.
+
+    Attributes:
+        found: by subject, the end points of those attacks.
+        inside: by subject, those of them that lie in the threat model's own ball: whatever they fool is not robust.
+        split: all samples of the verification.
+        rows: which of them the curve is about.
+        threat: the ball.
+        config: the verification's.
+    """
+
+    found: Mapping[str, Candidates]
+    inside: Mapping[str, Candidates]
+    split: Split
+    rows: np.ndarray
+    threat: ThreatModel
+    config: VerifyConfig
+
+    @classmethod
+    def attacked(
+        cls,
+        subjects: Mapping[str, Subject],
+        attacked: Mapping[str, Attacked],
+        split: Split,
+        threat: ThreatModel,
+        config: VerifyConfig,
+        workers: int,
+    ) -> Curve | None:
+        """Attack the subjects in other balls; None where the config wants no curve."""
+        if config.curve is None or not subjects:
+            return None
+        rows = config.curve.draw(len(split), config.seed)
+        drawn = split.take(rows)
+        found = attack_other_radii(
+            subjects,
+            broken={name: attacked[name].clean_correct[rows] & ~attacked[name].robust[rows] for name in subjects},
+            robust={name: attacked[name].robust[rows] for name in subjects},
+            split=drawn,
+            threat=threat,
+            balls=config.curve.balls(threat),
+            attacks=config.curve.attacks,
+            config=config,
+            workers=workers,
+        )
+        inside = {name: within(each, drawn, threat) for name, each in found.items()}
+        return cls(found, inside, split, rows, threat, config)
+
+    def joined(self, attacked: Mapping[str, Attacked]) -> dict[str, Attacked]:
+        """The attacked subjects, whose candidates now hold those that lie in the ball, for all to face."""
+        shape = self.split.images.shape[1:]
+        return {
+            name: replace(each, candidates=Candidates.join([each.candidates, self.inside[name]], shape))
+            if name in self.inside
+            else each
+            for name, each in attacked.items()
+        }
+
+    def figures(
+        self, faced: Mapping[str, Attacked], predictors: Mapping[str, Predict]
+    ) -> dict[str, dict[str, dict[str, Any]]]:
+        """The curve of every subject whose gradients could be followed, by its name, as `{curve: ...}`.
+
+        Args:
+            faced: the subjects after each has faced everybody's candidates: their verdicts.
+            predictors: their forwards.
+        """
+        assert self.config.curve is not None
+        drawn = self.split.take(self.rows)
+        everything = [each.candidates for each in faced.values()] + list(self.found.values())
+        known = Candidates.join(everything, self.split.images.shape[1:]).of(drawn.index)
+        radii = sorted({self.threat.eps, *(ball.eps for ball in self.config.curve.balls(self.threat))})
+        curves: dict[str, dict[str, dict[str, Any]]] = {}
+        for name in self.found:
+            verdict = RadiusVerdict(faced[name].clean_correct[self.rows], faced[name].robust[self.rows])
+            if len(self.found[name]) or not verdict.clean_correct.any():
+                distances = smallest_known(predictors[name], verdict, drawn, known, self.threat)
+                figures = curve_figures(distances, verdict, radii, self.config.curve.attacks, self.config.seed)
+                curves[name] = {"curve": figures}
+        return curves
+
+
+def sizes_of(candidates: Candidates, split: Split, threat: ThreatModel) -> np.ndarray:
+    """How far each candidate `[M]` is from the clean image of its sample, in the threat model's norm."""
+    delta = candidates.images - split.images[candidates.rows_in(split.index)]
+    return sizes(torch.from_numpy(delta), threat.norm).numpy().astype(np.float64)
+
+
+def within(candidates: Candidates, split: Split, threat: ThreatModel) -> Candidates:
+    """The candidates that lie in the threat model's own ball."""
+    inside = sizes_of(candidates, split, threat) <= threat.eps + ROUNDING
+    return Candidates(candidates.index[inside], candidates.attack[inside], candidates.images[inside])
+
+
+def smallest_known(
+    predict: Predict, verdict: RadiusVerdict, split: Split, candidates: Candidates, threat: ThreatModel
+) -> np.ndarray:
+    """Return the size `[n]` of each sample's smallest known adversarial example.
+
+    Args:
+        predict: the subject's forward.
+        verdict: on these samples; it decides at eps, whatever the candidates say.
+        split: the samples, n of them.
+        candidates: of these samples, in balls of any size.
+        threat: the ball.
+
+    Returns:
+        0 where the clean image is wrong already, at most eps where the verdict is that the sample is broken, above eps
+        (infinite where nothing is known) where it is robust.
+    """
+    found = np.where(verdict.robust, np.inf, threat.eps)
+    rows, size = candidates.rows_in(split.index), sizes_of(candidates, split, threat)
+    outside = size > threat.eps + ROUNDING
+    # Whatever else there is says nothing new: in the ball everything was shown to the subject already.
+    news = np.where(verdict.robust[rows], outside, (size < threat.eps - ROUNDING) & verdict.clean_correct[rows])
+    rows, size = rows[news], size[news]
+    if len(rows):
+        fooled = ~is_correct(predict(candidates.images[news]), split.labels[rows])
+        np.minimum.at(found, rows[fooled], size[fooled])
+    return np.where(verdict.clean_correct, found, 0.0)
+
+
+def curve_figures(
+    distances: np.ndarray, verdict: RadiusVerdict, radii: Sequence[float], attacks: Sequence[Attack], seed: int
+) -> dict[str, Any]:
+    """Draw up a subject's curve.
+
+    Args:
+        distances: of `smallest_known`, `[n]`.
+        verdict: on the same samples.
+        radii: absolute ones, above 0.
+        attacks: that were run beside those of the verification.
+        seed: of the draw.
+
+    Returns:
+        `{samples, seed, attacks, radii, accuracy, accuracy_ci}`: radii from 0 on, the share of the samples that
+        withstands what is known at each, and its Clopper-Pearson interval.
+    """
+    count = len(distances)
+    left = [
+        int(verdict.clean_correct.sum()),
+        *(int((verdict.clean_correct & (distances > radius + ROUNDING)).sum()) for radius in radii),
+    ]
+    return {
+        "samples": count,
+        "seed": seed,
+        "attacks": list(attacks),
+        "radii": [0.0, *radii],
+        "accuracy": [each / count for each in left],
+        "accuracy_ci": [list(clopper_pearson(each, count)) for each in left],
+    }

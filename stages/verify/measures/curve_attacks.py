@@ -1,0 +1,157 @@
+"""The attacks of the curve of accuracy over eps: in smaller balls on what broke, in wider ones on what stood."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed, parallel_config
+
+from ....core.errors import StageError, reason_of
+from ....core.malloc import keep_freed_memory
+from ....targets.process.orphan import end_with
+from ....targets.process.safe_path import safe_children
+from ...data import Split
+from ...threat import ThreatModel
+from ..attacks.autoattack import Attack
+from ..checks.gradients import with_rescaled
+from ..evidence.candidates import Candidates
+from ..routes.base import Batch, Context, attempt
+from ..subject.subject import OpenedSubject, Subject, in_worker
+from ..subject.wrappers import RESCALED
+
+if TYPE_CHECKING:
+    from ..config import VerifyConfig
+
+# Samples that one process attacks at a time; each such part opens the subject once.
+_PART = 100
+Job = Callable[[], Candidates]
+
+
+def attack_other_radii(
+    subjects: Mapping[str, Subject],
+    *,
+    broken: Mapping[str, np.ndarray],
+    robust: Mapping[str, np.ndarray],
+    split: Split,
+    threat: ThreatModel,
+    balls: Sequence[ThreatModel],
+    attacks: Sequence[Attack],
+    config: VerifyConfig,
+    workers: int,
+) -> dict[str, Candidates]:
+    """Attack every subject in balls of other sizes; return all end points by its name.
+
+    A sample that withstood the verification needs no attack in a smaller ball, all of which lies in the threat model's.
+
+    Args:
+        subjects: what is attacked; one without gradients is not.
+        broken: by subject `[n]` booleans, samples whose clean image is right and that fell at eps.
+        robust: by subject `[n]` booleans, those that did not fall.
+        split: the samples.
+        threat: the ball of the verification.
+        balls: the others, smallest first.
+        attacks: each on the survivors of the one before.
+        config: seed and budgets.
+        workers: processes, one thread each.
+
+    Raises:
+        StageError: a worker died for good.
+    """
+    parts = np.array_split(np.arange(len(split)), -(-len(split) // _PART))
+    names = [name for name in subjects for _ in parts]
+
+    def jobs(given: Callable[[Subject], Subject]) -> list[Job]:
+        return [
+            partial(
+                _attack,
+                given(subject),
+                split.take(rows),
+                [
+                    (broken[name][rows], [ball for ball in balls if ball.eps < threat.eps]),
+                    (robust[name][rows], [ball for ball in balls if ball.eps > threat.eps]),
+                ],
+                tuple(attacks),
+                config,
+            )
+            for name, subject in subjects.items()
+            for rows in parts
+        ]
+
+    found = _run(jobs(in_worker), jobs(lambda subject: subject), workers)
+    shape = split.images.shape[1:]
+    return {
+        name: Candidates.join((each for owner, each in zip(names, found, strict=True) if owner == name), shape)
+        for name in subjects
+    }
+
+
+def _attack(
+    subject: Subject,
+    split: Split,
+    groups: Sequence[tuple[np.ndarray, Sequence[ThreatModel]]],
+    attacks: Sequence[Attack],
+    config: VerifyConfig,
+) -> Candidates:
+    torch.set_num_threads(1)
+    with closing(subject.open()) as surface:
+        if not surface.gradient_sources:
+            return Candidates.none(split.images.shape[1:])
+        return _attacked(surface, split, groups, attacks, config)
+
+
+def _attacked(
+    surface: OpenedSubject,
+    split: Split,
+    groups: Sequence[tuple[np.ndarray, Sequence[ThreatModel]]],
+    attacks: Sequence[Attack],
+    config: VerifyConfig,
+) -> Candidates:
+    shape = split.images.shape[1:]
+    some = np.logical_or.reduce([chosen for chosen, _ in groups])
+    surface = with_rescaled(surface, surface.predict(split.images), some)
+    # Where the first gradient's logits are so large that the cross-entropy vanishes, its rescaled twin.
+    first = RESCALED if RESCALED in surface.gradient_sources else next(iter(surface.gradient_sources))
+    batch = Batch(torch.from_numpy(split.images), torch.from_numpy(split.labels), split.index)
+    found: list[Candidates] = []
+    for chosen, balls in groups:
+        standing = batch.where(chosen)
+        for ball in balls:
+            context = Context(surface, ball, config, Candidates.none(shape))
+            for attack in attacks:
+                if len(standing):
+                    gradients = None if attack == "square" else first
+                    outcome = attempt(partial(context.attack, attack, gradients), standing, context)
+                    found.append(outcome.candidates)
+                    standing = standing.where(~outcome.broken)
+    return Candidates.join(found, shape)
+
+
+def _run(jobs: Sequence[Job], careful: Sequence[Job], workers: int) -> list[Candidates]:
+    """Run the jobs, in this process where one is enough; again, carefully, where a worker dies of an engine."""
+    processes = min(workers, len(jobs))
+    try:
+        try:
+            return _in_processes(jobs if processes > 1 else careful, processes)
+        except BrokenProcessPool:
+            return _in_processes(careful, processes)
+    except BrokenProcessPool as error:
+        raise StageError(f"accuracy over eps: a worker process died twice: {reason_of(error)}") from None
+
+
+def _in_processes(jobs: Sequence[Job], processes: int) -> list[Candidates]:
+    with parallel_config(backend="loky", inner_max_num_threads=1), safe_children():
+        found: Any = Parallel(n_jobs=processes, max_nbytes=None)([delayed(_worked)(job, os.getpid()) for job in jobs])
+    return list(found)
+
+
+def _worked(job: Job, parent: int) -> Candidates:
+    end_with(parent)
+    keep_freed_memory()
+    return job()

@@ -1,0 +1,154 @@
+"""What a route is: one way to attack a subject, run on the samples that survived the routes before it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ....core.errors import EdgeproofError, StageError, raised
+from ....core.registry import Registry
+from ...threat import ThreatModel
+from ..attacks.autoattack import Attack, AttackRun, inside, run_attack
+from ..evidence.candidates import Candidates
+from ..subject.guarded import SamplesFailed
+from ..subject.subject import OpenedSubject, fooled
+
+if TYPE_CHECKING:
+    from ..config import VerifyConfig
+
+# What the report calls an image at which the model crashed, hung or raised.
+FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples under attack: images `[N, C, H, W]` and labels `[N]`, with their data-set rows."""
+
+    images: Tensor
+    labels: Tensor
+    index: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def where(self, chosen: np.ndarray) -> Batch:
+        """Return the chosen samples (a boolean array)."""
+        mask = torch.from_numpy(chosen)
+        return Batch(self.images[mask], self.labels[mask], self.index[chosen])
+
+
+@dataclass
+class Outcome:
+    """What a route did to a batch.
+
+    Attributes:
+        broken: `[N]` booleans, misclassified within the threat model.
+        candidates: every end point, for replay elsewhere.
+        warnings: what the attack says against itself.
+    """
+
+    broken: np.ndarray
+    candidates: Candidates
+    warnings: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every route may use.
+
+    Attributes:
+        surface: the subject.
+        threat: the ball.
+        config: how hard to try.
+        pool: candidates found on other subjects.
+        restarts: of the gradient attacks.
+        tried: candidates of the routes before; None at first.
+    """
+
+    surface: OpenedSubject
+    threat: ThreatModel
+    config: VerifyConfig
+    pool: Candidates
+    restarts: int = 1
+    tried: Candidates | None = None
+
+    def attack(
+        self, name: Attack, gradients: str | None, batch: Batch, *, restarts: int = 1, steps: int | None = None
+    ) -> Outcome:
+        """Run one attack of AutoAttack through the named gradients (Square: without) and judge what it found.
+
+        Where the gradients are the subject's own (`autograd`) it is AutoAttack's to the last random start.
+        """
+        try:
+            run: AttackRun = run_attack(
+                name,
+                self.surface.asked if gradients is None else self.surface.gradient_sources[gradients],
+                batch.images,
+                batch.labels,
+                batch.index,
+                self.threat,
+                classes=self.surface.classes,
+                seed=self.config.seed,
+                restarts=restarts,
+                queries=self.config.square_queries,
+                steps=steps,
+                short_cuts=gradients != "autograd",
+            )
+        except (EdgeproofError, SamplesFailed):
+            raise
+        except Exception as error:  # a third party's attack may fail in any way
+            raise StageError(f"{name}: the attack itself {raised(error)}") from error
+        label = name if gradients in ("autograd", None) else f"{name}/{gradients}"
+        found = Candidates(
+            run.candidates.index,
+            np.full(len(run.candidates), label),
+            run.candidates.images,
+        )
+        return Outcome(self.judge(found, batch), found, set(run.warnings))
+
+    def judge(self, candidates: Candidates, batch: Batch) -> np.ndarray:
+        """Say which samples have a candidate that the subject itself gets wrong.
+
+        No attack is believed: candidates are put back into the ball and shown to the subject.
+        """
+        rows = candidates.rows_in(batch.index)
+        images = inside(torch.from_numpy(candidates.images), batch.images[rows], self.threat).numpy()
+        return fooled(self.surface.predict, images, rows, batch.labels.numpy())
+
+
+class Route(ABC):
+    """One way to attack; registers itself under the name that the report shows."""
+
+    # Whether the route needs gradients; the audit compares those that do with those that do not.
+    white_box: ClassVar[bool] = False
+
+    @abstractmethod
+    def run(self, batch: Batch, context: Context) -> Outcome:
+        """Attack a non-empty batch of samples that the subject still classifies correctly."""
+
+
+def attempt(attack: Callable[[Batch], Outcome], batch: Batch, context: Context) -> Outcome:
+    """Attack a batch; where the model fails at a sample, that one is broken, and the rest is attacked."""
+    broken = np.zeros(len(batch), bool)
+    found: list[Candidates] = []
+    while not broken.all():
+        rest = batch.where(~broken)
+        try:
+            with context.surface.watching(rest.images.numpy(), context.threat):
+                outcome = attack(rest)
+        except SamplesFailed as failed:
+            broken[np.flatnonzero(~broken)[failed.rows]] = True
+            found.append(Candidates(rest.index[failed.rows], np.full(len(failed.rows), FAILED), failed.images))
+            continue
+        broken[~broken] = outcome.broken
+        return Outcome(broken, Candidates.join([*found, outcome.candidates], batch.images.shape[1:]), outcome.warnings)
+    return Outcome(broken, Candidates.join(found, batch.images.shape[1:]))
+
+
+routes: Registry[Route] = Registry("route", "edgeproof.stages.verify.routes")

@@ -1,0 +1,1 @@
+"""Sharding: the unit of work, the process pool, several machines, sequential looks."""

@@ -1,0 +1,90 @@
+"""The 8-bit threat model: what is left of the attacks once their images are delivered as a camera would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from ...eight_bit import STEPS, towards, whole_steps
+from ...threat import ThreatModel
+from ..attacks.autoattack import Attack
+from ..evidence.candidates import Candidates
+from ..evidence.shard_result import ROUNDED, ShardResult
+from ..routes.base import FAILED, Batch, Context, Outcome
+from ..routes.probe import PROBE, search
+from ..subject.guarded import SamplesFailed
+from ..subject.subject import OpenedSubject, fooled
+from ..subject.wrappers import OnGrid
+
+Attack8 = Callable[[Batch], Outcome]
+
+# On the samples that fall to real-valued images and not to their rounded ones.
+ATTACKS: tuple[Attack, ...] = ("apgd-ce", "apgd-t", "square")
+# Of Square's budget, for the few samples that only real-valued images break: what breaks those is near an error.
+OF_QUERIES = 5
+
+
+def attack_eight_bit(result: ShardResult, batch: Batch, context: Context) -> None:
+    """Say which samples withstand 8-bit images: all candidates rounded, then attacks on the grid where those fail.
+
+    Rounded images stay in the ball, so that a sample that falls to one is not robust to real-valued images either.
+    """
+    shape = tuple(batch.images.shape[1:])
+    known = rounded(Candidates.join([result.candidates, context.pool.of(batch.index)], shape), batch)
+    rows = known.rows_in(batch.index)
+    eight_bit = result.clean_correct & ~fooled(context.surface.predict, known.images, rows, batch.labels.numpy())
+    news = known.of(batch.index[result.robust & ~eight_bit])
+    result.candidates = Candidates.join([result.candidates, news], shape)
+    result.bits[ROUNDED] = result.robust & eight_bit
+    threat = context.threat
+    if threat.norm == "Linf":
+        threat = ThreatModel.model_construct(norm="Linf", eps=whole_steps(threat.eps))
+    config = context.config.model_copy(update={"square_queries": -(-context.config.square_queries // OF_QUERIES)})
+    on_grid = replace(context, threat=threat, config=config, surface=_on_grid(context.surface))
+    for attack in _attacks(on_grid, known, searched=PROBE in result.bits, thoroughly=context.config.square_queries):
+        only_real = eight_bit & ~result.robust
+        if threat.eps > 0 and only_real.any():
+            found = _found(attack, batch.where(only_real), on_grid)
+            result.candidates = Candidates.join([result.candidates, found], shape)
+            rows = found.rows_in(batch.index)
+            eight_bit &= ~fooled(context.surface.predict, found.images, rows, batch.labels.numpy())
+    result.eight_bit = eight_bit
+
+
+def rounded(candidates: Candidates, batch: Batch) -> Candidates:
+    """Candidates rounded to the grid, towards the clean pixels of their samples."""
+    images = towards(candidates.images, batch.images.numpy()[candidates.rows_in(batch.index)])
+    names = np.array([f"{name.removesuffix('/on-grid')}/8-bit" for name in candidates.attack.tolist()], dtype=np.str_)
+    return Candidates(candidates.index, names, images)
+
+
+def _attacks(on_grid: Context, known: Candidates, *, searched: bool, thoroughly: int) -> list[Attack8]:
+    """Attacks on the grid; with a search from the known candidates where the real-valued attacks had one."""
+    gradients = next(iter(on_grid.surface.gradient_sources), None)
+    names = ATTACKS if gradients is not None else ATTACKS[-1:]
+    attacks: list[Attack8] = [partial(on_grid.attack, name, None if name == "square" else gradients) for name in names]
+    if searched:
+        queries = thoroughly if on_grid.surface.coarse else on_grid.config.square_queries
+        attacks.append(partial(search, context=replace(on_grid, tried=known), queries=queries))
+    return attacks
+
+
+def _found(attack: Attack8, batch: Batch, on_grid: Context) -> Candidates:
+    try:
+        with on_grid.surface.watching(batch.images.numpy(), on_grid.threat):
+            return rounded(attack(batch).candidates, batch)
+    except SamplesFailed as failed:
+        names = np.full(len(failed.rows), FAILED)
+        return Candidates(batch.index[failed.rows], names, failed.images)
+
+
+def _on_grid(surface: OpenedSubject) -> OpenedSubject:
+    def predict(images: np.ndarray) -> np.ndarray:
+        return surface.predict(np.asarray(np.rint(images * STEPS) / STEPS, np.float32))
+
+    # Not by its own name: as `autograd` it would aim at one target after the other, for equality with AutoAttack.
+    first = next(iter(surface.gradient_sources.values()), None)
+    return replace(surface, predict=predict, gradient_sources={} if first is None else {"on-grid": OnGrid(first)})

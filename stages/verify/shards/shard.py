@@ -1,0 +1,136 @@
+"""One unit of work: all routes on a few samples, in one process with one thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+
+import torch
+
+from ...data import Split
+from ...threat import ThreatModel
+from ..checks.audit import audit, check_canaries, check_inner, check_stability, check_surrogate, check_twin, white_box
+from ..checks.gradients import check_balls, check_gradients, with_rescaled
+from ..checks.memorisation import check_memorisation
+from ..checks.repeat_queries import RepeatQueries
+from ..checks.single_image import check_single_image
+from ..config import VerifyConfig
+from ..evidence.candidates import Candidates
+from ..evidence.counts import Counts
+from ..evidence.shard_result import ROUNDED, ShardResult
+from ..routes.base import Batch, Context, Outcome, attempt, routes
+from ..routes.nearest_first import nearest_first
+from ..subject.subject import OpenedSubject, Subject, is_correct
+from .eight_bit import attack_eight_bit
+
+STRONG = "whitebox-strong"
+
+
+def attack_shard(
+    subject: Subject,
+    split: Split,
+    threat: ThreatModel,
+    config: VerifyConfig,
+    order: Sequence[str],
+    pool: Candidates,
+) -> ShardResult:
+    """Attack a few samples by every route in order, then question the result.
+
+    Args:
+        subject: what is attacked; it is opened here.
+        split: the samples.
+        threat: the ball.
+        config: how hard to try.
+        order: route names.
+        pool: candidates found on other subjects, for replay.
+    """
+    torch.set_num_threads(1)
+    with closing(subject.open()) as surface:
+        return _attacked(surface, split, threat, config, order, pool)
+
+
+def _attacked(
+    surface: OpenedSubject,
+    split: Split,
+    threat: ThreatModel,
+    config: VerifyConfig,
+    order: Sequence[str],
+    pool: Candidates,
+) -> ShardResult:
+    batch = Batch(torch.from_numpy(split.images), torch.from_numpy(split.labels), split.index)
+    clean = surface.predict(split.images)
+    canaries = RepeatQueries.released(surface.predict, split.images, threat)
+    surviving = is_correct(clean, split.labels)
+    surface = with_rescaled(surface, clean, surviving)
+    context = Context(surface, threat, config, pool)
+    result = ShardResult(split, surviving.copy(), {}, Candidates.none(split.images.shape[1:]), Counts())
+    result.warnings |= surface.doubts
+    found: list[Candidates] = []
+
+    def meet(attack: Callable[[Batch], Outcome]) -> None:
+        nonlocal surviving
+        if surviving.any():
+            outcome = attempt(attack, batch.where(surviving), context)
+            surviving = surviving.copy()
+            surviving[surviving] = ~outcome.broken
+            found.append(outcome.candidates)
+            result.warnings.update(outcome.warnings)
+
+    if surface.guard is not None and surface.guard.failures:
+        meet(partial(_judged, neighbours=canaries.candidates(split.index), context=context))
+    for name in order:
+        started = time.perf_counter()
+        tried = Candidates.join(found, split.images.shape[1:])
+        meet(partial(routes[name].run, context=replace(context, tried=tried)))
+        result.bits[name] = surviving.copy()
+        result.seconds[name] = time.perf_counter() - started
+    started = time.perf_counter()
+    found += audit(result, batch, context)
+    result.candidates = Candidates.join(found, split.images.shape[1:])
+    attack_eight_bit(result, batch, context)
+    check_stability(result, clean, surface)
+    check_canaries(result, canaries, surface)
+    check_single_image(result, surface)
+    check_memorisation(result, surface, threat)
+    check_inner(result, clean, surface)
+    check_twin(result, clean, surface)
+    check_surrogate(result, surface)
+    check_gradients(result, batch, context)
+    check_balls(result, batch, context)
+    result.counts.failing = 0 if surface.guard is None else len(surface.guard.failures)
+    result.seconds["checks"] = time.perf_counter() - started
+    return result
+
+
+def _judged(batch: Batch, neighbours: Candidates, context: Context) -> Outcome:
+    """Show the neighbours that were asked about before the attacks; some of them made the model fail."""
+    return Outcome(context.judge(neighbours.of(batch.index), batch), Candidates.none(tuple(batch.images.shape[1:])))
+
+
+def strengthen_shard(subject: Subject, result: ShardResult, threat: ThreatModel, config: VerifyConfig) -> ShardResult:
+    """Attack the survivors of a shard again, by the white box with more restarts and another seed.
+
+    Those nearest to an error first, and the others where one of them falls.
+    """
+    torch.set_num_threads(1)
+    split = result.split
+    restarted = config.model_copy(update={"seed": config.seed + 1})
+    pool = Candidates.none(split.images.shape[1:])
+    with closing(subject.open()) as surface:
+        context = Context(surface, threat, restarted, pool, restarts=config.strong_restarts)
+        surviving = result.robust.copy()
+        batch = Batch(torch.from_numpy(split.images), torch.from_numpy(split.labels), split.index)
+        found = [result.candidates]
+        if surviving.any():
+            again = partial(white_box, context=context, order=list(result.bits))
+            outcome = nearest_first(batch.where(surviving), result.candidates, surface.predict, again)
+            surviving[surviving] = ~outcome.broken
+            found.append(outcome.candidates)
+        del result.bits[ROUNDED]  # which comes again, as the last
+        result.bits[STRONG] = surviving
+        result.candidates = Candidates.join(found, split.images.shape[1:])
+        attack_eight_bit(result, batch, context)
+        return result

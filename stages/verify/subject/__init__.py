@@ -1,0 +1,1 @@
+"""Subjects: what is attacked, how it is opened, and where its gradients come from."""

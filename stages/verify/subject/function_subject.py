@@ -1,0 +1,96 @@
+"""A user's own Python function as a subject: images in, logits out, or only labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from ....core.errors import EngineFailure, UsageError
+from ....core.function import load_function
+from ....targets.process.own_process import PATIENCE, OwnProcess
+from ...twin import load_twin
+from .engine_module import AttackableEngine
+from .guarded import Guarded
+from .subject import OpenedSubject, in_batches
+
+
+@dataclass(frozen=True)
+class FunctionSubject:
+    """A function `package.module:function`: float32 images `[N, C, H, W]` in [0, 1] to logits `[N, K]` or labels `[N]`.
+
+    It runs in a process of its own. An image at which it raises, crashes or hangs, or that it answers with something
+    that is no number, counts as not robust.
+
+    Attributes:
+        name: how the report calls it.
+        function: its name.
+        image_shape: channels, height, width.
+        classes: number of classes.
+        surrogate: an ONNX file whose gradients are tried; without one only black boxes attack.
+        patience: seconds it may take for a batch before it counts as hung.
+    """
+
+    name: str
+    function: str
+    image_shape: tuple[int, int, int]
+    classes: int
+    surrogate: Path | None = None
+    patience: float = PATIENCE
+
+    def open(self) -> OpenedSubject:
+        """Import the function, ask it once, and make the surrogate's twin.
+
+        Raises:
+            UsageError: it does not import, raises, or answers neither logits nor labels.
+        """
+        ask = self._ask()
+        labels_only = self._try(ask)
+        predict = Guarded(ask, self.classes)
+        gradients: dict[str, nn.Module] = {}
+        surrogate = None
+        if self.surrogate is not None:
+            twin = load_twin(self.surrogate)
+            surrogate = in_batches(twin)
+            # The surrogate on its own as well: through an answer of labels alone no loss can be told to rise.
+            gradients["surrogate"] = AttackableEngine(predict, twin)
+            gradients["surrogate-alone"] = twin
+            if labels_only:
+                gradients = dict(reversed(gradients.items()))
+        doubts = {"labels-only"} if labels_only else set()
+        return OpenedSubject(
+            predict,
+            gradients,
+            self.classes,
+            surrogate=surrogate,
+            doubts=frozenset(doubts if gradients else {*doubts, "no-gradients"}),
+            labels_only=labels_only,
+            guard=predict,
+            fresh=self.predictor,
+        )
+
+    def predictor(self) -> Guarded:
+        """Import the function, in a process of its own."""
+        return Guarded(self._ask(), self.classes)
+
+    def _ask(self) -> OwnProcess:
+        return OwnProcess(partial(load_function, self.function, "model"), patience=self.patience)
+
+    def _try(self, ask: OwnProcess) -> bool:
+        """Ask about two gray images; return whether the answer is labels."""
+        images = np.full((2, *self.image_shape), 0.5, np.float32)
+        try:
+            answer = np.asarray(ask(images))
+        except EngineFailure as error:
+            raise UsageError(f"model {self.function!r}: float32 images {list(images.shape)}: {error}") from error
+        if answer.shape == (2,) and np.issubdtype(answer.dtype, np.integer):
+            return True
+        if answer.shape != (2, self.classes) or not np.issubdtype(answer.dtype, np.number):
+            raise UsageError(
+                f"model {self.function!r}: answers {answer.dtype} {list(answer.shape)} to two images; "
+                f"logits [2, {self.classes}] or whole labels [2] are wanted"
+            )
+        return False

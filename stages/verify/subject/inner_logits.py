@@ -1,0 +1,166 @@
+"""The logits inside a graph, where something stands between them and its answer that an attack may stumble over.
+
+A softmax, a huge factor, a rounding or an arg max behind the last layer leaves most labels as they are and takes the
+gradients away, or their sizes; a table of stored answers takes the examples away. The last layer's own output has them.
+One more layer behind all that, an identity, say, makes another layer the last: values of as many numbers as there are
+classes are therefore looked for in the whole graph.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.shape_inference
+import torch
+from torch import nn
+
+from ....core.errors import ModelError
+from ....targets.base import Images, Logits
+from ...twin import Twin, UnsupportedOperator, load_graph
+
+# What ends in logits.
+_LAYERS = {
+    *("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"),
+    *("QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger"),
+    *("FusedConv", "FusedGemm", "FusedMatMul"),
+}
+# What may stand behind it and hides nothing.
+_PLAIN = {
+    *("QuantizeLinear", "DequantizeLinear", "Add", "Identity", "Dropout"),
+    *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"),
+    *("GlobalAveragePool", "AveragePool", "ReduceMean"),
+}
+_PROBES = 64
+# Labels on noise that the inner logits must share with the answer: what stands right behind the last layer is hardly
+# anything else, what a layer in the midst of the graph answers may be.
+_AGREEMENT, _DEEP_AGREEMENT = 0.5, 0.95
+
+
+def inner_logits(
+    path: Path, predict: Callable[[Images], Logits], image_shape: tuple[int, int, int], classes: int
+) -> Twin | None:
+    """Return the twin of a graph up to its last layer, or None where nothing hides that layer.
+
+    Args:
+        path: the ONNX file.
+        predict: the engine's forward, images to logits, which the inner logits must agree with on random images.
+        image_shape: channels, height, width.
+        classes: number of classes.
+    """
+    model = load_graph(path)
+    behind = list(_behind_the_last_layer(model))
+    deep = [name for name in _of_as_many_numbers(model, classes) if name not in behind]
+    if not behind and not deep:
+        return None
+    images = np.random.default_rng(0).uniform(size=(_PROBES, *image_shape)).astype(np.float32)
+    labels = predict(images).argmax(1)
+    best: tuple[float, Twin] | None = None
+    for name in (*deep, *behind):
+        twin = _twin_of(model, name)
+        found = None if twin is None else _answer(twin, images, classes)
+        if twin is None or found is None:
+            continue
+        agreement = float((found.argmax(1) == labels).mean())
+        least = _DEEP_AGREEMENT if name in deep else _AGREEMENT
+        if agreement >= least and (best is None or agreement > best[0]):
+            best = agreement, twin
+    return None if best is None else best[1]
+
+
+def differentiable(model: nn.Module, image_shape: tuple[int, int, int]) -> bool:
+    """Whether a gradient of the model's answer reaches the images."""
+    x = torch.full((2, *image_shape), 0.5, requires_grad=True)
+    with torch.enable_grad():
+        return bool(model(x).requires_grad)
+
+
+def _behind_the_last_layer(model: onnx.ModelProto) -> Iterator[str]:
+    """Names of the values between the last layers and the answer, deepest first; none where only plain nodes do."""
+    tail = _tail(model)
+    if all(node.op_type in _LAYERS | _PLAIN or _is_float_cast(node) for node in tail.values()):
+        return
+    outputs = {output.name for output in model.graph.output}
+    order = {name: place for place, node in enumerate(model.graph.node) for name in node.output}
+    yield from sorted((name for name in tail if name not in outputs), key=lambda name: order[name])
+
+
+def _tail(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
+    """The nodes from the answer back to the last layers, these with them, each by the name of its value."""
+    producers = {name: node for node in model.graph.node for name in node.output if name}
+    waiting, tail = [output.name for output in model.graph.output], {}
+    while waiting:
+        name = waiting.pop(0)
+        node = producers.get(name)
+        if name in tail or node is None:
+            continue
+        tail[name] = node
+        if node.op_type not in _LAYERS:
+            waiting += node.input
+    return tail
+
+
+def _of_as_many_numbers(model: onnx.ModelProto, classes: int) -> Iterator[str]:
+    """Names of what layers before the last one answer with one number a class, in the order of the graph."""
+    try:
+        graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    except (onnx.shape_inference.InferenceError, ValueError):  # too large for it, or not to be made sense of
+        return
+    sizes = {
+        value.name: math.prod(dim.dim_value for dim in value.type.tensor_type.shape.dim[1:])
+        for value in graph.value_info
+    }
+    tail = _tail(model)
+    for node in model.graph.node:
+        if node.op_type in _LAYERS and node.output[0] not in tail and sizes.get(node.output[0]) == classes:
+            yield node.output[0]
+
+
+def _is_float_cast(node: onnx.NodeProto) -> bool:
+    kinds = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE)
+    return node.op_type == "Cast" and any(entry.name == "to" and entry.i in kinds for entry in node.attribute)
+
+
+def _twin_of(model: onnx.ModelProto, name: str) -> Twin | None:
+    """The twin of what computes one value, as one row an image; None where it cannot be made."""
+    part = onnx.ModelProto()
+    part.CopyFrom(model)
+    row = f"{name}/row"
+    part.graph.node.append(onnx.helper.make_node("Flatten", [name], [row]))
+    del part.graph.output[:]
+    part.graph.output.append(onnx.helper.make_tensor_value_info(row, onnx.TensorProto.FLOAT, None))
+    needed, kept = {row}, []
+    for node in reversed(part.graph.node):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed.update(node.input)
+            needed.update(value for entry in node.attribute if entry.HasField("g") for value in _read(entry.g))
+    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in reversed(kept)]
+    del part.graph.node[:]
+    part.graph.node.extend(kept)
+    try:
+        return Twin(part)
+    except (UnsupportedOperator, ModelError):
+        return None
+
+
+def _read(graph: onnx.GraphProto) -> Iterator[str]:
+    for node in graph.node:
+        yield from node.input
+    yield from (output.name for output in graph.output)
+
+
+def _answer(twin: Twin, images: Images, classes: int) -> Logits | None:
+    """What the twin says, if these are float logits whose gradient reaches the images."""
+    try:
+        if not differentiable(twin, images.shape[1:]):
+            return None
+        found = twin(torch.from_numpy(images)).detach()
+    except (ModelError, RuntimeError, AttributeError):
+        return None
+    if not found.is_floating_point() or found.shape != (len(images), classes) or not torch.isfinite(found).all():
+        return None
+    return found.float().numpy()

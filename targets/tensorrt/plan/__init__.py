@@ -1,0 +1,1 @@
+"""What a TensorRT plan is: its record, seal, compatibility, bindings and layers."""

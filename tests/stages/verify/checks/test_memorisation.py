@@ -1,0 +1,149 @@
+"""Models that know the images they are tested on, or remember what they were asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from edgeproof.stages.threat import ThreatModel
+from edgeproof.stages.verify.checks.audit import check_stability, check_surrogate
+from edgeproof.stages.verify.checks.findings import find
+from edgeproof.stages.verify.checks.memorisation import check_memorisation
+from edgeproof.stages.verify.checks.single_image import check_single_image
+from edgeproof.stages.verify.evidence.candidates import Candidates
+from edgeproof.stages.verify.evidence.counts import Counts
+from edgeproof.stages.verify.evidence.shard_result import ShardResult
+from edgeproof.stages.verify.subject.guarded import Guarded
+from edgeproof.stages.verify.subject.subject import OpenedSubject, Predict, in_batches
+
+from tests.stages.verify.linear_subject import CLASSES, Linear, draw_split
+
+EPS, COUNT = 0.1, 40
+THREAT = ThreatModel(norm="Linf", eps=EPS)
+SPLIT = draw_split(COUNT)
+LINEAR = Linear(0).eval()
+honest = in_batches(LINEAR)
+
+
+def worst_images() -> np.ndarray:
+    """Of each image the corner of its ball that the linear model likes least."""
+    x = torch.from_numpy(SPLIT.images).requires_grad_()
+    own = LINEAR(x).gather(1, torch.from_numpy(SPLIT.labels)[:, None]).sum()
+    (slope,) = torch.autograd.grad(own, x)
+    return (SPLIT.images - EPS * np.sign(slope.numpy())).astype(np.float32)
+
+
+def result(*, robust: bool = True) -> ShardResult:
+    candidates = Candidates(SPLIT.index, np.full(COUNT, "apgd-ce"), worst_images())
+    clean = honest(SPLIT.images).argmax(1) == SPLIT.labels
+    return ShardResult(SPLIT, clean, {"apgd-ce": clean & robust}, candidates, Counts())
+
+
+def near(images: np.ndarray) -> np.ndarray:
+    """The row of the known image within EPS of each, or -1."""
+    apart = np.abs(images[:, None] - SPLIT.images[None]).reshape(len(images), COUNT, -1).max(2)
+    return np.where(apart.min(1) <= 1.001 * EPS, apart.argmin(1), -1)
+
+
+def drawn(images: np.ndarray) -> np.ndarray:
+    """Known images are put back nine tenths of the way, before the model sees them."""
+    rows = near(images)
+    back = np.where((rows >= 0)[:, None, None, None], 0.9 * SPLIT.images[rows] + 0.1 * images, images)
+    return honest(back.astype(np.float32))
+
+
+class Remembering:
+    """Answers an image like the first one that it saw so near."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, np.ndarray] = {}
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        answers = honest(images)
+        for place, row in enumerate(near(images)):
+            answers[place] = self.seen.setdefault(int(row), answers[place])
+        return answers
+
+
+def surface(predict: Predict, fresh: Callable[[], Guarded] | None = None) -> OpenedSubject:
+    return OpenedSubject(predict, {"surrogate-alone": LINEAR}, CLASSES, surrogate=honest, fresh=fresh)
+
+
+def names(counts: Counts) -> list[str]:
+    return [finding.name for finding in find(counts, ()) if finding.inconclusive]
+
+
+def test_a_model_that_stands_still_around_the_test_images_is_seen():
+    found = result()
+    check_memorisation(found, surface(drawn), THREAT)
+    assert found.counts.elsewhere_other == found.counts.elsewhere_compared == found.robust.sum()
+    assert names(found.counts) == ["memorised"]
+
+
+def test_so_is_one_that_moves_more_there():
+    found = result()
+
+    def bumps(images: np.ndarray) -> np.ndarray:
+        distances = ((images[:, None] - SPLIT.images[None]) ** 2).reshape(len(images), COUNT, -1).sum(2)
+        return honest(images) + 50 * np.exp(-20 * distances) @ np.eye(CLASSES, dtype=np.float32)[SPLIT.labels]
+
+    check_memorisation(found, surface(bumps), THREAT)
+    assert names(found.counts) == ["memorised"]
+
+
+@pytest.mark.parametrize("threat", [THREAT, ThreatModel(norm="L2", eps=0.5)])
+def test_an_honest_model_moves_everywhere_alike(threat: ThreatModel):
+    found = result()
+    check_memorisation(found, surface(honest), threat)
+    assert (found.counts.elsewhere_other, found.counts.elsewhere_compared) == (0, found.robust.sum())
+
+
+def test_probabilities_are_flat_where_they_are_sure_and_not_compared():
+    found = result()
+
+    def sure(images: np.ndarray) -> np.ndarray:
+        return torch.from_numpy(100 * honest(images)).softmax(1).numpy()
+
+    check_memorisation(found, surface(sure), THREAT)
+    assert found.counts.elsewhere_compared == 0
+
+
+def test_a_copy_without_memory_tells_of_the_memory():
+    model, found = Remembering(), result()
+    model(SPLIT.images)
+    check_single_image(found, surface(model, lambda: Guarded(Remembering(), CLASSES)))
+    assert names(found.counts) == ["remembering"]
+    other = result()
+    check_single_image(other, surface(honest, lambda: Guarded(honest, CLASSES)))
+    check_single_image(result(robust=False), surface(model, lambda: Guarded(Remembering(), CLASSES)))
+    assert other.counts.fresh_asked > 20
+    # The corners do fool the model, which were put down as withstood here.
+    assert other.counts.unstable > 0
+
+
+def test_a_model_that_is_honest_to_single_images_alone_is_seen():
+    found = result()
+    check_single_image(found, surface(lambda images: honest(images) if len(images) == 1 else drawn(images)))
+    assert names(found.counts) == ["unstable"]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 5])
+def test_an_answer_that_depends_on_how_many_are_asked_is_seen(number: int):
+    found = result()
+    model = surface(lambda images: honest(images) * (2 if len(images) == number else 1))
+    check_stability(found, model.predict(SPLIT.images), model)
+    assert names(found.counts) == ["unstable"]
+
+
+def test_a_surrogate_that_falls_where_the_model_stands_is_no_surrogate():
+    found = result()
+    check_surrogate(found, surface(drawn))
+    assert found.counts.surrogate_withstood == found.counts.surrogate_fooled > 2
+    assert names(found.counts) == ["surrogate-disagrees"]
+    fallen = result(robust=False)
+    check_surrogate(fallen, surface(honest))
+    assert fallen.counts.surrogate_fooled > 2
+    assert not names(fallen.counts)
+    assert not names(Counts(surrogate_fooled=10, surrogate_withstood=5)), "it may be a somewhat weaker network"

@@ -1,0 +1,43 @@
+"""What stands in the way of the gradients of a graph: a layer more than the logits', and masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from edgeproof.stages.data import Dataset
+from edgeproof.stages.twin import load_twin
+from edgeproof.stages.verify.subject.inner_logits import inner_logits
+from edgeproof.stages.verify.subject.without_masks import unmasked
+from edgeproof.targets.onnxruntime.target import open_session
+
+from tests.stages.verify.test_gallery import gallery
+
+SHAPE = (1, 8, 8)
+
+
+def inner_of(path: Path):
+    session = open_session(path, optimise=False)
+    return inner_logits(path, lambda images: session.run(None, {"images": images})[0], SHAPE, 10)
+
+
+def test_logits_are_found_behind_one_more_layer(float_onnx: Path, digits: Dataset, tmp_path: Path):
+    images = torch.from_numpy(digits.test.images[:50])
+    found = inner_of(gallery.one_more_layer(float_onnx, tmp_path / "m.onnx"))
+    assert found is not None
+    assert torch.allclose(found(images), load_twin(float_onnx)(images), atol=1e-5)
+
+
+def test_nothing_is_looked_for_where_nothing_hides(float_onnx: Path):
+    assert inner_of(float_onnx) is None
+    assert unmasked(float_onnx) is None
+
+
+def test_masks_that_the_image_decides_on_are_taken_away(float_onnx: Path, digits: Dataset, tmp_path: Path):
+    images = torch.from_numpy(digits.test.images[:50])
+    path = gallery.hidden_winners(float_onnx, tmp_path / "m.onnx")
+    found, masked, plain = unmasked(path), load_twin(path), load_twin(float_onnx)
+    assert found is not None
+    assert torch.allclose(found(images), plain(images), atol=1e-5)
+    assert not np.allclose(masked(images).detach(), plain(images).detach(), atol=1e-2)
