@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from ...stages.adversarial_pack_manifest import MANIFEST
+from ..store.place import record_in
 
 # AutoAttack standard, as `pyautoattack` runs it, and this package's own routes; a test holds them to both.
 APGD_STEPS, FAB_STEPS, TARGETS, RESTARTS = 100, 100, 9, 1
@@ -66,10 +67,13 @@ def attack_budgets(run: Path) -> list[AttackBudget]:
 
 
 def verify_settings(run: Path) -> Mapping[str, Any]:
-    """The `verify` section that a run was attacked under: its recipe's, or the one that its store recorded."""
+    """The `verify` section that a run was attacked under: its recipe's or report's, or what an old store recorded."""
     recipe = read_yaml(run / "recipe.yaml")
     if isinstance(recipe.get("verify"), dict):
         return recipe["verify"]
+    report = record_in(run / "report.json")
+    if isinstance(report.get("verify"), dict):
+        return report["verify"]
     for record in sorted((run / ".store" / "attack").glob("*/*/stage.json")):
         try:
             return json.loads(record.read_bytes())["config"]["verify"]

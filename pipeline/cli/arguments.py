@@ -19,6 +19,13 @@ DataRoot = Annotated[
         "then ~/.cache/edgeproof/data).",
     ),
 ]
+SharedStore = Annotated[
+    Path | None,
+    typer.Option(
+        "--store",
+        help="Folder of finished stages that runs share (default: $EDGEPROOF_STORE, then .store in the run's folder).",
+    ),
+]
 Devices = Annotated[int, typer.Option(min=1, help="Processes that train on this machine, one a device.")]
 NumNodes = Annotated[int, typer.Option(min=1, help="Machines that train; each runs the same command.")]
 Accelerator = Annotated[str, typer.Option(help="What they train on: auto, cpu, cuda.")]

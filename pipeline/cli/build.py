@@ -10,7 +10,18 @@ import typer
 
 from ...core.errors import UsageError
 from .app import app
-from .arguments import Accelerator, AsJson, DataRoot, Devices, NumNodes, Out, Overrides, RecipeFile, Workers
+from .arguments import (
+    Accelerator,
+    AsJson,
+    DataRoot,
+    Devices,
+    NumNodes,
+    Out,
+    Overrides,
+    RecipeFile,
+    SharedStore,
+    Workers,
+)
 from .output import answer, finish
 
 if TYPE_CHECKING:
@@ -23,6 +34,7 @@ def build(
     out: Out = None,
     overrides: Overrides = None,
     data_root: DataRoot = None,
+    store: SharedStore = None,
     workers: Workers = None,
     devices: Devices = 1,
     num_nodes: NumNodes = 1,
@@ -30,7 +42,7 @@ def build(
     as_json: AsJson = False,
 ) -> None:
     """Run a recipe from teacher to attacked engine, and report."""
-    _run(recipe, None, out, overrides, data_root, workers, devices, num_nodes, accelerator, as_json)
+    _run(recipe, None, out, overrides, data_root, store, workers, devices, num_nodes, accelerator, as_json)
 
 
 def _run(
@@ -39,6 +51,7 @@ def _run(
     out: Path | None,
     overrides: list[str] | None,
     data_root: Path | None,
+    store: Path | None,
     workers: int | None,
     devices: int,
     num_nodes: int,
@@ -53,6 +66,7 @@ def _run(
         out=out,
         overrides=overrides or (),
         data_root=data_root,
+        store=store,
         until=until,
         workers=workers,
         devices=devices,
@@ -76,12 +90,13 @@ def _stage_command(stop: Stop, words: str) -> None:
         out: Out = None,
         overrides: Overrides = None,
         data_root: DataRoot = None,
+        store: SharedStore = None,
         devices: Devices = 1,
         num_nodes: NumNodes = 1,
         accelerator: Accelerator = "auto",
         as_json: AsJson = False,
     ) -> None:
-        _run(recipe, stop, out, overrides, data_root, None, devices, num_nodes, accelerator, as_json)
+        _run(recipe, stop, out, overrides, data_root, store, None, devices, num_nodes, accelerator, as_json)
 
     app.command(stop, help=words, rich_help_panel="Stages")(command)
 
@@ -111,6 +126,7 @@ def recover(
     out: Out = None,
     overrides: Overrides = None,
     data_root: DataRoot = None,
+    store: SharedStore = None,
     devices: Devices = 1,
     num_nodes: NumNodes = 1,
     accelerator: Accelerator = "auto",
@@ -120,8 +136,10 @@ def recover(
     if source.suffix != ".onnx":
         if teacher or dataset or eps:
             raise UsageError("--teacher, --dataset and --eps are for an ONNX file; a recipe has its own")
-        _run(source, "recover", out, overrides, data_root, None, devices, num_nodes, accelerator, as_json)
+        _run(source, "recover", out, overrides, data_root, store, None, devices, num_nodes, accelerator, as_json)
         return
+    if store is not None:
+        raise UsageError(f"--store: is for a recipe; what is learnt in {source} is kept in its own folder")
     from ..commands.recover import recover_file, show_recovery
     from ..progress import Reporter
 

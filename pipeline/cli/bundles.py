@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ...core.atomic_write import write_atomically
 from ...core.errors import UsageError
 from .app import app
 from .arguments import AsJson, TargetOption
@@ -66,14 +67,13 @@ def card(
 ) -> None:
     """Write the model card of a finished run, in the format of the Hugging Face hub."""
     from ..card.make_card import model_card
-    from ..store.store import place
 
     text = model_card(run, license_name=license_name)
     if out is None:
         print(text, end="")
         return
     try:
-        place(out, text.encode())
+        write_atomically(out, text)
     except OSError as error:
         raise UsageError(f"--out {out}: cannot be written ({error.strerror})") from None
     print(out)

@@ -10,7 +10,16 @@ import typer
 
 from ...core.errors import UsageError
 from .app import app
-from .arguments import AnnotationsOption, AsJson, DataRoot, LocationOption, OutputOption, TargetOption, Workers
+from .arguments import (
+    AnnotationsOption,
+    AsJson,
+    DataRoot,
+    LocationOption,
+    OutputOption,
+    SharedStore,
+    TargetOption,
+    Workers,
+)
 from .output import answer, finish, write
 
 
@@ -29,6 +38,7 @@ def verify(
     norm: Annotated[str, typer.Option(help="Linf or L2.")] = "Linf",
     samples: Annotated[int | None, typer.Option(min=1, help="How many test images (default: all).")] = None,
     data_root: DataRoot = None,
+    store: SharedStore = None,
     image_size: Annotated[
         int | None, typer.Option(min=1, help="Resize the images (gtsrb, eurosat, imagefolder).")
     ] = None,
@@ -83,6 +93,7 @@ def verify(
         norm=norm,
         samples=samples,
         data_root=data_root,
+        store=store,
         image_size=image_size,
         graph=graph,
         surrogate=surrogate,

@@ -73,6 +73,7 @@ def build(
     out: str | Path | None = None,
     overrides: Sequence[str] = (),
     data_root: str | Path | None = None,
+    store: str | Path | None = None,
     until: Stop | None = None,
     workers: int | None = None,
     devices: int = 1,
@@ -87,6 +88,7 @@ def build(
         out: the run's folder; `runs/<name>` when left out.
         overrides: `section.key=value` replacements of recipe keys.
         data_root: the folder of local copies of data sets; replaces the recipe's `data.root`.
+        store: the folder of artifacts that runs share; $EDGEPROOF_STORE, or the run's own when left out.
         until: stop after this stage.
         workers: processes that attack; one a core when left out.
         devices: processes that train on this machine, one a device. Beyond one, the running script is started again
@@ -120,13 +122,15 @@ def build(
         if until == section and getattr(parsed, section) is None:
             raise UsageError(f"{path}: has no section `{section}`; `{section}: {example}` is one")
     running = TrainingContext(accelerator=accelerator, devices=devices, num_nodes=num_nodes)
+    shared = None if store is None else Path(store)
     if follows():
-        _help(parsed, RecipeRun(parsed, FollowingStore(folder), Reporter(quiet=True), workers, running), until)
+        theirs = FollowingStore(folder, shared=shared)
+        _help(parsed, RecipeRun(parsed, theirs, Reporter(quiet=True), workers, running), until)
         return Built(folder, None)
-    store = Store(folder, reporter.notice)
-    with store.locked():
-        stages = RecipeRun(parsed, store, reporter, workers, running)
-        return _run(parsed, stages, store, request, until)
+    ours = Store(folder, reporter.notice, shared)
+    with ours.locked():
+        stages = RecipeRun(parsed, ours, reporter, workers, running)
+        return _run(parsed, stages, ours, request, until)
 
 
 def _help(recipe: Recipe, stages: RecipeRun, until: Stop | None) -> None:
@@ -166,7 +170,7 @@ def _run(recipe: Recipe, stages: RecipeRun, store: Store, request: str, until: S
     view = stages.artifacts.view()
     if report is not None:
         report = replace(report, files=RunFiles(view=view, texts=texts))
-        texts = texts | render(report)
+        texts = texts | render(report, store)
     # A run is finished only when it is whole; a missing target may be there the next time, and what a function reads
     # its weights from may change unseen.
     pretrained = any(teacher is not None and teacher.pretrained for teacher in (recipe.teacher, recipe.natural_teacher))

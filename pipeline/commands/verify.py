@@ -43,6 +43,7 @@ def verify(
     norm: str = "Linf",
     samples: int | None = None,
     data_root: str | Path | None = None,
+    store: str | Path | None = None,
     image_size: int | None = None,
     graph: str | Path | None = None,
     surrogate: str | Path | None = None,
@@ -69,6 +70,7 @@ def verify(
         norm: `Linf` or `L2`.
         samples: how many test images; all when left out.
         data_root: the folder of local copies of data sets.
+        store: the folder of artifacts that runs share; $EDGEPROOF_STORE, or the proof's own when left out.
         image_size: what to resize images to, for the data sets of images of many sizes.
         graph: the ONNX file that the model was built from, where it is an engine of another format.
         surrogate: another ONNX model of the same task; its adversarial examples are replayed, and its
@@ -129,18 +131,20 @@ def verify(
     if num_nodes > 1:
         reporter.notice(f"waiting until all {num_nodes} machines run this command (NODE_RANK, MASTER_ADDR)")
     machines = Machines.launched(num_nodes)
-    store = (Store if machines.leads else FollowingStore)(Path(out), reporter.notice)
-    with store.locked():
+    place = (Store if machines.leads else FollowingStore)(
+        Path(out), reporter.notice, None if store is None else Path(store)
+    )
+    with place.locked():
         artifacts: list[Artifact] = []
         for name in request.subjects:
-            attack = Attack(store, reporter, workers or default_workers(), machines)
+            attack = Attack(place, reporter, workers or default_workers(), machines)
             artifacts.append(attack.on(request, name, artifacts))
-        settled = _settled(request, artifacts, store, workers or default_workers())
+        settled = _settled(request, artifacts, place, workers or default_workers())
         report = _report(request, conditions, json.loads(settled.path(FIGURES_FILE).read_text()))
         view = {name: (settled, name) for name in settled.files}
-        store.publish(
+        place.publish(
             view,
-            render(replace(report, files=RunFiles(view=view))),
+            render(replace(report, files=RunFiles(view=view)), place),
             request=request.digest(),
             external={str(file): sha256_of(file) for file in request.files},
         )

@@ -198,7 +198,7 @@ class Attacks:
             ),
             config={"verify": self._artifacts.recipe.verify, "about": about},
             inputs={name: artifact.key for name, artifact in found.items()} | self._packs(),
-            code=[f"{STAGES}.verify.settle"],
+            code=[f"{STAGES}.verify.aggregate"],
             packages=SETTLING,
             parents=list(found.values()),
         )

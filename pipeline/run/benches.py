@@ -10,7 +10,7 @@ from .engines import Engines
 from .networks import Networks
 
 TIMING = ("torch", "onnxruntime")
-_CODE = (f"{STAGES}.bench",)
+_CODE = (f"{STAGES}.latency.bench",)
 
 
 class Benches:

@@ -97,7 +97,7 @@ class Networks:
             ),
             config={"threat": self._artifacts.recipe.threat, "prune": config},
             inputs=inputs,
-            code=[f"{STAGES}.prune.make", *method_code(config.train)],
+            code=[f"{STAGES}.prune.pruning", *method_code(config.train)],
             packages=(*TRAINING, "torch-pruning"),
             parents=[student, *self.teachers()],
             seed=config.train.seed,
@@ -114,7 +114,7 @@ class Networks:
         training = config.training
         settings: dict[str, Any] = {"model": teacher_model(config, self._artifacts.recipe.threat)}
         inputs: dict[str, str] = {}
-        code = [f"{STAGES}.teacher.make"]
+        code = [f"{STAGES}.teacher.making"]
         if config.trained_elsewhere:
             settings["normalize"] = config.normalize
             inputs["weights"] = self._teacher_weights(name, config)

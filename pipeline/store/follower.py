@@ -33,10 +33,13 @@ class FollowingStore(Store):
     Args:
         root: the run's folder.
         notice: as of Store.
+        shared: as of Store.
     """
 
-    def __init__(self, root: Path, notice: Callable[[str], None] = lambda _: None) -> None:
-        super().__init__(root, notice)
+    leads = False
+
+    def __init__(self, root: Path, notice: Callable[[str], None] = lambda _: None, shared: Path | None = None) -> None:
+        super().__init__(root, notice, shared)
         self._leader = os.getppid()
 
     @contextmanager

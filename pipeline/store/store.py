@@ -2,9 +2,8 @@
 
 Layout of a run's folder:
 
-    .store/<stage>/<key>/      a finished stage: its files and `stage.json`; never changed again
-    .store/partial/<stage>-…/  a stage at work; whatever a killed run left here is reused or cleared
-    everything else            the view: copies of the current artifacts, listed in `manifest.json`
+    .store/          the store, where no other is named; see `place.py`. Its `lock` is the run's in any case
+    everything else  the view: copies of the current artifacts, listed in `manifest.json`
 """
 
 from __future__ import annotations
@@ -17,18 +16,19 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
 from typing import Any
 
+from ...core.atomic_write import write_atomically
 from ...core.errors import StageError, UsageError
 from ...core.model_file import sha256_of
 from .code_digest import code_digest
+from .place import STORE, Place, is_work
 
 MANIFEST = "manifest.json"
-STORE = ".store"
 _RECORD = "stage.json"
 _KEY_LENGTH = 24
 _FINGERPRINT = "stat:"
@@ -81,25 +81,32 @@ class Artifact:
 
 
 class Store:
-    """The artifacts of one run's folder.
+    """The artifacts of one run.
+
+    Several processes may share a store: what two of them want is made by one, while the other waits.
 
     Args:
         root: the run's folder; created when missing.
         notice: called with a line for people when something unusual is done.
+        shared: the folder of artifacts that runs share; $EDGEPROOF_STORE when None, and without it the run's own.
 
     Raises:
-        UsageError: `root` is a file, or cannot be created or written.
+        UsageError: `root` or the store is a file, or cannot be created or written.
     """
 
-    def __init__(self, root: Path, notice: Callable[[str], None] = lambda _: None) -> None:
+    leads = True
+
+    def __init__(self, root: Path, notice: Callable[[str], None] = lambda _: None, shared: Path | None = None) -> None:
         if root.exists() and not root.is_dir():
             raise UsageError(f"--out {root}: is a file; a folder is needed")
         self._created = not root.exists()
         try:
-            (root / STORE / "partial").mkdir(parents=True, exist_ok=True)
+            (root / STORE).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"--out {root}: cannot be written ({error.strerror})") from None
+        self.place = Place.of(root, shared)
         self.root = root
+        self._taken: set[str] = set()
         self._notice = notice
 
     @contextmanager
@@ -117,7 +124,8 @@ class Store:
             try:
                 yield
             finally:
-                if self._created and not any(path.is_file() for path in self.root.rglob("*") if path.name != "lock"):
+                files = (path for path in self.root.rglob("*") if path.is_file())
+                if self._created and not any(is_work(path, self.root) for path in files):
                     shutil.rmtree(self.root)
 
     def make(
@@ -152,11 +160,25 @@ class Store:
         """
         identity = self.identity(stage, config, inputs, code, packages)
         key = key_of(identity)
-        folder = self.root / STORE / stage / key
-        found = self._load(stage, key, folder)
+        found = self._taken_from(identity)
         if found is not None:
             return found
-        partial = self.partial(identity)
+        with self.place.making(stage, key, lambda: self._notice(f"{stage}: another edgeproof is making it; waiting")):
+            return self._taken_from(identity, mend=True) or self._made(
+                identity, work, [f"{parent.stage}/{parent.key}" for parent in parents], seed, resumable=resumable
+            )
+
+    def _made(
+        self,
+        identity: Mapping[str, Any],
+        work: Callable[[Path], object],
+        parents: Sequence[str],
+        seed: int | None,
+        *,
+        resumable: bool,
+    ) -> Artifact:
+        stage, key = identity["stage"], key_of(identity)
+        folder, partial = self.place.artifact(stage, key), self.partial(identity)
         if not resumable:
             shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True, exist_ok=True)
@@ -176,15 +198,23 @@ class Store:
             **identity,
             "key": key,
             "seed": seed,
-            "parents": [f"{parent.stage}/{parent.key}" for parent in parents],
+            "parents": parents,
             "files": files,
             "machine": machine(),
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
             "seconds": round(time.time() - started, 3),
         }
         (partial / _RECORD).write_text(json.dumps(record, indent=1, sort_keys=True))
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial.rename(folder)
+        with self.place.steady():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                partial.rename(folder)
+            except OSError:  # somebody was faster, where the file system knows no locks
+                found = self.find(identity)
+                if found is None:
+                    raise
+                shutil.rmtree(partial, ignore_errors=True)
+                return found
         return Artifact(stage, key, folder, record)
 
     def identity(
@@ -201,30 +231,40 @@ class Store:
 
     def partial(self, identity: Mapping[str, Any]) -> Path:
         """The folder in which a stage is being made."""
-        return self.root / STORE / "partial" / f"{identity['stage'].replace('/', '-')}-{key_of(identity)}"
+        return self.place.partial(identity["stage"], key_of(identity))
 
     def find(self, identity: Mapping[str, Any]) -> Artifact | None:
         """Return the artifact of an identity if it is there and whole; nothing is changed."""
         stage, key = identity["stage"], key_of(identity)
-        folder = self.root / STORE / stage / key
+        folder = self.place.artifact(stage, key)
         try:
             artifact = Artifact(stage, key, folder, json.loads((folder / _RECORD).read_text()))
             return artifact if artifact.intact() else None
         except (OSError, ValueError):
             return None
 
-    def _load(self, stage: str, key: str, folder: Path) -> Artifact | None:
-        if not folder.exists():
-            return None
-        try:
-            artifact = Artifact(stage, key, folder, json.loads((folder / _RECORD).read_text()))
-            if artifact.intact():
-                return artifact
-        except (OSError, ValueError):
-            pass
-        self._notice(f"{folder}: altered since it was made; making it again")
-        shutil.rmtree(folder)
-        return None
+    def _taken_from(self, identity: Mapping[str, Any], *, mend: bool = False) -> Artifact | None:
+        """Return an artifact if it is there, which is not removed from now on; with `mend`, remove one that is broken.
+
+        That it is being used is said even where it is yet to be made: what a killed run left of it stays then.
+        """
+        stage, key = identity["stage"], key_of(identity)
+        folder = self.place.artifact(stage, key)
+        with self.place.steady():
+            self._refer(f"{stage}/{key}")
+            found = self.find(identity)
+            if found is not None:
+                with suppress(OSError):  # somebody else's, perhaps
+                    os.utime(folder)  # when it was used last, by which `store prune` chooses
+        if found is None and mend and folder.exists():
+            self._notice(f"{folder}: altered since it was made; making it again")
+            shutil.rmtree(folder)
+        return found
+
+    def _refer(self, artifact: str) -> None:
+        if artifact not in self._taken:
+            self._taken.add(artifact)
+            self.place.refer(self._taken | self.place.taken())
 
     def publish(
         self,
@@ -247,9 +287,9 @@ class Store:
         for path, (artifact, name) in view.items():
             source = artifact.path(name)
             if not _same(self.root / path, artifact.sha256(name)):
-                place(self.root / path, source.read_bytes())
+                write_atomically(self.root / path, source.read_bytes())
         for path, text in texts.items():
-            place(self.root / path, text.encode())
+            write_atomically(self.root / path, text)
             entries.append({"path": path, "sha256": hashlib.sha256(text.encode()).hexdigest()})
         kept = {inside(self.root, entry["path"]) for entry in entries}
         for entry in before:
@@ -257,8 +297,15 @@ class Store:
             stale = inside(self.root, entry["path"])
             if stale is not None and stale not in kept and _is_plain(stale):
                 stale.unlink()
-        manifest = {"schema_version": 1, "request": request, "external": dict(external), "artifacts": entries}
-        place(self.root / MANIFEST, json.dumps(manifest, indent=1).encode())
+        manifest = {
+            "schema_version": 1,
+            "request": request,
+            "external": dict(external),
+            "artifacts": entries,
+            "store": sorted(self._taken),
+        }
+        write_atomically(self.root / MANIFEST, json.dumps(manifest, indent=1))
+        self.place.refer(self._taken)  # and no more to what earlier runs took here
 
 
 def manifest_entries(view: Mapping[str, tuple[Artifact, str]]) -> list[dict[str, Any]]:
@@ -358,12 +405,12 @@ def amend(root: Path, texts: Mapping[str, str]) -> None:
     """Replace or add texts that follow from a finished run, and bring its `manifest.json` up to date, last."""
     manifest = _manifest(root)
     for path, text in texts.items():
-        place(root / path, text.encode())
+        write_atomically(root / path, text)
     if not manifest:
         return
     added = [{"path": path, "sha256": hashlib.sha256(text.encode()).hexdigest()} for path, text in texts.items()]
     kept = [entry for entry in listed(manifest) or [] if entry["path"] not in texts]
-    place(root / MANIFEST, json.dumps({**manifest, "artifacts": [*kept, *added]}, indent=1).encode())
+    write_atomically(root / MANIFEST, json.dumps({**manifest, "artifacts": [*kept, *added]}, indent=1))
 
 
 def machine() -> dict[str, Any]:
@@ -417,11 +464,3 @@ def _same(path: Path, digest: str) -> bool:
     if digest.startswith(_FINGERPRINT):
         return fingerprint(path) == digest
     return path.is_file() and sha256_of(path) == digest
-
-
-def place(path: Path, content: bytes) -> None:
-    """Write a file so that readers see the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from .record import Size
 
@@ -15,6 +14,8 @@ def size_of(model: nn.Module, image_shape: tuple[int, int, int]) -> Size:
     Whatever PyTorch runs is counted, functions as well as modules: source is torch.utils.flop_counter, which counts a
     multiplication and an addition as two.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # it imports triton
+
     device = next(model.parameters()).device
     training = model.training
     with FlopCounterMode(display=False) as counter, torch.no_grad():

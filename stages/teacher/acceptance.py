@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from scipy.stats import binom
 from torch import Tensor, nn
 
 from ...core.errors import UsageError, reason_of
@@ -41,6 +40,8 @@ def accept_teacher(model: nn.Module, dataset: Dataset, what: str, key: str, *, n
     Raises:
         UsageError: says what is wrong, and which key would put it right.
     """
+    from scipy.stats import binom  # over a second
+
     split = _sample(dataset.validation)
     answers = predict(model, split, what)
     check_logits(answers, what)

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.stats import binom
 from torch import Tensor, nn
 
 from ...core.errors import UsageError
@@ -132,6 +131,8 @@ def screen(
 
 def guesses(answers: Answers, sample: Sample) -> bool:
     """Whether a candidate's clean accuracy is no better than always giving the most frequent class."""
+    from scipy.stats import binom  # over a second
+
     labels = sample.split.labels
     chance = np.bincount(labels).max() / len(labels)
     return bool(binom.sf(answers.clean.sum() - 1, len(labels), chance) > CHANCE)

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from ....core.atomic_write import write_atomically
 from ....core.errors import UsageError
 from ....targets.base import Engine, targets
 from ...gates import EXIT_CODES
 from ...results.report import Report
-from ...store.store import machine, place
+from ...store.store import machine
 from ..archive import opened
 from ..check import checked_contents
 from ..contents import BITS, BundledEngine
@@ -117,7 +118,7 @@ def replay_bundle(
             }
             result["exit_code"] = EXIT_CODES[result["outcome"]]
             try:
-                place(Path(out), (json.dumps(result, indent=1) + "\n").encode())
+                write_atomically(Path(out), json.dumps(result, indent=1) + "\n")
             except OSError as error:
                 raise UsageError(f"--out {out}: cannot be written ({error.strerror})") from None
     return result

@@ -20,7 +20,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 from ....targets.base import Images
 
@@ -68,10 +67,14 @@ def _speckle_noise(image: Picture, scale: float, rng: np.random.Generator) -> ND
 
 
 def _gaussian_blur(image: Picture, sigma: float, _: np.random.Generator) -> NDArray[Any]:
+    from scipy import ndimage
+
     return ndimage.gaussian_filter(image, (0, sigma, sigma), mode="nearest")
 
 
 def _defocus_blur(image: Picture, disk: tuple[float, float], _: np.random.Generator) -> NDArray[Any]:
+    from scipy import ndimage
+
     radius, alias = disk
     reach = max(8, int(radius))
     x, y = np.meshgrid(np.arange(-reach, reach + 1), np.arange(-reach, reach + 1))

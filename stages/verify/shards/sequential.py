@@ -14,7 +14,6 @@ from functools import cache
 from typing import Protocol
 
 import numpy as np
-from scipy.stats import hypergeom
 
 # The chance that any gate of a run is decided wrongly, over all looks.
 ERROR = 0.05
@@ -50,6 +49,8 @@ def confidence_sequence(successes: int, drawn: int, population: int, error: floa
     Returns:
         Lowest and highest share, in [0, 1]; both the exact share once all are drawn.
     """
+    from scipy.stats import hypergeom  # over a second, which only sequential runs take
+
     possible = np.arange(successes, population - (drawn - successes) + 1)
     log_chance = hypergeom.logpmf(successes, population, possible, drawn)
     inside = possible[log_chance > np.log(error) - np.log(drawn + 1)]
