@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...core.errors import UsageError
 from .base import DataConfig, Dataset, Split
+from .stratify import stratified_split
 
 # Fixed, so that figures of different runs speak of the same test images.
 TEST_SEED = 0
@@ -77,8 +78,6 @@ def hold_out(
     Raises:
         UsageError: a side would be too small to hold every class.
     """
-    from sklearn.model_selection import train_test_split  # over a second; recipes are checked without it
-
     found, each = np.unique(labels[rows], return_counts=True)
     if each.min() < 2:
         scarce = names[found[each.argmin()]]
@@ -88,8 +87,7 @@ def hold_out(
     if count > len(rows) - len(found):
         most = max(len(rows) - len(found), 0)
         raise UsageError(f"{what}: {count} of {len(rows)} images leave too few; at most {most} can be drawn")
-    rest, held = train_test_split(rows, test_size=count, stratify=labels[rows], random_state=seed)
-    return np.asarray(rest), np.asarray(held)
+    return stratified_split(rows, labels[rows], count, seed)
 
 
 def _validation_count(config: DataConfig, rows: Rows, labels: NDArray[np.int64], default: int | None) -> int:

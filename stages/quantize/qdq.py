@@ -10,10 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
-from onnxruntime.quantization.registry import QDQRegistry
-from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from ...core.errors import StageError, UsageError
 from ...targets.base import Images, Scheme
@@ -22,7 +18,8 @@ from ..twin import load_graph
 from .config import CalibrationConfig
 from .ranges import Range, activation_ranges
 
-_TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8, "uint4": QuantType.QUInt4, "int4": QuantType.QInt4}
+# As ONNX Runtime's quantizer calls them; importing it takes longer than looking for what was quantized before.
+_TYPES = {"uint8": "QUInt8", "int8": "QInt8", "uint4": "QUInt4", "int4": "QInt4"}
 
 
 def is_quantized(model: Path) -> bool:
@@ -37,6 +34,8 @@ def prepare(float_model: Path, path: Path) -> None:
         StageError: ONNX Runtime refuses the graph.
         UsageError: the file is quantized already.
     """
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
     if is_quantized(float_model):
         raise UsageError(f"{float_model}: is quantized already; verify and recover take it as it is")
     with _quietly(f"ONNX Runtime cannot prepare {float_model.name}"):
@@ -94,6 +93,9 @@ def insert(
     Raises:
         StageError: the quantizer refuses the graph.
     """
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
+
     with tempfile.TemporaryDirectory() as scratch, _quietly("ONNX Runtime's quantizer failed"):
         cache = Path(scratch) / "ranges.json"
         bounds: dict[str, Any] = {
@@ -105,8 +107,8 @@ def insert(
             str(path),
             None,
             quant_format=QuantFormat.QDQ,
-            activation_type=_TYPES[scheme.activation],
-            weight_type=_TYPES[scheme.weight],
+            activation_type=QuantType[_TYPES[scheme.activation]],
+            weight_type=QuantType[_TYPES[scheme.weight]],
             per_channel=scheme.per_channel,
             nodes_to_exclude=list(keep),
             calibrate_method=CalibrationMethod.MinMax,
@@ -130,6 +132,8 @@ def _epilogue(scheme: Scheme) -> dict[str, Any]:
     So too with 4-bit activations, for which nobody has integer kernels: half the steps of a pair before a Relu would
     go to what the Relu cuts off.
     """
+    from onnxruntime.quantization.registry import QDQRegistry
+
     fused = scheme.epilogue == "fused" and not scheme.quantized_outputs
     if not fused and scheme.activation_bits == 8:
         return {}
@@ -140,8 +144,10 @@ def _wide_ends(prepared: Path, scheme: Scheme) -> dict[str, Any]:
     """Where activations have 4 bits, give images and logits 8."""
     if scheme.activation_bits == 8:
         return {}
+    from onnxruntime.quantization import QuantType
+
     signature = read_signature(prepared)
-    kind = _TYPES[scheme.activation.replace("4", "8")]
+    kind = QuantType[_TYPES[scheme.activation.replace("4", "8")]]
     return {
         "TensorQuantOverrides": {name: [{"quant_type": kind}] for name in (signature.input_name, signature.output_name)}
     }

@@ -7,24 +7,22 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod
-from onnxruntime.quantization.calibrate import HistogramCalibrater, TensorsData, create_calibrator
 
 from ...targets.base import Images, Scheme
 from .config import CalibrationConfig
+
+if TYPE_CHECKING:
+    from onnxruntime.quantization.calibrate import TensorsData
 
 BATCH = 32
 _BINS = 2048
 # Fractions of the full range that `mse` tries.
 _SHRINK = np.linspace(0.2, 1.0, 81)
-_METHODS = {
-    "minmax": CalibrationMethod.MinMax,
-    "percentile": CalibrationMethod.Percentile,
-    "entropy": CalibrationMethod.Entropy,
-}
+# As ONNX Runtime calls them.
+_METHODS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
 
 Range = tuple[float, float]
 
@@ -48,6 +46,9 @@ def activation_ranges(
         scheme: for `mse`, the grid whose rounding counts.
         wide: names of tensors that have 8 bits whatever the others have.
     """
+    # It imports much that only quantizing takes.
+    from onnxruntime.quantization.calibrate import CalibrationMethod, HistogramCalibrater, create_calibrator
+
     with tempfile.TemporaryDirectory() as scratch, redirect_stdout(io.StringIO()):
         augmented = str(Path(scratch) / "augmented.onnx")
         if config.method == "mse":
@@ -65,7 +66,7 @@ def activation_ranges(
             calibrator = create_calibrator(
                 str(model),
                 augmented_model_path=augmented,
-                calibrate_method=_METHODS[config.method],
+                calibrate_method=CalibrationMethod[_METHODS[config.method]],
                 extra_options=options,
             )
         for first in range(0, len(images), BATCH):
@@ -78,11 +79,13 @@ def activation_ranges(
     return {name: _range(found, name) for name in found.keys()}  # noqa: SIM118  (not a dict)
 
 
-class _OneBatch(CalibrationDataReader):
+class _OneBatch:
+    """A reader as ONNX Runtime's calibrators ask it."""
+
     def __init__(self, feed: dict[str, np.ndarray]) -> None:
         self._feeds = iter([feed])
 
-    def get_next(self) -> dict[str, np.ndarray] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def get_next(self) -> dict[str, np.ndarray] | None:
         return next(self._feeds, None)
 
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from edgeproof.core.errors import UsageError
 from edgeproof.stages.data import DataConfig, Dataset, divide
+from edgeproof.stages.data.stratify import stratified_split
 from pydantic import ValidationError
+from sklearn.model_selection import train_test_split
 
 # Very unequal classes, so that drawing by class and drawing blindly differ.
 LABELS = np.repeat([0, 1, 2], [1000, 300, 100])
@@ -105,3 +107,16 @@ def test_validation_is_a_number_or_a_share(value: object):
 def test_a_seed_that_nothing_can_be_drawn_by(seed: int):
     with pytest.raises(ValidationError, match="seed"):
         DataConfig(dataset="digits", seed=seed)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_split_is_scikit_learns(seed: int):
+    """Equal classes leave ties, which are broken by lot; rows and labels are any."""
+    rng = np.random.default_rng(seed)
+    sizes = np.full(7, 11) if seed % 2 else rng.integers(4, 60, rng.integers(2, 9))
+    labels = rng.permutation(np.repeat(rng.choice(1000, len(sizes), replace=False), sizes))
+    rows = rng.permutation(5000)[: len(labels)]
+    count = int(rng.integers(len(sizes), len(rows) - len(sizes)))
+    theirs = train_test_split(rows, test_size=count, stratify=labels, random_state=seed)
+    for mine, reference in zip(stratified_split(rows, labels, count, seed), theirs, strict=True):
+        assert mine.tolist() == reference.tolist()
