@@ -115,7 +115,8 @@ class Place:
     @property
     def _name(self) -> str:
         """The run's path; from the store where it is the run's own, which may be copied or moved with it."""
-        return ".." if self.folder == self.run / STORE else str(self.run.resolve())
+        run = self.run.resolve()
+        return ".." if self.folder.resolve() == run / STORE else str(run)
 
     @property
     def _record(self) -> Path:

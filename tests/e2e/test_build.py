@@ -178,7 +178,7 @@ def test_earlier_packs_are_replayed_on_the_engines(run: Path, tmp_path: Path):
     one_missing = edgeproof(*small_build(again, "--set", f"verify.packs=[{pack}, {tmp_path / 'gone.npz'}]"))
     assert one_missing.code == 2
     assert f"verify.packs.1: {tmp_path / 'gone.npz'}: no such file" in one_missing.err
-    done = edgeproof(*small_build(again, "--set", f"verify.packs=[{pack}]"))
+    done = edgeproof(*small_build(again, "--store", again / ".store", "--set", f"verify.packs=[{pack}]"))
     assert done.code == 0, done.err
     manifest = json.loads((again / "adversarial" / "manifest.json").read_text())
     assert manifest["replayed"] == [{"file": "teacher.npz", "sha256": sha256_of(pack)}]
@@ -233,7 +233,7 @@ def command_of(pid: int) -> str:
 def test_killed_at_any_moment_and_built_again_gives_the_same_files(run: Path, tmp_path: Path):
     """kill -9 at moments spread over the whole run; each attempt gets further, the last one ends."""
     out = tmp_path / "digits"
-    command = [sys.executable, "-m", "edgeproof", *map(str, small_build(out))]
+    command = [sys.executable, "-m", "edgeproof", *map(str, small_build(out, "--store", out / ".store"))]
     killed = 0
     for attempt in range(6):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV)
@@ -246,7 +246,7 @@ def test_killed_at_any_moment_and_built_again_gives_the_same_files(run: Path, tm
         process.wait()
         killed += 1
     assert killed >= 2
-    assert edgeproof(*small_build(out)).code == 0
+    assert edgeproof(*small_build(out, "--store", out / ".store")).code == 0
     timed = {
         "report.html",
         "report.json",
@@ -271,10 +271,41 @@ def test_two_processes_share_the_trainings(tmp_path: Path):
     settings = ("teacher.train.epochs=1", "distill.epochs=1", "distill.method=mtard")
     natural = "natural_teacher={model: cnn8_wide, train: {method: standard, epochs: 1}}"
     overrides = [part for setting in (*settings, natural) for part in ("--set", setting)]
-    done = edgeproof("distill", *small_recipe(out), *overrides, "--devices", "2", "--accelerator", "cpu")
+    own = ["--store", out / ".store"]  # that nothing is made yet
+    done = edgeproof("distill", *small_recipe(out, *own), *overrides, "--devices", "2", "--accelerator", "cpu")
     assert done.code == 0, done.err
     assert "BatchNorm sees each process's part" in done.err  # which is said only where there are several
     for name in ("teacher", "natural_teacher", "student"):
         assert done.out.count(f"{name}/model.safetensors") >= 1
         assert (out / name / "model.safetensors").is_file()
     assert not list((out / ".store" / "partial").iterdir())
+
+
+def test_two_recipes_with_one_teacher_train_it_once(tmp_path: Path):
+    """The second has another student; the first one's folder stays whole without the store."""
+    quick = ["--set", "teacher.train.epochs=1", "--set", "distill.epochs=1", "--store", tmp_path / "shared"]
+    for name, more in (("one", []), ("two", ["--set", "distill.seed=1"])):
+        done = edgeproof("distill", *small_recipe(tmp_path / name, *quick, *more))
+        assert done.code == 0, done.err
+    made = {stage: len(list((tmp_path / "shared" / stage).iterdir())) for stage in ("teacher", "student")}
+    assert made == {"teacher": 1, "student": 2}
+    shutil.rmtree(tmp_path / "shared")
+    for name in ("one", "two"):
+        manifest = json.loads((tmp_path / name / "manifest.json").read_text())
+        assert all((tmp_path / name / entry["path"]).is_file() for entry in manifest["artifacts"])
+
+
+def test_a_cached_build_draws_nothing_and_imports_little(run: Path):
+    """Every stage is there, and the request is new to the run: the page is not drawn again."""
+    arguments = [str(part) for part in small_build(run, "--set", "verify.seed=0")]
+    heavy = ("matplotlib", "scipy.stats", "sklearn", "pandas", "torchvision", "lightning_fabric", "onnxscript")
+    code = (
+        "import sys; from edgeproof.pipeline.cli.main import app\n"
+        f"try: app({arguments!r})\n"
+        f"except SystemExit as end: print(end.code, [n for n in {heavy!r} if n in sys.modules], file=sys.stderr)"
+    )
+    page = (run / "report.html").read_bytes()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip().endswith("0 []"), done.stderr
+    assert (run / "report.html").read_bytes() == page
+    assert edgeproof(*small_build(run)).code == 0  # back again
