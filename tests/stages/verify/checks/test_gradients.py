@@ -87,7 +87,6 @@ def test_a_gradient_that_leads_past_what_it_looks_for_is_seen():
     assert doubts(counts) == ["not-monotone"]
     luck = MonotonicityCounts(monotone_asked=100, fewer_steps_better=10)
     assert not doubts(Counts(luck)), "ten of a hundred may be restarts' luck"
-    )
     assert doubts(Counts(MonotonicityCounts(monotone_asked=100, fewer_steps_better=11))) == ["not-monotone"]
 
 
