@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from ...core.errors import UsageError
 from ...core.function import is_function
 from ...core.model_file import engine_files, sha256_of
-from ...stages.verify import Attacked, CorruptionsConfig, VerifyConfig, aggregate, attack_subject, default_workers
-from ...stages.verify.aggregate import FIGURES_FILE
+from ...stages.verify import Attacked, CorruptionsConfig, VerifyConfig, attack_subject, default_workers
+from ...stages.verify.aggregate import FIGURES_FILE, aggregate
+from ...stages.verify.checks.base import modules as check_modules
 from ...stages.verify.evidence.candidates import Candidates
 from ...stages.verify.evidence.earlier_packs import described
 from ...stages.verify.routes.base import routes
@@ -193,7 +194,11 @@ class Attack:
             work,
             config={**request.identity(), "verify": config.of_attacks(), "order": list(order)},
             inputs={artifact.stage: artifact.key for artifact in before},
-            code=["edgeproof.stages.verify.attack", *(type(routes[route]).__module__ for route in order)],
+            code=[
+                "edgeproof.stages.verify.attack",
+                *check_modules(),
+                *(type(routes[route]).__module__ for route in order),
+            ],
             packages=ATTACKING,
             parents=before,
             seed=config.seed,

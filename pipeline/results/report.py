@@ -17,7 +17,9 @@ from ..store.run_files import RunFiles
 from ..store.store import machine
 from .device_verdict import with_devices
 
-SCHEMA_VERSION = 1
+# What is written, and what is read: 2 says besides what the checks counted.
+SCHEMA_VERSION = 2
+_READ = (1, 2)
 _PACKAGES = ("edgeproof", "torch", "onnx", "onnxruntime", "numpy")
 
 
@@ -71,9 +73,9 @@ class Report:
         # A report written elsewhere to the documented form has no such lists; its own doubt must not get lost.
         inconclusive = data.get("verdict") == "inconclusive"
         data = {"doubts": ["the run's own verdict was inconclusive"] if inconclusive else [], "missing": [], **data}
-        if data.get("schema_version") != SCHEMA_VERSION:
+        if data.get("schema_version") not in _READ:
             found = data.get("schema_version")
-            raise UsageError(f"{path}: schema_version {found!r}, this edgeproof reads {SCHEMA_VERSION}")
+            raise UsageError(f"{path}: schema_version {found!r}, this edgeproof reads {' and '.join(map(str, _READ))}")
         return cls(data, RunFiles(path.parent))
 
 
@@ -175,6 +177,7 @@ def torch_subject(
         **times,
         **_accuracies(figures),
         "attacks": figures["routes"],
+        "checks": _counts(figures),
         "warnings": _sentences(figures),
     }
 
@@ -229,7 +232,7 @@ def engine_subject(
     entry["routes"] = figures["routes"]
     if "twin_agreement" in figures:
         entry["twin_agreement"] = figures["twin_agreement"]
-    return {**entry, "warnings": warnings}
+    return {**entry, "checks": _counts(figures), "warnings": warnings}
 
 
 def doubts_of(name: str, figures: Mapping[str, Any]) -> list[str]:
@@ -253,6 +256,10 @@ def _accuracies(figures: Mapping[str, Any]) -> dict[str, Any]:
         "curve",
     )
     return {key: figures[key] for key in (*keys, *(key for key in more if key in figures))}
+
+
+def _counts(figures: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: check["counts"] for name, check in figures["checks"].items()}
 
 
 def _sentences(figures: Mapping[str, Any]) -> list[str]:

@@ -15,12 +15,13 @@ from ...stages.verify import (
     EngineSubject,
     Subject,
     TorchSubject,
-    aggregate,
     attack_subject,
     default_workers,
     sample,
 )
+from ...stages.verify.aggregate import aggregate
 from ...stages.verify.attack import CANDIDATES
+from ...stages.verify.checks.base import modules as check_modules
 from ...stages.verify.evidence.candidates import Candidates
 from ...stages.verify.evidence.earlier_packs import described, read_earlier
 from ...stages.verify.routes.base import routes
@@ -163,7 +164,7 @@ class Attacks:
                 **({"options": options} if options else {}),
             },
             inputs=inputs,
-            code=[*code, *(module_of(type(routes[route])) for route in order)],
+            code=[*code, *check_modules(), *(module_of(type(routes[route])) for route in order)],
             packages=ATTACKING,
             parents=[source, *([student] if student else [])],
             seed=verify.seed,

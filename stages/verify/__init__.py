@@ -1,11 +1,19 @@
-"""Verification: attack teacher, student and engines, and draw up figures that distrust themselves."""
+"""Verification: attack teacher, student and engines, and draw up figures that distrust themselves.
 
-from .aggregate import aggregate
-from .attack import Attacked, attack_subject, sample
-from .config import VerifyConfig, default_workers
-from .measures.corruption_accuracy import CorruptionsConfig
-from .subject.function_subject import FunctionSubject
-from .subject.subject import EngineSubject, Subject, TorchSubject
+The names are imported on first use, so that the checks' words, which the report needs, do not wait for torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .attack import Attacked, attack_subject, sample
+    from .config import VerifyConfig, default_workers
+    from .measures.corruption_accuracy import CorruptionsConfig
+    from .subject.function_subject import FunctionSubject
+    from .subject.subject import EngineSubject, Subject, TorchSubject
 
 __all__ = [
     "Attacked",
@@ -15,8 +23,22 @@ __all__ = [
     "Subject",
     "TorchSubject",
     "VerifyConfig",
-    "aggregate",
     "attack_subject",
     "default_workers",
     "sample",
 ]
+
+_HOMES = {
+    "attack": ("Attacked", "attack_subject", "sample"),
+    "config": ("VerifyConfig", "default_workers"),
+    "measures.corruption_accuracy": ("CorruptionsConfig",),
+    "subject.function_subject": ("FunctionSubject",),
+    "subject.subject": ("EngineSubject", "Subject", "TorchSubject"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,6 +18,7 @@ from ..statistics.paired import compare_paired
 from ..statistics.proportions import clopper_pearson, retention, retention_interval
 from ..threat import ThreatModel
 from .attack import Attacked
+from .checks.twin_agreement import TwinAgreement, TwinCounts
 from .config import VerifyConfig
 from .evidence.candidates import Candidates
 from .measures.corruption_accuracy import corrupted_accuracies
@@ -159,8 +160,8 @@ def _with_replay(found: Attacked, broken: np.ndarray) -> dict[str, np.ndarray]:
 
 def _figures(found: Attacked) -> dict[str, object]:
     samples, robust = len(found.index), found.robust
-    counts = found.summary["counts"]
-    assert isinstance(counts, dict)
+    checks = found.summary["checks"]
+    assert isinstance(checks, dict)
     figures: dict[str, object] = {
         "samples": samples,
         "clean_accuracy": float(found.clean_correct.mean()),
@@ -171,12 +172,13 @@ def _figures(found: Attacked) -> dict[str, object]:
         "robust_accuracy_8bit_ci": list(clopper_pearson(int(found.eight_bit.sum()), samples)),
         "routes": {name: float(column.mean()) for name, column in found.bits.items()},
         "findings": found.summary["findings"],
-        "counts": counts,
+        "checks": checks,
     }
-    if counts["clean_compared"]:
+    twin = TwinCounts(**checks[TwinAgreement.name]["counts"])
+    if twin.clean_compared:
         figures["twin_agreement"] = {
-            "clean": counts["clean_agreeing"] / counts["clean_compared"],
-            "adversarial": counts["adversarial_agreeing"] / max(counts["adversarial_compared"], 1),
+            "clean": twin.clean_agreeing / twin.clean_compared,
+            "adversarial": twin.adversarial_agreeing / max(twin.adversarial_compared, 1),
         }
     return figures
 

@@ -15,7 +15,8 @@ import numpy as np
 from ...core.errors import UsageError
 from ..data import Split
 from ..threat import ThreatModel
-from .checks.findings import find, too_much_missed
+from .checks.base import as_json, find, total
+from .checks.white_box_audit import too_much_missed
 from .config import VerifyConfig
 from .evidence.candidates import Candidates
 from .evidence.counts import Counts
@@ -50,7 +51,7 @@ class Attacked:
         bits: route name to `[N]` booleans, cumulative in route order.
         eight_bit: `[N]` booleans, the samples that withstand 8-bit images.
         candidates: every end point.
-        summary: counts, warnings, findings and seconds, as written to `attack.json`.
+        summary: checks, findings and seconds, as written to `attack.json`.
     """
 
     index: np.ndarray
@@ -190,7 +191,7 @@ def attack_subject(
         machines=machines,
         enough=None if stop is None else partial(_decided, stop),
     )
-    counts = sum((result.counts for result in results), Counts())
+    counts = total([result.counts for result in results])
     if too_much_missed(counts):
         results = run_shards(
             [partial(strengthen_shard, subject, result, threat, config) for result in results],
@@ -231,7 +232,7 @@ def _write(results: list[ShardResult], counts: Counts, config: VerifyConfig, fol
     summary = {
         "routes": names,
         "seed": config.seed,
-        "counts": asdict(counts),
+        "checks": as_json(counts),
         "findings": [asdict(finding) for finding in find(counts, warnings)],
         "seconds": {
             name: round(sum(result.seconds.get(name, 0.0) for result in results), 2) for name in results[0].seconds

@@ -1,4 +1,4 @@
-"""The images that came nearest to an error once more: each alone, and by a copy of the model that has seen no other.
+"""Single images and a fresh copy (statefulness): the worst ones again, each alone, and by a copy that has seen none.
 
 A model may know an attack by what stands in the same batch, or by what it was asked before (Chen, Carlini & Wagner,
 "Stateful Detection of Black-Box Adversarial Attacks", 2019, arXiv 1907.05587); whoever deploys it shows it one image.
@@ -7,32 +7,77 @@ A model may know an attack by what stands in the same batch, or by what it was a
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ....targets.base import Images, Logits
-from ...margin import margins
-from ..evidence.shard_result import ShardResult
-from ..subject.subject import OpenedSubject, Predict, in_batches, is_correct
-from .audit import FAR
-from .repeat_queries import moved
+from ..evidence.counts import Counter
+from ..evidence.repeat_queries import moved
+from .base import Check, Finding, Row, Shard, Tally, checks
+from .batch_independence import FAR, BatchCounts
+from .changed_answers import ALLOWED_CHANGES
+
+if TYPE_CHECKING:
+    from ....targets.base import Images, Logits
+    from ..evidence.shard_result import ShardResult
+    from ..subject.subject import OpenedSubject, Predict
 
 # Of a shard's robust samples.
 ASKED = 64
 
 
-def check_single_image(result: ShardResult, surface: OpenedSubject) -> None:
-    """Count robust samples whose worst candidate gets another answer alone, or from a fresh copy."""
-    images, labels = _worst(result, surface)
-    if not len(images):
-        return
-    together, alone = surface.predict(images), _singly(surface.predict, images)
-    counts = result.counts
-    # All were answered rightly among an attack's other images.
-    counts.unstable = max(counts.unstable, _otherwise(alone, together, labels))
-    if surface.fresh is not None:
-        with closing(surface.fresh()) as copy:
-            counts.fresh_asked, counts.fresh_changed = len(images), _otherwise(_singly(copy, images), alone, labels)
+@dataclass
+class FreshCounts(Counter):
+    """Answers of a fresh copy.
+
+    Attributes:
+        fresh_asked: images that a copy of the model was asked about which had seen no other.
+        fresh_changed: those of them that it answered otherwise.
+    """
+
+    fresh_asked: int = 0
+    fresh_changed: int = 0
+
+
+class SingleImage(Check[FreshCounts]):
+    """More than 1 % of the images that came nearest to an error get another answer of a copy that has seen no other.
+
+    Asked of functions, which may keep a memory. Where an image that stands alone gets another answer, that is
+    `unstable`.
+    """
+
+    name = "remembering"
+    counts = FreshCounts
+    rows = (Row("asked a copy that has seen no other image", "fresh_asked", "answered otherwise", "fresh_changed"),)
+    rank = 40
+
+    def count(self, shard: Shard) -> FreshCounts:
+        """Count robust samples whose worst candidate gets another answer alone, or from a fresh copy."""
+        surface, counts = shard.surface, FreshCounts()
+        images, labels = _worst(shard.result, surface)
+        if not len(images):
+            return counts
+        together, alone = surface.predict(images), _singly(surface.predict, images)
+        # All were answered rightly among an attack's other images. Alone is a batch too: the worse of both counts.
+        batches = shard.result.counts[BatchCounts]
+        batches.unstable = max(batches.unstable, _otherwise(alone, together, labels))
+        if surface.fresh is not None:
+            with closing(surface.fresh()) as copy:
+                counts = FreshCounts(len(images), _otherwise(_singly(copy, images), alone, labels))
+        return counts
+
+    def judge(self, counts: FreshCounts, tally: Tally) -> list[Finding]:
+        """Allow for as few as may change between two calls."""
+        if counts.fresh_changed <= ALLOWED_CHANGES * counts.fresh_asked:
+            return []
+        return [
+            Finding(
+                self.name,
+                f"{counts.fresh_changed} of {counts.fresh_asked} images are answered otherwise by a copy of the model "
+                "that has seen no other; it is random, or keeps a memory",
+            )
+        ]
 
 
 def _worst(result: ShardResult, surface: OpenedSubject) -> tuple[Images, np.ndarray]:
@@ -40,6 +85,9 @@ def _worst(result: ShardResult, surface: OpenedSubject) -> tuple[Images, np.ndar
 
     The last gradient's forward is that of another function where the subject is a Python function: it has no memory.
     """
+    from ...margin import margins
+    from ..subject.subject import in_batches
+
     found, labels = result.candidates, result.split.labels
     rows = found.rows_in(result.split.index)
     left = np.flatnonzero(result.robust[rows])
@@ -57,4 +105,9 @@ def _singly(predict: Predict, images: Images) -> Logits:
 
 
 def _otherwise(now: Logits, before: Logits, labels: np.ndarray) -> int:
+    from ..subject.subject import is_correct
+
     return int((~is_correct(now, labels) | moved(now, before, FAR)).sum())
+
+
+checks.register(SingleImage.name)(SingleImage())

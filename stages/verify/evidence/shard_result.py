@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +41,7 @@ class ShardResult:
         """Write the shard to one file, published by a rename."""
         meta = {
             "routes": list(self.bits),
-            "counts": asdict(self.counts),
+            "counts": self.counts.as_json(),
             "warnings": sorted(self.warnings),
             "seconds": self.seconds,
         }
@@ -71,7 +71,7 @@ class ShardResult:
                 arrays["clean_correct"],
                 dict(zip(meta["routes"], arrays["bits"], strict=True)),
                 Candidates(arrays["candidate_index"], arrays["candidate_attack"], arrays["candidate_images"]),
-                Counts(**meta["counts"]),
+                Counts.of_json(meta["counts"]),
                 set(meta["warnings"]),
                 meta["seconds"],
                 arrays["eight_bit"],

@@ -20,9 +20,9 @@ from ....targets.process.safe_path import safe_children
 from ...data import Split
 from ...threat import ThreatModel
 from ..attacks.autoattack import Attack
-from ..checks.gradients import with_rescaled
 from ..evidence.candidates import Candidates
 from ..routes.base import Batch, Context, attempt
+from ..subject.rescaled import with_rescaled
 from ..subject.subject import OpenedSubject, Subject, in_worker
 from ..subject.wrappers import RESCALED
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -152,3 +153,15 @@ def attempt(attack: Callable[[Batch], Outcome], batch: Batch, context: Context) 
 
 
 routes: Registry[Route] = Registry("route", "edgeproof.stages.verify.routes")
+
+
+def run_white_box(batch: Batch, context: Context, order: Sequence[str]) -> Outcome:
+    """Run every route of the order that needs gradients, each on the survivors of the one before."""
+    broken = np.zeros(len(batch), bool)
+    found: list[Candidates] = []
+    for name in order:
+        if name in routes.names() and routes[name].white_box and not broken.all():
+            outcome = attempt(partial(routes[name].run, context=context), batch.where(~broken), context)
+            broken[~broken] = outcome.broken
+            found.append(outcome.candidates)
+    return Outcome(broken, Candidates.join(found, tuple(batch.images.shape[1:])))

@@ -12,17 +12,15 @@ import torch
 
 from ...data import Split
 from ...threat import ThreatModel
-from ..checks.audit import audit, check_canaries, check_inner, check_stability, check_surrogate, check_twin, white_box
-from ..checks.gradients import check_balls, check_gradients, with_rescaled
-from ..checks.memorisation import check_memorisation
-from ..checks.repeat_queries import RepeatQueries
-from ..checks.single_image import check_single_image
+from ..checks.base import Shard, question
 from ..config import VerifyConfig
 from ..evidence.candidates import Candidates
 from ..evidence.counts import Counts
+from ..evidence.repeat_queries import RepeatQueries
 from ..evidence.shard_result import ROUNDED, ShardResult
-from ..routes.base import Batch, Context, Outcome, attempt, routes
+from ..routes.base import Batch, Context, Outcome, attempt, routes, run_white_box
 from ..routes.nearest_first import nearest_first
+from ..subject.rescaled import with_rescaled
 from ..subject.subject import OpenedSubject, Subject, is_correct
 from .eight_bit import attack_eight_bit
 
@@ -62,7 +60,7 @@ def _attacked(
 ) -> ShardResult:
     batch = Batch(torch.from_numpy(split.images), torch.from_numpy(split.labels), split.index)
     clean = surface.predict(split.images)
-    canaries = RepeatQueries.released(surface.predict, split.images, threat)
+    repeated = RepeatQueries.released(surface.predict, split.images, threat)
     surviving = is_correct(clean, split.labels)
     surface = with_rescaled(surface, clean, surviving)
     context = Context(surface, threat, config, pool)
@@ -80,7 +78,7 @@ def _attacked(
             result.warnings.update(outcome.warnings)
 
     if surface.guard is not None and surface.guard.failures:
-        meet(partial(_judged, neighbours=canaries.candidates(split.index), context=context))
+        meet(partial(_judged, neighbours=repeated.candidates(split.index), context=context))
     for name in order:
         started = time.perf_counter()
         tried = Candidates.join(found, split.images.shape[1:])
@@ -88,19 +86,11 @@ def _attacked(
         result.bits[name] = surviving.copy()
         result.seconds[name] = time.perf_counter() - started
     started = time.perf_counter()
-    found += audit(result, batch, context)
     result.candidates = Candidates.join(found, split.images.shape[1:])
+    shard = Shard(context, batch, result, clean, repeated)
+    question(shard, attacks=True)
     attack_eight_bit(result, batch, context)
-    check_stability(result, clean, surface)
-    check_canaries(result, canaries, surface)
-    check_single_image(result, surface)
-    check_memorisation(result, surface, threat)
-    check_inner(result, clean, surface)
-    check_twin(result, clean, surface)
-    check_surrogate(result, surface)
-    check_gradients(result, batch, context)
-    check_balls(result, batch, context)
-    result.counts.failing = 0 if surface.guard is None else len(surface.guard.failures)
+    question(shard, attacks=False)
     result.seconds["checks"] = time.perf_counter() - started
     return result
 
@@ -125,7 +115,7 @@ def strengthen_shard(subject: Subject, result: ShardResult, threat: ThreatModel,
         batch = Batch(torch.from_numpy(split.images), torch.from_numpy(split.labels), split.index)
         found = [result.candidates]
         if surviving.any():
-            again = partial(white_box, context=context, order=list(result.bits))
+            again = partial(run_white_box, context=context, order=list(result.bits))
             outcome = nearest_first(batch.where(surviving), result.candidates, surface.predict, again)
             surviving[surviving] = ~outcome.broken
             found.append(outcome.candidates)

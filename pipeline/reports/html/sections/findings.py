@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from .....stages.verify.checks.base import rows_of_counts
 from ..blocks import Section, Table
 from ..run import RunView
-
-_CHECKS = (
-    ("attacked at a huge eps", "huge_eps_attacked", "survived", "huge_eps_survived"),
-    ("found by others, missed by the white box", "standing", "missed", "missed_by_white_box"),
-    ("found by the search alone", "standing", "missed by gradients", "search_missed"),
-    ("gradients asked for", "gradients_asked", "none there", "gradients_gone"),
-    ("attacked in fewer steps and a wider ball", "monotone_asked", "fewer steps did better", "fewer_steps_better"),
-    ("clean labels compared with the twin", "clean_compared", "the same", "clean_agreeing"),
-    ("adversarial labels compared with the twin", "adversarial_compared", "the same", "adversarial_agreeing"),
-    ("asked again after the attacks", "asked_again", "answered otherwise", "changed"),
-)
 
 
 def findings_section(run: RunView) -> Section | None:
@@ -51,12 +41,17 @@ def _checks(run: RunView) -> list[tuple[str, ...]]:
     figures = run.files.json("verification/figures.json")
     if not isinstance(figures, Mapping):
         return []
-    found: list[tuple[str, ...]] = []
-    for subject in run.subjects:
-        counts: Mapping[str, Any] = figures.get(subject["name"], {}).get("counts", {})
-        found += [
-            (subject["name"], check, str(counts[of]), outcome, str(counts[count]))
-            for check, of, outcome, count in _CHECKS
-            if counts.get(of) and count in counts
-        ]
-    return found
+    return [
+        (subject["name"], asked, "" if of is None else str(of), outcome, str(count))
+        for subject in run.subjects
+        for asked, of, outcome, count in _rows(figures.get(subject["name"], {}))
+        if of != 0
+    ]
+
+
+def _rows(figures: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
+    """What was asked, of how many, what came out, how often; see `stages.verify.checks.base.rows_of`."""
+    for check in figures.get("checks", {}).values():
+        yield from check["rows"]
+    if "counts" in figures:  # as edgeproof 0.1 wrote them
+        yield from rows_of_counts(figures["counts"])

@@ -11,10 +11,13 @@ from edgeproof.stages.data import Dataset
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify import VerifyConfig, attack_subject
 from edgeproof.stages.verify.attack import Attacked
-from edgeproof.stages.verify.checks.findings import allowance, find
+from edgeproof.stages.verify.checks.base import find
+from edgeproof.stages.verify.checks.twin_agreement import TwinCounts
+from edgeproof.stages.verify.checks.white_box_audit import WhiteBoxCounts, allowance
 from edgeproof.stages.verify.evidence.counts import Counts
 from edgeproof.stages.verify.shards.shard import STRONG
 
+from tests.stages.verify.checks.one_shard import doubts
 from tests.stages.verify.planted_classifiers import Planted
 
 CONFIG = VerifyConfig(square_queries=400, strong_restarts=2)
@@ -75,23 +78,23 @@ def test_bits_are_cumulative_and_false_where_the_clean_image_is_wrong(honest: At
 @pytest.mark.parametrize(
     ("counts", "doubted"),
     [
-        (Counts(clean_agreeing=23, clean_compared=24), False),  # one image may lie on a tie
-        (Counts(clean_agreeing=22, clean_compared=24), True),
-        (Counts(clean_agreeing=990, clean_compared=1000), False),
-        (Counts(clean_agreeing=989, clean_compared=1000), True),
-        (Counts(adversarial_agreeing=979, adversarial_compared=1000), True),
+        (TwinCounts(clean_agreeing=23, clean_compared=24), False),  # one image may lie on a tie
+        (TwinCounts(clean_agreeing=22, clean_compared=24), True),
+        (TwinCounts(clean_agreeing=990, clean_compared=1000), False),
+        (TwinCounts(clean_agreeing=989, clean_compared=1000), True),
+        (TwinCounts(adversarial_agreeing=979, adversarial_compared=1000), True),
     ],
 )
-def test_a_twin_may_miss_a_percent_of_clean_and_two_of_adversarial_images(counts: Counts, doubted: bool):
-    assert [finding.name for finding in find(counts, ())] == (["twin-disagrees"] if doubted else [])
+def test_a_twin_may_miss_a_percent_of_clean_and_two_of_adversarial_images(counts: TwinCounts, doubted: bool):
+    assert [finding.name for finding in find(Counts(counts), ())] == (["twin-disagrees"] if doubted else [])
 
 
 def test_the_allowance_is_two_samples_or_half_a_percent():
     assert (allowance(100), allowance(400), allowance(10_000)) == (2.0, 2.0, 50.0)
-    assert not find(Counts(standing=300, missed_by_strong=2), ())
-    assert [finding.name for finding in find(Counts(standing=300, missed_by_strong=3), ())] == ["white-box-too-weak"]
-    assert not find(Counts(standing=300, missed_by_strong=2, search_missed_by_strong=6), ())
-    (found,) = find(Counts(standing=300, search_missed_by_strong=7), ())
+    assert not find(Counts(WhiteBoxCounts(standing=300, missed_by_strong=2)), ())
+    assert doubts(Counts(WhiteBoxCounts(standing=300, missed_by_strong=3))) == ["white-box-too-weak"]
+    assert not find(Counts(WhiteBoxCounts(standing=300, missed_by_strong=2, search_missed_by_strong=6)), ())
+    (found,) = find(Counts(WhiteBoxCounts(standing=300, search_missed_by_strong=7)), ())
     assert found.name == "white-box-too-weak"
     assert "7 samples broken by a search alone" in found.sentence
     assert "(allowed: 6)" in found.sentence

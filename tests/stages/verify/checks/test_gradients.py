@@ -11,18 +11,20 @@ from edgeproof.stages.ball import sizes
 from edgeproof.stages.bpda import BPDA
 from edgeproof.stages.data import Split
 from edgeproof.stages.threat import ThreatModel
-from edgeproof.stages.verify import VerifyConfig
 from edgeproof.stages.verify.attacks.autoattack import run_attack
 from edgeproof.stages.verify.attacks.batched_radii import apgd_in_balls
-from edgeproof.stages.verify.checks.findings import find
-from edgeproof.stages.verify.checks.gradients import check_balls, check_gradients, with_rescaled
+from edgeproof.stages.verify.checks.huge_eps import HugeEps
+from edgeproof.stages.verify.checks.monotonicity import Monotonicity, MonotonicityCounts
+from edgeproof.stages.verify.checks.vanishing_gradients import GradientCounts, VanishingGradients
 from edgeproof.stages.verify.evidence.candidates import Candidates
 from edgeproof.stages.verify.evidence.counts import Counts
 from edgeproof.stages.verify.evidence.shard_result import ShardResult
-from edgeproof.stages.verify.routes.base import Batch, Context
+from edgeproof.stages.verify.subject.rescaled import with_rescaled
 from edgeproof.stages.verify.subject.subject import OpenedSubject, in_batches
 from edgeproof.stages.verify.subject.wrappers import Blend, Scaled
 from torch import Tensor, nn
+
+from tests.stages.verify.checks.one_shard import ask, doubts
 
 EPS, COUNT, SHAPE = 0.1, 60, (1, 2, 2)
 
@@ -57,41 +59,35 @@ def checked(check, model: nn.Module) -> Counts:
     images = np.full((COUNT, *SHAPE), 0.5, np.float32)
     split = Split(images, np.zeros(COUNT, np.int64), np.arange(COUNT))
     result = ShardResult(split, np.ones(COUNT, bool), {}, Candidates.none(SHAPE), Counts())
-    batch = Batch(torch.from_numpy(images), torch.zeros(COUNT, dtype=torch.long), split.index)
     surface = OpenedSubject(in_batches(model), {"own": model}, 4)
-    threat = ThreatModel(norm="Linf", eps=EPS)
-    check(result, batch, Context(surface, threat, VerifyConfig(), Candidates.none(SHAPE)))
-    return result.counts
+    return ask(check, result, surface, ThreatModel(norm="Linf", eps=EPS))
 
 
-def names(counts: Counts) -> list[str]:
-    return [finding.name for finding in find(counts, ()) if finding.inconclusive]
-
-
-@pytest.mark.parametrize("check", [check_gradients, check_balls])
+@pytest.mark.parametrize("check", [VanishingGradients, HugeEps, Monotonicity])
 def test_nothing_is_held_against_an_honest_gradient(check):
-    assert not names(checked(check, Margins(straight)))
+    assert not doubts(checked(check, Margins(straight)))
 
 
 def test_a_rounding_without_gradient_is_seen():
-    counts = checked(check_gradients, Margins(lambda x: straight((x * 4).round() / 4)))
-    assert (counts.gradients_gone, counts.gradients_asked) == (COUNT, COUNT)
-    assert names(counts) == ["vanishing-gradients"]
+    counts = checked(VanishingGradients, Margins(lambda x: straight((x * 4).round() / 4)))
+    assert counts[GradientCounts] == GradientCounts(gradients_asked=COUNT, gradients_gone=COUNT)
+    assert doubts(counts) == ["vanishing-gradients"]
 
 
 def test_a_gradient_that_is_no_number_is_none():
-    counts = checked(check_gradients, Margins(lambda x: straight(x) + (x * 0).flatten(1).sum(1).sqrt()))
-    assert counts.gradients_gone == COUNT
+    counts = checked(VanishingGradients, Margins(lambda x: straight(x) + (x * 0).flatten(1).sum(1).sqrt()))
+    assert counts[GradientCounts].gradients_gone == COUNT
 
 
 def test_a_gradient_that_leads_past_what_it_looks_for_is_seen():
     """The lead's slope is another function's: at the ball's rim that is luck, in the wider ball it is none."""
     model = BPDA(Margins(ripple), Margins(away))
-    counts = checked(check_balls, model)
-    assert counts.wider_ball_worse == counts.monotone_asked == 4
-    assert names(counts) == ["not-monotone"]
-    assert not names(Counts(monotone_asked=100, fewer_steps_better=10)), "ten of a hundred may be restarts' luck"
-    assert names(Counts(monotone_asked=100, fewer_steps_better=11)) == ["not-monotone"]
+    counts = checked(Monotonicity, model)
+    assert counts[MonotonicityCounts].wider_ball_worse == counts[MonotonicityCounts].monotone_asked == 4
+    assert doubts(counts) == ["not-monotone"]
+    luck = MonotonicityCounts(monotone_asked=100, fewer_steps_better=10)
+    assert not doubts(Counts(luck)), "ten of a hundred may be restarts' luck"
+    assert doubts(Counts(MonotonicityCounts(monotone_asked=100, fewer_steps_better=11))) == ["not-monotone"]
 
 
 @pytest.mark.parametrize("norm", ["Linf", "L2"])

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 import torch
 from edgeproof.stages.threat import ThreatModel
-from edgeproof.stages.verify.checks.audit import check_stability, check_surrogate
-from edgeproof.stages.verify.checks.findings import find
-from edgeproof.stages.verify.checks.memorisation import check_memorisation
-from edgeproof.stages.verify.checks.single_image import check_single_image
+from edgeproof.stages.verify.checks.batch_independence import BatchCounts, BatchIndependence
+from edgeproof.stages.verify.checks.memorisation import Memorisation, MemorisationCounts
+from edgeproof.stages.verify.checks.single_image import FreshCounts, SingleImage
+from edgeproof.stages.verify.checks.surrogate_agreement import SurrogateAgreement, SurrogateCounts
 from edgeproof.stages.verify.evidence.candidates import Candidates
 from edgeproof.stages.verify.evidence.counts import Counts
 from edgeproof.stages.verify.evidence.shard_result import ShardResult
 from edgeproof.stages.verify.subject.guarded import Guarded
 from edgeproof.stages.verify.subject.subject import OpenedSubject, Predict, in_batches
 
+from tests.stages.verify.checks.one_shard import ask, doubts
 from tests.stages.verify.linear_subject import CLASSES, Linear, draw_split
 
 EPS, COUNT = 0.1, 40
@@ -71,15 +72,11 @@ def surface(predict: Predict, fresh: Callable[[], Guarded] | None = None) -> Ope
     return OpenedSubject(predict, {"surrogate-alone": LINEAR}, CLASSES, surrogate=honest, fresh=fresh)
 
 
-def names(counts: Counts) -> list[str]:
-    return [finding.name for finding in find(counts, ()) if finding.inconclusive]
-
-
 def test_a_model_that_stands_still_around_the_test_images_is_seen():
     found = result()
-    check_memorisation(found, surface(drawn), THREAT)
-    assert found.counts.elsewhere_other == found.counts.elsewhere_compared == found.robust.sum()
-    assert names(found.counts) == ["memorised"]
+    counts = ask(Memorisation, found, surface(drawn), THREAT)[MemorisationCounts]
+    assert counts.elsewhere_other == counts.elsewhere_compared == found.robust.sum()
+    assert doubts(found.counts) == ["memorised"]
 
 
 def test_so_is_one_that_moves_more_there():
@@ -89,15 +86,15 @@ def test_so_is_one_that_moves_more_there():
         distances = ((images[:, None] - SPLIT.images[None]) ** 2).reshape(len(images), COUNT, -1).sum(2)
         return honest(images) + 50 * np.exp(-20 * distances) @ np.eye(CLASSES, dtype=np.float32)[SPLIT.labels]
 
-    check_memorisation(found, surface(bumps), THREAT)
-    assert names(found.counts) == ["memorised"]
+    ask(Memorisation, found, surface(bumps), THREAT)
+    assert doubts(found.counts) == ["memorised"]
 
 
 @pytest.mark.parametrize("threat", [THREAT, ThreatModel(norm="L2", eps=0.5)])
 def test_an_honest_model_moves_everywhere_alike(threat: ThreatModel):
     found = result()
-    check_memorisation(found, surface(honest), threat)
-    assert (found.counts.elsewhere_other, found.counts.elsewhere_compared) == (0, found.robust.sum())
+    counts = ask(Memorisation, found, surface(honest), threat)[MemorisationCounts]
+    assert (counts.elsewhere_other, counts.elsewhere_compared) == (0, found.robust.sum())
 
 
 def test_probabilities_are_flat_where_they_are_sure_and_not_compared():
@@ -106,44 +103,46 @@ def test_probabilities_are_flat_where_they_are_sure_and_not_compared():
     def sure(images: np.ndarray) -> np.ndarray:
         return torch.from_numpy(100 * honest(images)).softmax(1).numpy()
 
-    check_memorisation(found, surface(sure), THREAT)
-    assert found.counts.elsewhere_compared == 0
+    counts = ask(Memorisation, found, surface(sure), THREAT)[MemorisationCounts]
+    assert counts.elsewhere_compared == 0
 
 
 def test_a_copy_without_memory_tells_of_the_memory():
     model, found = Remembering(), result()
     model(SPLIT.images)
-    check_single_image(found, surface(model, lambda: Guarded(Remembering(), CLASSES)))
-    assert names(found.counts) == ["remembering"]
+    ask(SingleImage, found, surface(model, lambda: Guarded(Remembering(), CLASSES)), THREAT)
+    assert doubts(found.counts) == ["remembering"]
     other = result()
-    check_single_image(other, surface(honest, lambda: Guarded(honest, CLASSES)))
-    check_single_image(result(robust=False), surface(model, lambda: Guarded(Remembering(), CLASSES)))
-    assert other.counts.fresh_asked > 20
+    ask(SingleImage, other, surface(honest, lambda: Guarded(honest, CLASSES)), THREAT)
+    ask(SingleImage, result(robust=False), surface(model, lambda: Guarded(Remembering(), CLASSES)), THREAT)
+    assert other.counts[FreshCounts].fresh_asked > 20
     # The corners do fool the model, which were put down as withstood here.
-    assert other.counts.unstable > 0
+    assert other.counts[BatchCounts].unstable > 0
 
 
 def test_a_model_that_is_honest_to_single_images_alone_is_seen():
     found = result()
-    check_single_image(found, surface(lambda images: honest(images) if len(images) == 1 else drawn(images)))
-    assert names(found.counts) == ["unstable"]
+    ask(SingleImage, found, surface(lambda images: honest(images) if len(images) == 1 else drawn(images)), THREAT)
+    assert doubts(found.counts) == ["unstable"]
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 5])
 def test_an_answer_that_depends_on_how_many_are_asked_is_seen(number: int):
     found = result()
     model = surface(lambda images: honest(images) * (2 if len(images) == number else 1))
-    check_stability(found, model.predict(SPLIT.images), model)
-    assert names(found.counts) == ["unstable"]
+    ask(BatchIndependence, found, model, THREAT)
+    assert doubts(found.counts) == ["unstable"]
 
 
 def test_a_surrogate_that_falls_where_the_model_stands_is_no_surrogate():
     found = result()
-    check_surrogate(found, surface(drawn))
-    assert found.counts.surrogate_withstood == found.counts.surrogate_fooled > 2
-    assert names(found.counts) == ["surrogate-disagrees"]
+    counts = ask(SurrogateAgreement, found, surface(drawn), THREAT)[SurrogateCounts]
+    assert counts.surrogate_withstood == counts.surrogate_fooled > 2
+    assert doubts(found.counts) == ["surrogate-disagrees"]
     fallen = result(robust=False)
-    check_surrogate(fallen, surface(honest))
-    assert fallen.counts.surrogate_fooled > 2
-    assert not names(fallen.counts)
-    assert not names(Counts(surrogate_fooled=10, surrogate_withstood=5)), "it may be a somewhat weaker network"
+    counts = ask(SurrogateAgreement, fallen, surface(honest), THREAT)[SurrogateCounts]
+    assert counts.surrogate_fooled > 2
+    assert not doubts(fallen.counts)
+    assert not doubts(Counts(SurrogateCounts(surrogate_fooled=10, surrogate_withstood=5))), (
+        "it may be a somewhat weaker network"
+    )

@@ -10,7 +10,8 @@ import pytest
 from edgeproof.core.errors import UsageError
 from edgeproof.stages.data import Split
 from edgeproof.stages.threat import ThreatModel
-from edgeproof.stages.verify import VerifyConfig, aggregate, attack_subject
+from edgeproof.stages.verify import VerifyConfig, attack_subject
+from edgeproof.stages.verify.aggregate import aggregate
 from edgeproof.stages.verify.attack import Attacked
 from edgeproof.stages.verify.evidence.candidates import Candidates
 from edgeproof.stages.verify.evidence.earlier_packs import read_earlier

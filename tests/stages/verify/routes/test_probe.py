@@ -11,7 +11,7 @@ from edgeproof.stages.data import Dataset, Split
 from edgeproof.stages.quantize import QuantizeConfig, calibration_split, quantize_onnx, scheme_of
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify import EngineSubject, VerifyConfig
-from edgeproof.stages.verify.checks.findings import find
+from edgeproof.stages.verify.checks.base import find
 from edgeproof.stages.verify.evidence.candidates import Candidates
 from edgeproof.stages.verify.evidence.counts import Counts
 from edgeproof.stages.verify.evidence.shard_result import ShardResult

@@ -20,8 +20,9 @@ from edgeproof.core.errors import StageError, UsageError
 from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import Dataset, Split
 from edgeproof.stages.statistics.paired import compare_paired
-from edgeproof.stages.verify import EngineSubject, TorchSubject, VerifyConfig, aggregate, attack_subject, sample
+from edgeproof.stages.verify import EngineSubject, TorchSubject, VerifyConfig, attack_subject, sample
 from edgeproof.stages.verify import attack as attack_module
+from edgeproof.stages.verify.aggregate import aggregate
 from edgeproof.stages.verify.attack import Attacked, divided
 from edgeproof.stages.verify.evidence.candidates import Candidates
 from edgeproof.stages.verify.evidence.counts import Counts
