@@ -151,4 +151,4 @@ def attempt(attack: Callable[[Batch], Outcome], batch: Batch, context: Context) 
     return Outcome(broken, Candidates.join(found, batch.images.shape[1:]))
 
 
-routes: Registry[Route] = Registry("route", "edgeproof.stages.verify.routes")
+routes: Registry[Route] = Registry("route", "edgeproof.stages.verify.routes", "edgeproof.routes")
