@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# Test processes run side by side; threads would fight over the cores. Before torch is imported, which reads it then.
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +18,8 @@ from edgeproof.stages.export import export_onnx
 from edgeproof.stages.quantize import CalibrationConfig, calibration_split, quantize_onnx
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.targets.base import EngineFile, targets
+
+pytest_plugins = ["tests.cpu_seconds"]
 
 DATA = Path(__file__).parent / "data"
 
