@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# Test processes run side by side; threads would fight over the cores. Before torch is imported, which reads it then.
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +17,11 @@ from edgeproof.stages.data import DataConfig, Dataset, load_dataset
 from edgeproof.stages.export import export_onnx
 from edgeproof.stages.quantize import CalibrationConfig, calibration_split, quantize_onnx
 from edgeproof.stages.threat import ThreatModel
-from edgeproof.targets.base import EngineFile, targets
+from edgeproof.targets.base import EngineFile, Scheme, targets
+
+from tests.shared import made_once
+
+pytest_plugins = ["tests.cpu_seconds", "tests.distribution", "tests.shared"]
 
 DATA = Path(__file__).parent / "data"
 
@@ -39,28 +48,31 @@ def student() -> Classifier:
 
 
 @pytest.fixture(scope="session")
-def float_onnx(student: Classifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("float") / "model.onnx"
-    export_onnx(student.load(), student.image_shape, path, opset=18)
-    return path
+def float_onnx(student: Classifier) -> Path:
+    def export(folder: Path) -> None:
+        export_onnx(student.load(), student.image_shape, folder / "model.onnx", opset=18)
+
+    return made_once("float", export) / "model.onnx"
+
+
+def _quantized(name: str, source: Path, digits: Dataset, scheme: Scheme) -> Path:
+    def quantize(folder: Path) -> None:
+        images = calibration_split(digits.train, CalibrationConfig()).images
+        quantize_onnx(source, folder / "model.onnx", scheme, images)
+
+    return made_once(name, quantize) / "model.onnx"
 
 
 @pytest.fixture(scope="session")
-def int8_onnx(float_onnx: Path, digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def int8_onnx(float_onnx: Path, digits: Dataset) -> Path:
     """The student in ONNX Runtime's own scheme, as a build ships it."""
-    path = tmp_path_factory.mktemp("int8") / "model.onnx"
-    images = calibration_split(digits.train, CalibrationConfig()).images
-    quantize_onnx(float_onnx, path, targets["onnxruntime"].scheme, images)
-    return path
+    return _quantized("int8", float_onnx, digits, targets["onnxruntime"].scheme)
 
 
 @pytest.fixture(scope="session")
-def swallowed_onnx(float_onnx: Path, digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def swallowed_onnx(float_onnx: Path, digits: Dataset) -> Path:
     """The student as foreign tools quantize it: the ReLUs live in the quantizers' lower clips."""
-    path = tmp_path_factory.mktemp("swallowed") / "model.onnx"
-    images = calibration_split(digits.train, CalibrationConfig()).images
-    quantize_onnx(float_onnx, path, replace(targets["onnxruntime"].scheme, keep_activations=False), images)
-    return path
+    return _quantized("swallowed", float_onnx, digits, replace(targets["onnxruntime"].scheme, keep_activations=False))
 
 
 @pytest.fixture(scope="session")

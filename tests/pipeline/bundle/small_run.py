@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from edgeproof.pipeline.gates import Condition
 from edgeproof.pipeline.reports import render
 from edgeproof.pipeline.results.report import draw_up
@@ -21,6 +20,8 @@ from edgeproof.stages.data import Split
 from edgeproof.stages.eight_bit import towards
 from edgeproof.stages.statistics.proportions import clopper_pearson
 from onnx import numpy_helper
+
+from tests.plain_runtime import session_of
 
 SAMPLES = 60
 SUBJECTS = ("student", "onnxruntime")
@@ -41,7 +42,7 @@ class Attacks:
 
 def right_by(graph: Path) -> Right:
     """Whether ONNX Runtime gives images their labels; nothing of edgeproof in between."""
-    session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
+    session = session_of(graph)
     name = session.get_inputs()[0].name
 
     def right(images: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 from edgeproof.core.errors import UsageError
 from edgeproof.pipeline.bundle.device.bring_back import bring_back
@@ -21,6 +20,7 @@ from edgeproof.targets.base import targets
 
 from tests.pipeline.bundle.small_run import list_artifacts, weakened
 from tests.pipeline.bundle.torchless import edgeproof_in, environment
+from tests.plain_runtime import answers_of
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +107,7 @@ def test_a_device_without_edgeproof_gets_images_and_gives_logits(
     told = export_images(bundle, tmp_path / "images.npy")
     images = np.load(tmp_path / "images.npy")
     assert (list(images.shape), images.dtype) == (told["shape"], np.float32)
-    session = onnxruntime.InferenceSession(str(int8_onnx), providers=["CPUExecutionProvider"])
-    (answered,) = session.run(None, {session.get_inputs()[0].name: images})
+    answered = answers_of(int8_onnx, images)
     np.save(tmp_path / "logits.npy", answered)
     out = tmp_path / "device-report.json"
     found = replay_bundle(bundle, int8_onnx, logits=tmp_path / "logits.npy", device="phone", out=out)

@@ -12,6 +12,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[3]
+ROOMS = ("core", "pipeline", "stages", "targets")
 
 
 def environment(folder: Path, packages: Sequence[str]) -> Path:
@@ -27,8 +28,8 @@ def environment(folder: Path, packages: Sequence[str]) -> Path:
             if source.exists() and not (site / entry).exists():
                 (site / entry).symlink_to(source)
     (site / "edgeproof").mkdir()  # as `pip install --no-deps` leaves it
-    for part in ("pipeline", "stages", "targets"):
-        (site / "edgeproof" / part).symlink_to(ROOT / part)
+    for part in (*(ROOT / "edgeproof").glob("*.py"), *(ROOT / room for room in ROOMS)):
+        (site / "edgeproof" / part.name).symlink_to(part)
     about = distribution("edgeproof")
     information = site / f"edgeproof-{about.version}.dist-info"
     information.mkdir()
