@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Rows = NDArray[np.integer]
+Rows = NDArray[np.int64]
 
 
 def stratified_split(rows: Rows, labels: NDArray[np.int64], count: int, seed: int) -> tuple[Rows, Rows]:
