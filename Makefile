@@ -2,13 +2,23 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test install lint format types docs check benchmarks clean
+# A file is dealt to a worker whole, unless its marks say otherwise (tests/distribution.py).
+TESTS := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+
+.PHONY: quickstart test test-fast test-cpu install lint format types docs check benchmarks clean
 
 quickstart: install ## create the environment and run the main job
 	$(BIN)/edgeproof build examples/digits.yaml
 
-test: install ## create the environment and run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: install ## create the environment and run all tests: what CI runs
+	$(TESTS) --durations=30
+
+test-fast: install ## for daily work: without what is slow, and with what the last run made
+	EDGEPROOF_TEST_STORE=$${EDGEPROOF_TEST_STORE:-build/tests} $(TESTS) -m "not slow"
+
+test-cpu: install ## CPU seconds by test file, into build/cpu_seconds.txt, and the list of slow tests anew
+	mkdir -p build
+	$(TESTS) --cpu-seconds build/cpu_seconds.txt
 
 install: .venv/.installed
 

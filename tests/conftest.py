@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import os
 
-# Test processes run side by side; threads would fight over the cores. Before torch is imported, which reads it then.
+from tests.shared import shared_folder
+
+# Before torch is imported, which reads it then. Test processes run side by side: threads would fight over the cores,
+# and so would processes that compile. What torch compiles is kept.
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+os.environ["TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"] = "0"
+os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(shared_folder() / "inductor")
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +27,7 @@ from edgeproof.targets.base import EngineFile, Scheme, targets
 
 from tests.shared import made_once
 
-pytest_plugins = ["tests.cpu_seconds", "tests.distribution", "tests.shared"]
+pytest_plugins = ["tests.cpu_seconds", "tests.distribution"]
 
 DATA = Path(__file__).parent / "data"
 

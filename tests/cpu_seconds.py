@@ -1,6 +1,7 @@
 """CPU seconds of the suite by file, children included: wall time on a busy machine says nothing.
 
-`pytest --cpu-seconds FILE` writes one line a test file, the dearest first; `make test-cpu` does so for everything.
+`pytest --cpu-seconds FILE` writes one line a test file, the dearest first, and `tests/slow.txt` anew for the files that
+ran; `make test-cpu` does so for everything. What that list names is marked `slow`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import pytest
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PART = "cpu_seconds"
+SLOW = Path(__file__).with_name("slow.txt")
+# A function's tests together, with the fixtures that they are the first to ask for.
+_SLOW_SECONDS = 1.5
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,6 +30,22 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(_Measured(Path(path).resolve()), "cpu-seconds")
 
 
+def slow_functions() -> set[str]:
+    """The test functions that were measured to be slow, `file::function`."""
+    return set(SLOW.read_text().split()) if SLOW.exists() else set()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    slow = slow_functions()
+    for item in items:
+        if _function(item.nodeid) in slow:
+            item.add_marker("slow")
+
+
+def _function(node: str) -> str:
+    return node.partition("[")[0].partition("@")[0]
+
+
 class _Measured:
     """Adds up by file, in each worker; the workers' sums come together in the main process."""
 
@@ -33,7 +53,7 @@ class _Measured:
         self.path = path
         self.spent: Counter[str] = Counter()
         self.tests: Counter[str] = Counter()
-        self.slow: Counter[str] = Counter()
+        self.functions: Counter[str] = Counter()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item):
@@ -43,7 +63,7 @@ class _Measured:
         name = item.location[0]
         self.spent[name] += spent
         self.tests[name] += 1
-        self.slow[item.nodeid] = spent
+        self.functions[_function(item.nodeid)] += spent
         return result
 
     @pytest.hookimpl(wrapper=True)
@@ -57,18 +77,21 @@ class _Measured:
     def pytest_testnodedown(self, node: object) -> None:
         found = getattr(node, "workeroutput", {}).get(_PART)
         if found is not None:
-            for mine, theirs in zip((self.spent, self.tests, self.slow), json.loads(found), strict=True):
+            for mine, theirs in zip((self.spent, self.tests, self.functions), json.loads(found), strict=True):
                 mine.update(theirs)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         output = getattr(session.config, "workeroutput", None)
         if output is not None:
-            output[_PART] = json.dumps([self.spent, self.tests, self.slow])
+            output[_PART] = json.dumps([self.spent, self.tests, self.functions])
             return
         lines = [f"{sum(self.spent.values()):9.1f} s  everything"]
         lines += [f"{seconds:9.1f} s  {self.tests[name]:5}  {name}" for name, seconds in self.spent.most_common()]
-        lines += ["", *(f"{seconds:9.1f} s  {name}" for name, seconds in self.slow.most_common(100))]
+        lines += ["", *(f"{seconds:9.1f} s  {name}" for name, seconds in self.functions.most_common(100))]
         self.path.write_text("\n".join(lines) + "\n")
+        elsewhere = {name for name in slow_functions() if name.partition("::")[0] not in self.tests}
+        here = {name for name, seconds in self.functions.items() if seconds >= _SLOW_SECONDS}
+        SLOW.write_text("".join(f"{name}\n" for name in sorted(elsewhere | here)))
 
 
 def _cpu_seconds() -> float:

@@ -6,6 +6,7 @@ there is found again only while nothing that made it has changed.
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import hashlib
 import os
@@ -15,30 +16,26 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 KEPT = "EDGEPROOF_TEST_STORE"
 _OF_THIS_RUN = "EDGEPROOF_TEST_RUN"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """In the main process, before the workers start: they inherit the folder."""
-    if hasattr(config, "workerinput") or _OF_THIS_RUN in os.environ:
-        return
+def shared_folder() -> Path:
+    """The folder that all workers of this run share."""
+    return Path(os.environ[_OF_THIS_RUN])
+
+
+def _prepare() -> None:
+    """In the main process, before the workers start: they inherit the folder's name."""
     if kept := os.environ.get(KEPT):
         folder = Path(kept).resolve()
         folder.mkdir(parents=True, exist_ok=True)
     else:
         folder = Path(tempfile.mkdtemp(prefix="edgeproof-tests-"))
-        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        maker = os.getpid()  # and none of its forks
+        atexit.register(lambda: shutil.rmtree(folder, ignore_errors=True) if os.getpid() == maker else None)
     os.environ[_OF_THIS_RUN] = str(folder)
-    config.add_cleanup(lambda: os.environ.pop(_OF_THIS_RUN, None))
-
-
-def shared_folder() -> Path:
-    """The folder that all workers of this run share."""
-    return Path(os.environ[_OF_THIS_RUN])
 
 
 def made_once(name: str, make: Callable[[Path], object]) -> Path:
@@ -65,3 +62,7 @@ def sources_digest() -> str:
     for path in sorted(paths):
         found.update(str(path.relative_to(ROOT)).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return found.hexdigest()[:16]
+
+
+if _OF_THIS_RUN not in os.environ:
+    _prepare()

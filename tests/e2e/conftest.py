@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.e2e import warm
+from tests import warm
+from tests.shared import made_once, shared_folder
 
 ROOT = Path(__file__).parents[2]
 
-# Test processes run side by side; threads would fight over the cores.
-ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
+# Test processes run side by side; threads would fight over the cores. What several of them make is made once.
+STORE = {"EDGEPROOF_STORE": str(shared_folder() / "store")}
+ENV = {**os.environ, "OMP_NUM_THREADS": "1", **STORE}
 # Everything real, everything small: seconds instead of minutes, and gates to match.
 SMALL = [
     "teacher.train.epochs=2",
@@ -61,9 +64,20 @@ def with_checkpoint(path: Path, *more: str) -> list[str]:
     return [part for override in overrides for part in ("--set", override)]
 
 
+@pytest.fixture(autouse=True)
+def _shared_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For commands and functions that run in this process."""
+    for name, value in STORE.items():
+        monkeypatch.setenv(name, value)
+
+
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "digits"
-    done = edgeproof(*small_build(out))
-    assert done.code == 0, done.err
-    return out
+    """This worker's own copy, with a store of its own: some tests change it, and put it right again."""
+
+    def build(folder: Path) -> None:
+        out = folder / "digits"
+        done = Finished(*warm.run([*map(str, small_build(out))], None, {**ENV, "EDGEPROOF_STORE": ""}))
+        assert done.code == 0, done.err
+
+    return Path(shutil.copytree(made_once("run", build) / "digits", tmp_path_factory.mktemp("runs") / "digits"))

@@ -23,7 +23,7 @@ from edgeproof.stages.verify import VerifyConfig
 
 from tests.e2e.docs_blocks import COMMANDS, ROOT, Block
 
-PACKAGES = ("pipeline", "stages", "targets")
+PACKAGES = ("core", "pipeline", "stages", "targets")
 # What makes a command small. Each stands behind the page's own options; what a page sets itself stays, but for sizes.
 SMALL_RECIPE = (
     "teacher.train.epochs=1",
@@ -94,9 +94,10 @@ class Page:
     def _clone(self) -> Path:
         """A copy of edgeproof that is found instead of the real one."""
         clone = self.folder / "clone" / "edgeproof"
-        for package in PACKAGES:
-            if not (clone / package).exists():
-                ignore = shutil.ignore_patterns("__pycache__")
+        if not clone.exists():
+            ignore = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / "edgeproof", clone, ignore=ignore)
+            for package in PACKAGES:
                 shutil.copytree(ROOT / package, clone / package, ignore=ignore)
         self.apart = True
         return clone

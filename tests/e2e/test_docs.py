@@ -13,6 +13,7 @@ from edgeproof.stages.data import Dataset
 
 from tests.e2e.docs_blocks import COMMANDS, ELSEWHERE, ROOT, Block, blocks, pages
 from tests.e2e.docs_runner import SMALL_RECIPE, Page, exit_code
+from tests.shared import made_once
 
 STUDENT = ROOT / "tests" / "data" / "student.safetensors"
 # Pages whose commands a test of their own runs.
@@ -33,13 +34,21 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="session")
-def prepared(float_onnx: Path, int8_onnx: Path, digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(float_onnx: Path, int8_onnx: Path, digits: Dataset) -> Path:
     """What the pages speak of: a small recipe and its finished run, two ONNX files, two checkpoints, some photos."""
-    folder = tmp_path_factory.mktemp("prepared")
+
+    def prepare(folder: Path) -> None:
+        _prepare(folder, float_onnx, int8_onnx, digits)
+
+    return made_once("prepared", prepare)
+
+
+def _prepare(folder: Path, float_onnx: Path, int8_onnx: Path, digits: Dataset) -> None:
     recipe = read_recipe(ROOT / "examples" / "digits.yaml", [*SMALL_RECIPE, "gates={clean_accuracy: '>= 0.1'}"])
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setenv("EDGEPROOF_STORE", "")
         assert exit_code(["build", "recipe.yaml", "--workers", "1"]) in (0, 1, 4)
     for name in ("before", "after"):
         shutil.copytree(folder / "runs" / "digits", folder / "runs" / name)
@@ -49,10 +58,9 @@ def prepared(float_onnx: Path, int8_onnx: Path, digits: Dataset, tmp_path_factor
     shutil.copy(int8_onnx, folder / "model.onnx")
     test = digits.test.take(slice(0, 8))
     np.savez(folder / "photos.npz", images=np.round(test.images * 255).astype(np.uint8), labels=test.labels)
-    return folder
 
 
-@pytest.mark.parametrize("name", RUN)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in RUN])
 def test_a_page_from_top_to_bottom(name: str, prepared: Path, tmp_path: Path):
     shutil.copytree(prepared, tmp_path / "here")
     page = Page(tmp_path / "here")

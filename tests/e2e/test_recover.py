@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import onnx
 import pytest
 
+from tests import warm
 from tests.e2e.conftest import ENV, QUICK, ROOT, edgeproof, small_build, with_checkpoint
 
 STUDENT = ROOT / "tests" / "data" / "student.safetensors"
@@ -72,13 +71,11 @@ def test_a_file_without_torch_code(float_onnx: Path, tmp_path: Path):
 def test_what_a_killed_run_of_other_settings_left_is_not_used(float_onnx: Path, tmp_path: Path):
     arguments = ["recover", float_onnx, "--teacher", float_onnx, *ON_DIGITS, "--set", "recover.epochs=2"]
     others = [*arguments, "--set", "recover.learning_rate=0.9", "--set", "recover.epochs=40", "--out", tmp_path / "one"]
-    command = [sys.executable, "-m", "edgeproof", *map(str, others)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV)
+    process = warm.Process([*map(str, others)], env=ENV)
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob(".one.partial-*/resume.pt")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.kill()
-    process.wait()
     (left,) = tmp_path.glob(".one.partial-*")
     for out in ("one", "two"):
         done = edgeproof(*arguments, "--out", tmp_path / out)

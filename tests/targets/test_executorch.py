@@ -24,8 +24,14 @@ from edgeproof.targets.onnxruntime.target import open_session
 from edgeproof.targets.schemes import SCHEMES
 
 TARGET = targets["executorch"]
-_STATE = TARGET.available()
-needs_runtime = pytest.mark.skipif(not _STATE.available, reason=_STATE.reason)
+needs_runtime = pytest.mark.usefixtures("runtime")
+
+
+@pytest.fixture(scope="session")
+def runtime() -> None:
+    """Asked for when a test needs it: importing ExecuTorch takes seconds."""
+    if not (state := TARGET.available()).available:
+        pytest.skip(state.reason)
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
 import textwrap
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,6 +24,8 @@ from edgeproof.stages.prune import PRUNING, PruneConfig, prune_student, read_pru
 from edgeproof.stages.prune import pruning as make
 from edgeproof.stages.prune.importance import importances, sample
 from edgeproof.stages.threat import ThreatModel
+
+from tests import warm
 
 pytest.importorskip("torch_pruning")
 
@@ -361,8 +360,8 @@ SCRIPT = """
 @pytest.mark.slow
 def test_two_processes_agree_on_what_goes(student: Classifier, tmp_path: Path):
     (tmp_path / "pruning.py").write_text(textwrap.dedent(SCRIPT))
-    command = [sys.executable, str(tmp_path / "pruning.py"), str(tmp_path), str(student.weights)]
-    subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=300, capture_output=True)
+    code, _, err = warm.run([str(tmp_path), str(student.weights)], script=tmp_path / "pruning.py")
+    assert code == 0, err
     assert (tmp_path / "0" / PRUNING).read_bytes() == (tmp_path / "1" / PRUNING).read_bytes()
     one, two = (read_checkpoint(tmp_path / rank / "model.safetensors").weights for rank in "01")
     # BatchNorm's statistics are each process's own on a CPU.

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
+from tests import warm
+
 # BatchNorm-free: BatchNorm can be synchronised only on GPUs.
 SCRIPT = """
     import json, os, sys
@@ -21,7 +23,7 @@ SCRIPT = """
     import torch
     from torch import nn
     from edgeproof.stages.data import DataConfig, load_dataset
-    from edgeproof.stages.distill import Running, TrainConfig, train
+    from edgeproof.stages.distill import TrainConfig, TrainingContext, train
     from edgeproof.stages.threat import ThreatModel
 
     root, devices, all_settings = Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
@@ -46,7 +48,7 @@ SCRIPT = """
             teacher=network(12, 1),
             natural_teacher=network(12, 2),
             peer=network(8, 3),
-            running=Running(folder=folder, devices=devices, accelerator="cpu"),
+            running=TrainingContext(folder=folder, devices=devices, accelerator="cpu"),
         )
         if os.environ.get("LOCAL_RANK", "0") == "0":
             result.save(folder, model="test")
@@ -71,9 +73,14 @@ def run(root: Path, devices: int, settings: dict[str, Any], launcher: tuple[str,
     root.mkdir()
     script = root / "training.py"
     script.write_text(textwrap.dedent(SCRIPT))
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *launcher, str(script), str(root), str(devices), json.dumps(settings)]
-    subprocess.run(command, check=True, env=environment, timeout=400, capture_output=True)
+    arguments = [str(root), str(devices), json.dumps(settings)]
+    if launcher:
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        command = [sys.executable, *launcher, str(script), *arguments]
+        subprocess.run(command, check=True, env=environment, timeout=400, capture_output=True)
+    else:
+        code, _, err = warm.run(arguments, script=script)
+        assert code == 0, err
     return root
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import textwrap
 import time
 from dataclasses import replace
@@ -21,6 +18,8 @@ from edgeproof.stages.distill.training import snapshot
 from edgeproof.stages.distill.training.snapshot import SNAPSHOT, write_snapshot
 from edgeproof.stages.models import build_model
 from edgeproof.stages.threat import ThreatModel
+
+from tests import warm
 
 BASE: dict[str, Any] = {
     "method": "trades",
@@ -122,8 +121,8 @@ def test_kill_9(tmp_path: Path):
     whole.mkdir()
     broken.mkdir()
 
-    def start(folder: Path, slow: float) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, script, folder, str(slow)], env=os.environ | {"OMP_NUM_THREADS": "1"})
+    def start(folder: Path, slow: float) -> warm.Process:
+        return warm.Process([str(folder), str(slow)], script=script)
 
     assert start(whole, 0).wait() == 0
     process = start(broken, 0.2)
@@ -132,8 +131,7 @@ def test_kill_9(tmp_path: Path):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     time.sleep(0.3)  # somewhere in the second epoch
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert process.kill() == -signal.SIGKILL
     assert start(broken, 0).wait() == 0
     for name in ("model.safetensors", "last.safetensors"):
         assert (whole / name).read_bytes() == (broken / name).read_bytes()
