@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
-from .errors import UsageError
+from .errors import UsageError, reason_of
 from .function import is_function, load_function
 
 T = TypeVar("T")
@@ -39,12 +41,31 @@ class Family(Generic[T]):
     resolve: Callable[[str], T]
 
 
+@dataclass(frozen=True)
+class Description:
+    """One entry of a registry, for people who choose.
+
+    Attributes:
+        name: its name, or the form of a family's names.
+        summary: the first line of its docstring.
+        origin: the distribution or the package that it comes from; None for edgeproof's own.
+        problem: why it cannot be used; None where it can.
+    """
+
+    name: str
+    summary: str
+    origin: str | None = None
+    problem: str | None = None
+
+
 class Registry(Generic[T]):
     """Names of one kind of plug-in, filled by the modules of a package and by an entry-point group.
 
+    What a third party adds is imported when somebody asks for it by its name: a broken one harms nobody else.
+
     Args:
         kind: what one entry is called in messages ("dataset", "method", ...).
-        package: the package whose modules register themselves when imported.
+        package: the package whose modules register themselves when imported, or the one module that does.
         group: the entry-point group through which third parties add theirs, if there is one.
         functions: whether `package.module:function` names a user's own entry.
     """
@@ -55,16 +76,25 @@ class Registry(Generic[T]):
         self._package = package
         self._group = group
         self._entries: dict[str, T] = {}
+        self._summaries: dict[str, str] = {}
         self._families: list[Family[T]] = []
+        self._points: dict[str, EntryPoint] = {}
         self._loaded = False
 
-    def register(self, name: str) -> Callable[[T], T]:
-        """Return a decorator that files its argument under `name`; a name can be taken only once."""
+    def register(self, name: str, *, summary: str | None = None) -> Callable[[T], T]:
+        """Return a decorator that files its argument under `name`; a name can be taken only once.
+
+        Args:
+            name: the name.
+            summary: one line on it; the first of its docstring when left out.
+        """
 
         def file_under(entry: T) -> T:
             if name in self._entries and self._entries[name] is not entry:
                 raise ValueError(f"{self.kind} {name!r} is registered twice")
             self._entries[name] = entry
+            if summary is not None:
+                self._summaries[name] = summary
             return entry
 
         return file_under
@@ -81,14 +111,39 @@ class Registry(Generic[T]):
         return file_under
 
     def names(self) -> list[str]:
-        """Every known name, sorted."""
+        """Every known name, sorted; third parties' are known before they are loaded."""
         self._load()
-        return sorted(self._entries)
+        return sorted(self._entries.keys() | self._points.keys())
+
+    def describe(self) -> list[Description]:
+        """Every entry with one line on it, by name, then the families; a broken one says why."""
+        found: list[Description] = []
+        for name in self.names():
+            origin = _distribution(self._points[name]) if name in self._points else None
+            try:
+                entry = self[name]
+            except UsageError as error:
+                found.append(Description(name, "", origin, str(error)))
+                continue
+            found.append(Description(name, self._summaries.get(name) or summary_of(entry), origin or _package(entry)))
+        for family in self._families:
+            found.append(Description(family.form, summary_of(family.resolve), _package(family.resolve)))
+        return found
+
+    def loaded(self) -> dict[str, T]:
+        """Every entry that loads, by name; for lists, where a broken one of somebody else's must not be in the way."""
+        found: dict[str, T] = {}
+        for name in self.names():
+            with suppress(UsageError):
+                found[name] = self[name]
+        return found
 
     def __getitem__(self, name: str) -> T:
         if self._functions and is_function(name):
             return cast(T, load_function(name, self.kind))
         self._load()
+        if name in self._points and name not in self._entries:
+            self._entries[name] = self._third_party(self._points[name])
         if name in self._entries:
             return self._entries[name]
         for family in self._families:
@@ -121,19 +176,40 @@ class Registry(Generic[T]):
             return
         self._loaded = True
         package = importlib.import_module(self._package)
-        for module in pkgutil.iter_modules(package.__path__):
+        for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
             if not module.name.startswith("_"):
                 importlib.import_module(f"{self._package}.{module.name}")
         for point in entry_points(group=self._group) if self._group else ():
             if point.name not in self._entries:
-                self._entries[point.name] = self._third_party(point)
+                self._points.setdefault(point.name, point)
 
     def _third_party(self, point: EntryPoint) -> T:
         try:
             return point.load()
         except Exception as error:  # theirs may fail in any way
-            self._loaded = False
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UsageError(
-                f"the plug-in {self.kind} {point.name!r} ({point.value}) does not load: {reason}"
+                f"the plug-in {self.kind} {point.name!r} ({point.value}) does not load: {reason_of(error)}"
             ) from error
+
+
+def summary_of(entry: Any) -> str:
+    """The first line of what an entry says of itself: of its docstring, its class's, or its module's."""
+    if inspect.isroutine(entry):
+        said = entry.__doc__
+    else:
+        # Not `entry.__doc__`: a class would show its base's, and an instance its class's before its own module's.
+        own = [entry] if inspect.isclass(entry) else [entry, type(entry)]
+        said = next((text for each in own if (text := getattr(each, "__dict__", {}).get("__doc__"))), None)
+    said = said or getattr(inspect.getmodule(entry) or inspect.getmodule(type(entry)), "__doc__", None) or ""
+    return next((line.strip() for line in said.splitlines() if line.strip()), "")
+
+
+def _distribution(point: EntryPoint) -> str:
+    return point.value.partition(":")[0].partition(".")[0] if point.dist is None else point.dist.name
+
+
+def _package(entry: Any) -> str | None:
+    """The package of an entry that registered itself; None for edgeproof's own."""
+    module = getattr(entry, "__module__", None) or type(entry).__module__
+    package = module.partition(".")[0]
+    return None if package == "edgeproof" else package

@@ -8,4 +8,6 @@ from ...core.registry import Registry
 from ..results.report import Report
 
 # File name to a function that writes a report in this format.
-formats: Registry[Callable[[Report], str]] = Registry("report format", "edgeproof.pipeline.reports")
+formats: Registry[Callable[[Report], str]] = Registry(
+    "report format", "edgeproof.pipeline.reports", "edgeproof.reports"
+)

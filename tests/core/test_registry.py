@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from edgeproof.core import registry
 from edgeproof.core.errors import UsageError
-from edgeproof.core.registry import Registry
+from edgeproof.core.registry import Description, Registry, summary_of
 
 
 def test_a_new_file_registers_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -39,7 +39,74 @@ def test_a_broken_plug_in_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(registry, "entry_points", lambda group: [point])
     things: Registry[object] = Registry("thing", "edgeproof.stages.data", "edgeproof.things")
     with pytest.raises(UsageError, match=r"plug-in thing 'theirs' \(no_such_module:thing\) does not load: No module"):
-        things.names()
+        things["theirs"]
+
+
+def test_a_broken_plug_in_is_in_nobodys_way(monkeypatch: pytest.MonkeyPatch):
+    points = [
+        EntryPoint("broken", "no_such_module:thing", "edgeproof.things"),
+        EntryPoint("theirs", "collections:OrderedDict", "edgeproof.things"),
+    ]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    things: Registry[Any] = Registry("thing", "edgeproof.stages.statistics", "edgeproof.things")
+    things.register("ours")(Documented)
+    assert things.names() == ["broken", "ours", "theirs"]
+    assert things["ours"] is Documented
+    assert list(things.loaded()) == ["ours", "theirs"]
+    described = {each.name: each for each in things.describe()}
+    assert described["broken"].problem is not None
+    assert "no_such_module" in described["broken"].problem
+    assert described["broken"].origin == "no_such_module"
+    assert described["theirs"] == Description("theirs", "Dictionary that remembers insertion order", "collections")
+
+
+def test_nothing_of_third_parties_is_loaded_for_its_name(monkeypatch: pytest.MonkeyPatch):
+    point = EntryPoint("theirs", "edgeproof_not_there:thing", "edgeproof.things")
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    monkeypatch.setattr(EntryPoint, "load", lambda self: pytest.fail("loaded"))
+    things: Registry[Any] = Registry("thing", "edgeproof.stages.statistics", "edgeproof.things")
+    assert things.names() == ["theirs"]
+
+
+class Documented:
+    """A class with a docstring.
+
+    And more of it.
+    """
+
+
+class Derived(Documented):
+    pass
+
+
+def test_the_summary_is_the_first_line_of_the_entrys_own_docstring():
+    def function() -> None:
+        """A function with a docstring."""
+
+    assert summary_of(Documented) == summary_of(Documented()) == "A class with a docstring."
+    assert summary_of(function) == "A function with a docstring."
+    assert (
+        summary_of(Derived)
+        == summary_of(Derived())
+        == "A plug-in is one new file or one entry point; nothing else needs to change."
+    )
+    things: Registry[Any] = Registry("thing", "edgeproof.stages.statistics")
+    things.register("one", summary="Said where it is filed.")(Documented)
+    things.family("power_", form="power_<exponent>", members=lambda: ())(function)
+    assert [(each.name, each.summary) for each in things.describe()] == [
+        ("one", "Said where it is filed."),
+        ("power_<exponent>", "A function with a docstring."),
+    ]
+
+
+def test_a_single_module_can_hold_all_of_a_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "things_of_a_test.py").write_text(
+        "from edgeproof.core.registry import Registry\n"
+        "things = Registry('thing', __name__)\nthings.register('one')('the first')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert __import__("things_of_a_test").things.names() == ["one"]
+    sys.modules.pop("things_of_a_test")
 
 
 def test_a_name_is_taken_once():

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from ....core.registry import Registry
+from ....core.registry import Registry, summary_of
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Tensor])
 
@@ -79,14 +79,16 @@ class Operation:
         return () if self.parameter is None else (self.parameter.settle(value, side),)
 
 
-operations: Registry[Operation] = Registry("augmentation", "edgeproof.stages.distill.augment")
+operations: Registry[Operation] = Registry(
+    "augmentation", "edgeproof.stages.distill.augment", "edgeproof.augmentations"
+)
 
 
 def operation(name: str, parameter: Pixels | Probability | None = None) -> Callable[[FunctionT], FunctionT]:
     """Return a decorator that files a function as an operation, and returns it as it is."""
 
     def file_under(function: FunctionT) -> FunctionT:
-        operations.register(name)(Operation(function, parameter))
+        operations.register(name, summary=summary_of(function))(Operation(function, parameter))
         return function
 
     return file_under
