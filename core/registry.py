@@ -68,13 +68,17 @@ class Registry(Generic[T]):
         package: the package whose modules register themselves when imported, or the one module that does.
         group: the entry-point group through which third parties add theirs, if there is one.
         functions: whether `package.module:function` names a user's own entry.
+
+    Attributes:
+        kind: as given.
+        group: as given.
     """
 
     def __init__(self, kind: str, package: str, group: str | None = None, *, functions: bool = False) -> None:
         self.kind = kind
         self._functions = functions
         self._package = package
-        self._group = group
+        self.group = group
         self._entries: dict[str, T] = {}
         self._summaries: dict[str, str] = {}
         self._families: list[Family[T]] = []
@@ -179,7 +183,7 @@ class Registry(Generic[T]):
         for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
             if not module.name.startswith("_"):
                 importlib.import_module(f"{self._package}.{module.name}")
-        for point in entry_points(group=self._group) if self._group else ():
+        for point in entry_points(group=self.group) if self.group else ():
             if point.name not in self._entries:
                 self._points.setdefault(point.name, point)
 

@@ -1,4 +1,4 @@
-"""`init`, `doctor`, `targets`, `schema`: what one asks before the first run."""
+"""`init`, `doctor`, `targets`, `list`, `schema`: what one asks before the first run."""
 
 from __future__ import annotations
 
@@ -41,6 +41,19 @@ def list_targets(as_json: AsJson = False) -> None:
 
     states = target_states()
     answer(states, as_json, show_targets)
+
+
+@app.command("list")
+def list_plugins(
+    kind: Annotated[
+        str | None, typer.Argument(help="methods, models, targets, routes, …; left out, the kinds are listed.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what can be named in recipes and commands, third parties' plug-ins included, with one line each."""
+    from ..commands.list import list_entries, list_kinds, show_entries
+
+    answer(list_kinds() if kind is None else list_entries(kind), as_json, show_entries)
 
 
 @app.command()

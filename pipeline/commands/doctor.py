@@ -11,15 +11,22 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from ...targets.base import targets
+from ...core.errors import UsageError
+from ...targets.base import Availability, targets
 from ..store.store import machine
 
 
 def target_states() -> list[dict[str, Any]]:
-    """Every target as `{name, available, builds, reason, versions}`; some build where they cannot run."""
+    """Every target as `{name, available, builds, reason, versions}`; some build where they cannot run.
+
+    A plug-in that does not load is not available.
+    """
     states: list[dict[str, Any]] = []
     for name in targets.names():
-        state = targets[name].available()
+        try:
+            state = targets[name].available()
+        except UsageError as error:
+            state = Availability(False, str(error))
         states.append(
             {
                 "name": name,

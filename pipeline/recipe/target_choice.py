@@ -19,7 +19,7 @@ class _Checked:
         return core_schema.no_info_plain_validator_function(_checked)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        with_options = {name: TypeAdapter(targets[name].options).json_schema() for name in targets.names()}
+        with_options = {name: TypeAdapter(each.options).json_schema() for name, each in targets.loaded().items()}
         return {
             "anyOf": [
                 {"type": "string"},

@@ -91,7 +91,7 @@ def zoo_entry(name: str, norm: str, classes: int) -> tuple[str, Entry]:
     members=lambda: [f"{PREFIX}{norm}/{name}" for norm in ("Linf", "L2") for name in zoo_names(norm)],
 )
 def robustbench_model(rest: str) -> ModelBuilder:
-    """Return the builder of a zoo architecture; the number of classes says of which data set, Linf is the default norm.
+    """Every architecture of RobustBench's zoo; the number of classes says of which data set, Linf is the default norm.
 
     Raises:
         KeyError: the zoo has no model of that name for that norm.

@@ -28,7 +28,7 @@ def _timm(name: str = "...") -> Any:
 
 @models.family(_PREFIX, form="timm/<name>", members=lambda: [_PREFIX + name for name in _timm().list_models()])
 def timm_model(name: str) -> ModelBuilder:
-    """Return the builder of a timm classifier.
+    """Every classifier of timm, its stem fitted to small images.
 
     Raises:
         KeyError: timm has no model of that name.

@@ -29,7 +29,7 @@ def classifiers() -> list[str]:
     _PREFIX, form="torchvision/<name>", members=lambda: [_PREFIX + classifier for classifier in classifiers()]
 )
 def torchvision_model(name: str) -> ModelBuilder:
-    """Return the builder of a torchvision classifier.
+    """Every classifier of torchvision, its stem fitted to small images.
 
     Raises:
         KeyError: torchvision has no classifier of that name.

@@ -86,7 +86,7 @@ class WideResNet(nn.Module):
 
 @models.family("wrn_", form="wrn_<depth>_<width>", members=lambda: ("wrn_16_4", "wrn_28_10", "wrn_34_10", "wrn_34_20"))
 def wide_resnet(rest: str) -> ModelBuilder:
-    """Read depth and width off a name; WRN-34-10 has 46,160,474 parameters for 3 channels and 10 classes.
+    """Wide ResNet of any depth and width; WRN-34-10 has 46,160,474 parameters for 3 channels and 10 classes.
 
     Raises:
         KeyError: the name has another form.

@@ -104,6 +104,26 @@ def test_it_stands_in_the_list(site: Path):
     assert "reference" not in [state["name"] for state in json.loads(without.stdout)]
 
 
+def test_a_broken_one_beside_it_is_one_line_in_the_lists(site: Path):
+    (site / "edgeproof_reference-1.2.dist-info" / "entry_points.txt").write_text(
+        f"{ENTRY_POINTS}broken = edgeproof_reference:nothing\n"
+    )
+    done = in_its_own_process(site, "-m", "edgeproof", "list", "targets", "--json")
+    assert done.returncode == 0, done.stderr
+    found = {entry["name"]: entry for entry in json.loads(done.stdout)}
+    assert found["reference"] == {
+        "name": "reference",
+        "summary": "ONNX's own reference implementation as a target: slow, and right by definition.",
+        "origin": "edgeproof-reference",
+        "problem": None,
+    }
+    assert "the plug-in target 'broken' (edgeproof_reference:nothing) does not load" in found["broken"]["problem"]
+    assert found["onnxruntime"]["origin"] is None
+    states = in_its_own_process(site, "-m", "edgeproof", "targets", "--json")
+    (state,) = [state for state in json.loads(states.stdout) if state["name"] == "broken"]
+    assert (state["available"], state["reason"]) == (False, found["broken"]["problem"])
+
+
 def test_it_builds_and_answers_and_its_options_are_checked(
     site: Path, float_onnx: Path, digits: Dataset, tmp_path: Path
 ):

@@ -19,5 +19,11 @@ class StandardAttack(Route):
         return context.attack(self._attack, first, batch, restarts=context.restarts)
 
 
+_SUMMARIES: dict[Attack, str] = {
+    "apgd-ce": "Auto-PGD on the cross-entropy.",
+    "apgd-t": "Auto-PGD on the targeted difference of logits ratio.",
+    "fab-t": "FAB, towards the nearest boundary of each class.",
+    "square": "Square attack: random search on the subject's own answers, without gradients.",
+}
 for attack in STANDARD:
-    routes.register(attack)(StandardAttack(attack))
+    routes.register(attack, summary=_SUMMARIES[attack])(StandardAttack(attack))
