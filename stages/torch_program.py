@@ -1,4 +1,4 @@
-"""An ONNX file as a torch program that runtimes compile: fills the slot of the targets that want one."""
+"""Torch program of an ONNX file, quantizers as operators of `torch.export`, for the targets that compile one."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import onnx
 from torch import Tensor, nn
 
 from ..core.errors import StageError
-from ..targets import torch_program
 from ..targets.base import Scheme
+from ..targets.torch_program import converters
 from .lint import lint
 from .twin.errors import UnsupportedOperator
 from .twin.graph import Twin, load_graph
@@ -38,7 +38,7 @@ class TorchProgram(nn.Module):
         return logits
 
 
-@torch_program.fill
+@converters.register("onnx")
 def convert(onnx_path: Path, scheme: Scheme, runtime: str) -> nn.Module:
     """Convert a file that the scheme allows; see `targets.torch_program.Converter`."""
     model = load_graph(onnx_path)

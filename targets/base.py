@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..core.errors import BackendMissing, EdgeproofError, ModelError, StageError
 from ..core.model_file import digest_of
 from ..core.registry import Registry
+from .on_device import OnDevice
 from .option_values import check_types
 from .signature import ModelSignature
 
@@ -200,11 +201,24 @@ class Engine(ABC):
 
 
 class Target(ABC):
-    """One deployment runtime. Its heavy imports happen inside its methods."""
+    """One deployment runtime. Its heavy imports happen inside its methods.
+
+    Attributes:
+        name: as in recipes.
+        scheme: how a graph is quantized for it.
+        options: the class of its options.
+        on_device: what its engines need on a device.
+        builds_with: modules that it builds with and no import statement of its own leads to; an engine is built anew
+            where they changed.
+        runs_graph: whether its engine file is the ONNX file itself, so that nothing has to be built.
+    """
 
     name: ClassVar[str]
     scheme: ClassVar[Scheme]
     options: ClassVar[type[TargetOptions]] = TargetOptions
+    on_device: ClassVar[OnDevice] = OnDevice()
+    builds_with: ClassVar[tuple[str, ...]] = ()
+    runs_graph: ClassVar[bool] = False
 
     @abstractmethod
     def available(self) -> Availability:

@@ -12,6 +12,8 @@ from .signature import read_signature
 class OnnxFileTarget(Target):
     """A target that builds by copying, and proves the copy by loading it."""
 
+    runs_graph = True
+
     def build(
         self, onnx_path: Path, out_dir: Path, *, threads: int = 1, options: TargetOptions | None = None
     ) -> EngineFile:

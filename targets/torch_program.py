@@ -1,6 +1,7 @@
-"""Where runtimes that compile torch programs get one from an ONNX file: a slot, which whoever can convert fills.
+"""Torch programs of ONNX files, for runtimes that compile torch.
 
-The converter knows ONNX's operators, and this package does not know the one that has it: imports point the other way.
+The converter knows ONNX's operators, and this floor does not know the one that has it: imports point the other way. It
+is found by its name, when a runtime wants a program.
 """
 
 from __future__ import annotations
@@ -8,12 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ..core.errors import StageError
+from ..core.registry import Registry
 from .base import Scheme
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.export import ExportedProgram
+
+# The module that registers the converter.
+PROGRAMS = "edgeproof.stages.torch_program"
 
 
 class Converter(Protocol):
@@ -37,13 +41,7 @@ class Converter(Protocol):
         ...
 
 
-_filled: list[Converter] = []
-
-
-def fill(converter: Converter) -> Converter:
-    """Put a converter into the slot; a decorator."""
-    _filled[:] = [converter]
-    return converter
+converters: Registry[Converter] = Registry("torch program", PROGRAMS)
 
 
 def torch_program(onnx_path: Path, scheme: Scheme, runtime: str) -> nn.Module:
@@ -51,11 +49,9 @@ def torch_program(onnx_path: Path, scheme: Scheme, runtime: str) -> nn.Module:
 
     Raises:
         ModelError: the file is broken.
-        StageError: see `Converter`; or nobody filled the slot.
+        StageError: see `Converter`.
     """
-    if not _filled:
-        raise StageError(f"{onnx_path}: nothing here makes torch programs of ONNX files; import edgeproof.stages.twin")
-    return _filled[-1](onnx_path, scheme, runtime)
+    return converters["onnx"](onnx_path, scheme, runtime)
 
 
 def exported(program: nn.Module, images: Tensor, *, free: bool) -> ExportedProgram:

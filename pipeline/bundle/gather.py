@@ -15,15 +15,13 @@ from ...core.model_file import digest_of, engine_files, sha256_of
 from ...core.registry import nearest
 from ...stages.adversarial_pack_manifest import MANIFEST as PACK_MANIFEST
 from ...targets.base import targets
-from ...targets.onnx_file import OnnxFileTarget
+from ...targets.on_device import OnDevice
 from ..results.report import Report
 from ..store.store import MANIFEST, inside, listed
 from .contents import BITS, PACKS, BundledEngine, BundledFile, Contents
 
 REPORT, RECIPE = "report.json", "recipe.yaml"
 ENGINES, GRAPH = "engines", "graph"
-# Their engines are machine code for one kind of GPU, and loaded only with the key of who built them.
-TIED = ("tensorrt", "tensorrt_rtx", "torch_tensorrt")
 _STUDENTS = ("pruned", "student")
 
 
@@ -164,8 +162,9 @@ def _engine(run: Path, report: Report, manifest: Mapping[str, Any], name: str) -
     digest = digest_of(path)
     if subject is not None and subject["sha256"] not in (digest, sha256_of(path)):
         raise UsageError(f"{path}: not the engine of the report; build or verify again")
-    tied = name in TIED
-    if tied and graph is None:
+    target = name if built is None else built["target"]
+    needs = on_device(target)
+    if not needs.portable and graph is None:
         raise UsageError(
             f"{path}: runs only on the machine that built it, and the run did not keep its ONNX file; "
             "verify the ONNX file itself, and bundle that run"
@@ -177,16 +176,16 @@ def _engine(run: Path, report: Report, manifest: Mapping[str, Any], name: str) -
     where = None
     if graph is not None and digest == digest_of(graph):
         where = where_graph
-    elif not tied:
+    elif needs.portable:
         where = _place(f"{ENGINES}/{name}", path, sources)
         sources |= {
             f"{ENGINES}/{name}/{beside}": path.parent / beside
-            for beside in ("delegation.json",)
+            for beside in needs.beside
             if (path.parent / beside).is_file()
         }
     engine = BundledEngine(
         name=name,
-        target=name if built is None else built["target"],
+        target=target,
         options=options,
         precision=None if subject is None else subject.get("precision"),
         graph=where_graph,
@@ -249,6 +248,9 @@ def _provenance(manifest: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
     return tuple(stages[name] for name in sorted(stages))
 
 
-def runs_graph(target: str) -> bool:
-    """Whether a target's engine file is the ONNX file itself, so that nothing has to be built."""
-    return isinstance(targets[target], OnnxFileTarget)
+def on_device(target: str) -> OnDevice:
+    """What a target's engines need on a device; nothing is known of one that is not installed here."""
+    try:
+        return targets[target].on_device
+    except UsageError:
+        return OnDevice()

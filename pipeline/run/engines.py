@@ -9,7 +9,6 @@ from ...stages.export import MODEL, export_student
 from ...stages.mixed import assign
 from ...stages.quantize import quantize_student
 from ...stages.recover import recover_onnx
-from ...stages.twin import TorchProgram
 from ...targets.base import TargetOptions, targets
 from ...targets.onnxruntime.target import OnnxRuntime
 from ..progress import Bar
@@ -186,8 +185,7 @@ class Engines:
                 **({"tied_to": tied} if tied else {}),
             },
             inputs={"model": source.sha256(MODEL)},
-            # What some targets build from is not the ONNX file itself; no import statement of theirs leads there.
-            code=[module_of(type(targets[target])), module_of(TorchProgram)],
+            code=[module_of(type(targets[target])), *targets[target].builds_with],
             packages=tuple(targets[target].available().versions),
             parents=[source],
         )

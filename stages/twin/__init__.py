@@ -1,6 +1,5 @@
 """The twin: from an ONNX graph to a torch module with gradients an attacker can use."""
 
-from ..torch_program import TorchProgram
 from .backward import BACKWARD_MODES, BackwardMode
 from .errors import UnsupportedOperator
 from .graph import Twin, load_graph, load_twin
@@ -9,7 +8,6 @@ from .registry import supported_operators
 __all__ = [
     "BACKWARD_MODES",
     "BackwardMode",
-    "TorchProgram",
     "Twin",
     "UnsupportedOperator",
     "load_graph",

@@ -15,9 +15,10 @@ import numpy as np
 
 from ...core.errors import EdgeproofError, StageError, reason_of
 from ..base import Availability, Engine, EngineFile, Images, Logits, Target, TargetOptions
+from ..on_device import OnDevice
 from ..schemes import SCHEMES
 from ..signature import read_signature
-from ..torch_program import torch_program
+from ..torch_program import PROGRAMS, torch_program
 from .lowering import Lowered, lower
 from .runtime import NAME, execute, open_program, program_signature, runtime, use_threads
 
@@ -83,6 +84,8 @@ class ExecuTorch(Target):
     name = "executorch"
     scheme = SCHEMES["executorch"]
     options = ExecuTorchOptions
+    on_device = OnDevice(packages=("torch", "executorch"), beside=(DELEGATION,))
+    builds_with = (PROGRAMS,)
 
     def available(self) -> Availability:
         """Available where the `executorch` package imports, its XNNPACK delegate included."""

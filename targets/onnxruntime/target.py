@@ -11,6 +11,7 @@ import numpy as np
 
 from ...core.errors import StageError, reason_of
 from ..base import Availability, Engine, EngineFile, Images, Logits
+from ..on_device import OnDevice
 from ..onnx_file import OnnxFileTarget
 from ..schemes import SCHEMES
 from ..signature import ModelSignature, Value, checked_signature, read_signature, readable
@@ -93,6 +94,7 @@ class OnnxRuntime(OnnxFileTarget):
     name = "onnxruntime"
     scheme = SCHEMES["onnxruntime"]
     options = OnnxRuntimeOptions
+    on_device = OnDevice(packages=("onnxruntime",))
 
     def available(self) -> Availability:
         """Available where a package imports that brings `onnxruntime`: its own, or a vendor's build."""

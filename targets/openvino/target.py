@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..base import Availability, Engine, EngineFile, Images, Logits
+from ..on_device import OnDevice
 from ..onnx_file import OnnxFileTarget
 from ..schemes import SCHEMES
 from ..signature import ModelSignature, read_signature, readable
@@ -90,6 +91,7 @@ class OpenVino(OnnxFileTarget):
     name = "openvino"
     scheme = SCHEMES["openvino"]
     options = OpenVinoOptions
+    on_device = OnDevice(packages=("openvino",))
 
     def available(self) -> Availability:
         """Available where the `openvino` package imports."""

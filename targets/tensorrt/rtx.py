@@ -6,9 +6,10 @@ from typing import Any, cast
 
 from ...core.errors import BackendMissing, StageError, UsageError
 from ..base import Availability
+from ..gpu import gpu_here
+from ..on_device import OnDevice
 from ..schemes import SCHEMES
 from .api import BuilderConfig, RtxBuilderConfig
-from .gpu import gpu_here
 from .library import Library, rtx_library
 from .options import RtxOptions
 from .target import PlanTarget
@@ -20,6 +21,11 @@ class TensorRtRtx(PlanTarget):
     name = "tensorrt_rtx"
     scheme = SCHEMES["tensorrt_rtx"]
     options = RtxOptions
+    on_device = OnDevice(
+        by_hand="`pip install numpy typer onnx tensorrt-rtx-cu13-bindings onnxruntime-ep-nv-tensorrt-rtx-cu13`, "
+        "and torch with CUDA",
+        portable=False,
+    )
     extra = "tensorrt-rtx"
     keeps_timings = False
 

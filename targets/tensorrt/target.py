@@ -11,12 +11,13 @@ from typing import Any, ClassVar
 from ...core.errors import BackendMissing, ModelError, StageError, UsageError, reason_of
 from ...core.model_file import copy_model, digest_of, sha256_of
 from ..base import Availability, EngineFile, Target, TargetOptions
+from ..gpu import gpu_here, gpu_name
+from ..on_device import OnDevice
 from ..schemes import SCHEMES
 from ..signature import read_signature
 from .api import BuilderConfig
 from .build import build_plan
 from .engine import PlanEngine, open_plan
-from .gpu import gpu_here
 from .library import Library, tensorrt_library
 from .options import PlanOptions, TensorRtOptions
 from .plan.compatibility import wrong_gpu, wrong_version
@@ -54,8 +55,7 @@ class PlanTarget(Target):
 
     def tied_to(self) -> str | None:
         """The GPU."""
-        gpu = gpu_here()
-        return None if gpu is None else str(gpu)
+        return gpu_name()
 
     def build(
         self, onnx_path: Path, out_dir: Path, *, threads: int = 1, options: TargetOptions | None = None
@@ -144,6 +144,11 @@ class TensorRt(PlanTarget):
     name = "tensorrt"
     scheme = SCHEMES["tensorrt"]
     options = TensorRtOptions
+    on_device = OnDevice(
+        by_hand="TensorRT's Python bindings for this machine's Python, torch with CUDA, and "
+        "`pip install numpy typer onnx`",
+        portable=False,
+    )
     extra = "tensorrt"
     keeps_timings = True
 

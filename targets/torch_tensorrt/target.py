@@ -7,9 +7,9 @@ Written against Torch-TensorRT 2.14.0 and ModelOpt 0.47.0; never run on NVIDIA h
 # pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 from __future__ import annotations
 
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +18,11 @@ import numpy as np
 
 from ...core.errors import EdgeproofError, StageError, reason_of
 from ..base import Availability, Engine, EngineFile, Images, Logits, Target, TargetOptions
+from ..gpu import gpu_name
+from ..on_device import OnDevice
 from ..schemes import SCHEMES
 from ..signature import ModelSignature, Value, checked_signature, read_signature
-from ..torch_program import exported, torch_program
+from ..torch_program import PROGRAMS, exported, torch_program
 from .quantize_op import rewrite
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 NAME = "Torch-TensorRT"
 PROGRAM = "model.pt2"
 CACHE = "engine_cache"
+# What brings the libraries of TensorRT, by NVIDIA's names and the package index's.
+_TENSORRT = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
 _INSTALL = "pip install 'edgeproof[torch-tensorrt]', with TensorRT's libraries from NVIDIA"
 
 
@@ -87,6 +91,11 @@ class TorchTensorRT(Target):
     name = "torch_tensorrt"
     scheme = SCHEMES["tensorrt"]
     options = TorchTensorRTOptions
+    on_device = OnDevice(
+        by_hand="torch with CUDA, `torch_tensorrt` for it, and `pip install numpy typer onnx nvidia-modelopt`",
+        portable=False,
+    )
+    builds_with = (PROGRAMS,)
 
     def available(self) -> Availability:
         """Available where Torch-TensorRT, ModelOpt and an NVIDIA GPU are."""
@@ -100,7 +109,11 @@ class TorchTensorRT(Target):
         if not torch.cuda.is_available():
             return Availability(False, "torch sees no NVIDIA GPU")
         packages = ("torch-tensorrt", "nvidia-modelopt", "torch")
-        return Availability(True, versions={package: version(package) for package in packages})
+        return Availability(True, versions={package: version(package) for package in packages} | _tensorrt())
+
+    def tied_to(self) -> str | None:
+        """The GPU."""
+        return gpu_name()
 
     def build(
         self, onnx_path: Path, out_dir: Path, *, threads: int = 1, options: TargetOptions | None = None
@@ -141,6 +154,15 @@ class TorchTensorRT(Target):
             raise StageError(f"{engine.path}: {NAME} refuses the engine: {reason_of(error)}") from None
         signature, capacity = program_signature(program, engine.path)
         return TorchTensorRTEngine(program.module().cuda(), signature, capacity)
+
+
+def _tensorrt() -> dict[str, str]:
+    """The version of TensorRT's libraries: an engine is loaded by the one that built it only."""
+    found: dict[str, str] = {}
+    for name in _TENSORRT:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _compile(program: nn.Module, signature: ModelSignature, options: TorchTensorRTOptions, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -43,6 +44,22 @@ def own_int8(float_onnx: Path, calibration: np.ndarray, tmp_path_factory: pytest
 def files(float_onnx: Path, own_int8: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, EngineFile]:
     out = tmp_path_factory.mktemp("pte")
     return {name: TARGET.build(path, out / name) for name, path in (("float", float_onnx), ("int8", own_int8))}
+
+
+@needs_runtime
+def test_it_builds_alone(float_onnx: Path, tmp_path: Path):
+    """What converts for it stands a floor above, and is found when it is needed."""
+    code = (
+        "import sys\nfrom pathlib import Path\n"
+        "from edgeproof.targets.base import targets\n"
+        "assert not any(name.startswith('edgeproof.stages') for name in sys.modules)\n"
+        "targets['executorch'].build(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, str(float_onnx), str(tmp_path)], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "model.pte").stat().st_size > 0
 
 
 @pytest.fixture

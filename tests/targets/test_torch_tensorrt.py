@@ -13,7 +13,7 @@ import torch
 from edgeproof.core.errors import BackendMissing, EdgeproofError, StageError
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.quantize import CalibrationConfig, calibration_split, quantize_onnx
-from edgeproof.stages.twin import TorchProgram
+from edgeproof.stages.torch_program import TorchProgram
 from edgeproof.targets.base import EngineFile, targets
 from edgeproof.targets.onnxruntime.target import open_session
 from edgeproof.targets.torch_program import exported

@@ -13,7 +13,6 @@ from ....core.errors import BackendMissing, UsageError
 from ....targets.base import EngineFile, Target, TargetOptions
 from ....targets.option_values import read_options
 from ..contents import BundledEngine
-from ..gather import runs_graph
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def engine_here(
         yield FoundEngine(EngineFile.of(runtime.name, folder / entry.engine, options), "bundle")
     elif entry.graph is None:
         raise UsageError(f"{entry.name}: the bundle holds no ONNX file of it, from which {runtime.name} could be built")
-    elif runs_graph(runtime.name):
+    elif runtime.runs_graph:
         yield FoundEngine(EngineFile.of(runtime.name, folder / entry.graph, options), "bundle")
     else:
         yield from _built(folder / entry.graph, runtime, options, keep / entry.name / runtime.name)

@@ -5,21 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..contents import BundledEngine, Contents
+from ..gather import on_device
 
 GUIDE = "DEVICE.md"
-# What each runtime needs beside edgeproof itself, and the package whose version the run's is.
-_NEEDS = {
-    "onnxruntime": ("numpy", "typer", "onnxruntime"),
-    "openvino": ("numpy", "typer", "openvino"),
-    "executorch": ("numpy", "typer", "torch", "executorch"),
-}
-_BY_HAND = {
-    "tensorrt": "TensorRT's Python bindings for this machine's Python, torch with CUDA, and "
-    "`pip install numpy typer onnx`",
-    "tensorrt_rtx": "`pip install numpy typer onnx tensorrt-rtx-cu13-bindings onnxruntime-ep-nv-tensorrt-rtx-cu13`, "
-    "and torch with CUDA",
-    "torch_tensorrt": "torch with CUDA, `torch_tensorrt` for it, and `pip install numpy typer onnx nvidia-modelopt`",
-}
+# What edgeproof itself takes on a device.
+_OWN = ("numpy", "typer")
 
 
 def device_guide(contents: Contents) -> str:
@@ -72,12 +62,13 @@ def _row(engine: BundledEngine) -> str:
 def _commands(contents: Contents, engine: BundledEngine) -> list[str]:
     subject = f" --subject {engine.name}" if len(contents.engines) > 1 else ""
     found = [f"`{engine.name}`:", "", f"    pip install --no-deps edgeproof=={contents.edgeproof}"]
-    if engine.target in _NEEDS:
+    needs = on_device(engine.target)
+    if needs.packages:
         packages = _packages(contents, engine)
-        named = " ".join(_pinned(name, packages) for name in _NEEDS[engine.target])
+        named = " ".join([*_OWN, *(_pinned(name, packages) for name in needs.packages)])
         found += [f"    pip install {named}", f"    edgeproof replay BUNDLE{subject}", ""]
     else:
-        by_hand = _BY_HAND.get(engine.target, f"what target `{engine.target}` needs, and `pip install numpy typer`")
+        by_hand = needs.by_hand or f"what target `{engine.target}` needs, and `pip install {' '.join(_OWN)}`"
         found += [f"    edgeproof replay BUNDLE{subject}", "", f"with {by_hand}."]
         found += ["", "The engine is built there from the ONNX file, into `device-engines/`.", ""]
     return found
@@ -93,5 +84,5 @@ def _packages(contents: Contents, engine: BundledEngine) -> Mapping[str, str]:
 
 
 def _pinned(name: str, packages: Mapping[str, str]) -> str:
-    pinned = name not in ("numpy", "typer") and name in packages and packages[name] != "not installed"
+    pinned = name in packages and packages[name] != "not installed"
     return f"{name}=={packages[name].partition('+')[0]}" if pinned else name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..gpu import Gpu
+from ...gpu import Gpu
 from ..options import PlanOptions, RtxOptions, TensorRtOptions
 from .record import Sheet
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ....core.errors import StageError
-from ..gpu import Gpu
+from ...gpu import Gpu
 from .seal import KEY_VARIABLE, key_file, seal, sealed_here
 
 _FORMAT = 1

@@ -10,7 +10,7 @@ import pytest
 import torch
 from edgeproof.core.errors import StageError
 from edgeproof.stages.data import Dataset
-from edgeproof.stages.twin import TorchProgram
+from edgeproof.stages.torch_program import TorchProgram
 from edgeproof.targets import torch_program
 from edgeproof.targets.schemes import SCHEMES
 from onnx import TensorProto, helper
@@ -78,9 +78,3 @@ def test_a_computed_scale_is_refused_by_the_nodes_name(tmp_path: Path):
 def test_what_the_scheme_refuses_is_named(int8_onnx: Path):
     with pytest.raises(StageError, match=r"would misread the model: images_QuantizeLinear: .*int8 is wanted"):
         torch_program.torch_program(int8_onnx, SCHEMES["executorch"], "ExecuTorch")
-
-
-def test_an_empty_slot_says_what_fills_it(int8_onnx: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(torch_program, "_filled", [])
-    with pytest.raises(StageError, match=r"import edgeproof\.stages\.twin"):
-        torch_program.torch_program(int8_onnx, SCHEMES["onnxruntime"], "Some runtime")

@@ -18,9 +18,9 @@ from edgeproof.stages.models import build_model
 from edgeproof.stages.quantize import CalibrationConfig, calibration_split, quantize_onnx
 from edgeproof.stages.quantize.half import to_half
 from edgeproof.targets.base import EngineFile, Images, Target, TargetOptions, targets
+from edgeproof.targets.gpu import gpu_here
 from edgeproof.targets.tensorrt import api
 from edgeproof.targets.tensorrt.build import Plan, build_plan
-from edgeproof.targets.tensorrt.gpu import gpu_here
 from edgeproof.targets.tensorrt.library import rtx_library
 from edgeproof.targets.tensorrt.options import PlanOptions, RtxOptions, TensorRtOptions
 from edgeproof.targets.tensorrt.plan.record import Sheet, read_sheet

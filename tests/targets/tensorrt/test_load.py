@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from edgeproof.core.errors import BackendMissing, StageError
 from edgeproof.targets.base import EngineFile, Target, targets
+from edgeproof.targets.gpu import gpu_here
 from edgeproof.targets.tensorrt.engine import open_plan
-from edgeproof.targets.tensorrt.gpu import gpu_here
 from edgeproof.targets.tensorrt.library import rtx_library
 from edgeproof.targets.tensorrt.plan.record import Sheet, read_sheet, sheet_of
 

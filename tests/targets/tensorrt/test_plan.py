@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from edgeproof.core.errors import StageError, UsageError
-from edgeproof.targets.tensorrt.gpu import Gpu
+from edgeproof.targets.gpu import Gpu
 from edgeproof.targets.tensorrt.options import PlanOptions, RtxOptions, TensorRtOptions
 from edgeproof.targets.tensorrt.plan.compatibility import wrong_gpu, wrong_version
 from edgeproof.targets.tensorrt.plan.record import Sheet, read_sheet, sheet_of

@@ -17,8 +17,8 @@ from edgeproof.core.errors import EdgeproofError, StageError
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.quantize import CalibrationConfig, calibration_split, quantize_onnx
 from edgeproof.targets.base import Engine, EngineFile, Images, Logits, Target, targets
+from edgeproof.targets.gpu import Gpu
 from edgeproof.targets.process.own_process import OwnProcess, open_engine
-from edgeproof.targets.tensorrt.gpu import Gpu
 from edgeproof.targets.tensorrt.plan.inspector import quantized_operators
 from edgeproof.targets.tensorrt.plan.record import read_sheet
 from onnx.reference import ReferenceEvaluator

@@ -1,4 +1,4 @@
-"""The GPU of this machine."""
+"""CUDA device and compute capability: the GPU of this machine."""
 
 from __future__ import annotations
 
@@ -31,3 +31,9 @@ def gpu_here() -> Gpu | None:
         return None
     major, minor = torch.cuda.get_device_capability()
     return Gpu(torch.cuda.get_device_name(), f"{major}.{minor}")
+
+
+def gpu_name() -> str | None:
+    """The GPU that an engine built here is tied to, as text; None where there is none."""
+    gpu = gpu_here()
+    return None if gpu is None else str(gpu)
