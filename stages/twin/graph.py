@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ...core.errors import ModelError, UsageError
 from ...core.onnx_reader import read_onnx
-from . import ops  # noqa: F401  (registers the operators)
+from . import branches, ops  # noqa: F401  (register the operators)
 from .backward import BACKWARD_MODES, BackwardMode
 from .program import Compiler
 from .types import widen
