@@ -8,11 +8,12 @@ import onnx
 from torch import Tensor, nn
 
 from ..core.errors import StageError
+from ..core.onnx_reader import read_onnx
 from ..targets.base import Scheme
 from ..targets.torch_program import converters
 from .lint import lint
 from .twin.errors import UnsupportedOperator
-from .twin.graph import Twin, load_graph
+from .twin.graph import Twin
 from .twin.integers import IntegerCompiler
 
 
@@ -41,7 +42,7 @@ class TorchProgram(nn.Module):
 @converters.register("onnx")
 def convert(onnx_path: Path, scheme: Scheme, runtime: str) -> nn.Module:
     """Convert a file that the scheme allows; see `targets.torch_program.Converter`."""
-    model = load_graph(onnx_path)
+    model = read_onnx(onnx_path)
     refused = [f"{found.node}: {found.message}" for found in lint(model, scheme) if found.severity == "error"]
     if refused:
         more = f" (and {len(refused) - 1} more findings like it)" if len(refused) > 1 else ""

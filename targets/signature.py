@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import ModelError
+from ..core.onnx_reader import read_onnx
 
 if TYPE_CHECKING:
     import onnx
@@ -55,27 +56,7 @@ def read_signature(path: Path) -> ModelSignature:
         ModelError: the file is missing, truncated or no ONNX model; it is not an image classifier of one
             float32 input `[N, C, H, W]` with fixed C, H, W and one float32 output `[N, classes]`.
     """
-    return signature_of(read_model(path), path)
-
-
-def read_model(path: Path) -> onnx.ModelProto:
-    """Load and check an ONNX file, external data included.
-
-    Raises:
-        ModelError: the file is missing, empty, truncated, or not a valid ONNX model.
-    """
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    if not path.is_file():
-        raise ModelError(f"{path}: {'is a folder; a file is needed' if path.is_dir() else 'no such file'}")
-    try:
-        model = onnx.load(path)
-        onnx.checker.check_model(str(path))
-    except (DecodeError, onnx.checker.ValidationError, ValueError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"{path}: not a valid ONNX model, or truncated ({reason})") from None
-    return model
+    return signature_of(read_onnx(path, checked=True), path)
 
 
 def signature_of(model: onnx.ModelProto, path: Path) -> ModelSignature:

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ...core.errors import ModelError, UsageError, reason_of
+from ...core.errors import ModelError, UsageError
+from ...core.onnx_reader import read_onnx, read_weights
 from ...core.onnx_walk import nodes, tensors
 from ...core.registry import nearest
 from ...stages.lint import lint
@@ -38,10 +39,10 @@ def lint_file(path: Path, target: str = "onnxruntime") -> dict[str, Any]:
         `{rule, severity, node, message}`, and the exit code is 1 where one is an error, else 0.
 
     Raises:
-        UsageError: the target is unknown; the file is missing, cut short or no ONNX model.
+        UsageError: the target is unknown; the file is missing, truncated or no ONNX model.
     """
     scheme = scheme_named(target)
-    findings = [asdict(finding) for finding in lint(read_onnx(path), scheme)]
+    findings = [asdict(finding) for finding in lint(read_any(path), scheme)]
     errors = sum(finding["severity"] == "error" for finding in findings)
     return {
         "model": str(path),
@@ -68,36 +69,24 @@ def scheme_named(target: str) -> Scheme:
     return targets[target].scheme
 
 
-def read_onnx(path: Path) -> onnx.ModelProto:
+def read_any(path: Path) -> onnx.ModelProto:
     """Read an ONNX file of any content; external data is loaded unless some of it points out of the file's folder.
 
     Raises:
-        ModelError: the file is missing, cut short or no ONNX model, or its external data cannot be read.
+        ModelError: the file is missing, truncated or no ONNX model, or its external data cannot be read.
     """
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file")
-    try:
-        model = onnx.load_model_from_string(path.read_bytes())
-    except (DecodeError, OSError) as error:
-        raise ModelError(f"{path}: not an ONNX model, or cut short ({reason_of(error)})") from None
-    # Protobuf reads many a file that is something else, and one that ends between two fields.
-    if not (model.graph.node and model.graph.output and model.opset_import):
-        raise ModelError(f"{path}: not an ONNX model, or cut short: nodes, outputs or opset are missing")
+    model = read_onnx(path, weights=False)
+    if not (model.graph.node and model.opset_import):
+        raise ModelError(f"{path}: not a valid ONNX model, or truncated (nodes or opset are missing)")
     if not all(isinstance(name, str) for node in nodes(model) for name in (node.op_type, node.name, *node.output)):
-        raise ModelError(f"{path}: not an ONNX model, or damaged: a name is no text")
+        raise ModelError(f"{path}: not a valid ONNX model, or damaged: a name is no text")
     places = [
         next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
         for _, tensor in tensors(model)
         if tensor.external_data
     ]
     if not any(leaves_folder(place) for place in places):
-        try:
-            onnx.load_external_data_for_model(model, str(path.parent))
-        except (OSError, ValueError, RuntimeError, onnx.checker.ValidationError) as error:
-            raise ModelError(f"{path}: external data cannot be read: {reason_of(error)}") from None
+        read_weights(model, path)
     return model
 
 

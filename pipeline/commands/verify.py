@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from ...core.errors import UsageError
 from ...core.function import is_function
 from ...core.model_file import engine_files, sha256_of
+from ...core.onnx_reader import read_onnx
 from ...stages.verify import Attacked, CorruptionsConfig, VerifyConfig, attack_subject, default_workers
 from ...stages.verify.aggregate import FIGURES_FILE, aggregate
 from ...stages.verify.checks.base import modules as check_modules
@@ -278,7 +279,7 @@ def precision_of(path: Path) -> str:
     """Name the precision of an ONNX file by what it holds: int8, mixed types, fp16 or fp32."""
     import onnx
 
-    model = onnx.load(path, load_external_data=False)
+    model = read_onnx(path, weights=False)
     operators = {node.op_type for node in model.graph.node}
     if operators & {"QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"}:
         return "int8"

@@ -18,6 +18,8 @@ from .eval_mode import BatchNormMode
 
 Start = Literal["none", "gaussian", "uniform"]
 Objective = Callable[[Tensor], Tensor]
+# Which part of a loss a teacher's answer is the target of.
+Term = Literal["adversarial", "natural"]
 
 # Rounding of x + (x' - x) in float32; anything beyond it is a bug, not arithmetic.
 BALL_TOLERANCE = 1e-5

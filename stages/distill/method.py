@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,15 +14,11 @@ from ...core.config import Config
 from ...core.errors import UsageError
 from ...core.registry import Registry
 from .eval_mode import BatchNormMode, Remembering, evaluating
-from .inner import InnerMaximisation, Objective, Start
-
-if TYPE_CHECKING:
-    from .plugin import Plugin
+from .inner import InnerMaximisation, Objective, Start, Term
+from .modification import Modification
 
 # The networks beside the student: a frozen robust teacher, a frozen clean one, a peer that learns along.
 Companion = Literal["teacher", "natural_teacher", "peer"]
-# Which part of a loss a teacher's answer is the target of.
-Term = Literal["adversarial", "natural"]
 
 
 class MethodConfig(Config):
@@ -78,7 +74,7 @@ class Method(ABC, Generic[ConfigT]):
         *,
         natural_teacher: nn.Module | None = None,
         peer: nn.Module | None = None,
-        plugins: Sequence[Plugin[Any]] = (),
+        plugins: Sequence[Modification] = (),
     ) -> None:
         self.config = config
         self.student = student

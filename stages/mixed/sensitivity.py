@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from ...core.onnx_reader import read_onnx
 from ...targets.base import Scheme
 from ...targets.onnxruntime.target import open_session
 from ..margin import margins
@@ -43,7 +44,7 @@ class Sensitivity:
 
 def layers_of(prepared: Path) -> dict[str, onnx.NodeProto]:
     """The layers of a prepared float file, in graph order, by name."""
-    return {node.name: node for node in onnx.load(prepared).graph.node if node.op_type in LAYERS}
+    return {node.name: node for node in read_onnx(prepared).graph.node if node.op_type in LAYERS}
 
 
 def measure_sensitivity(
@@ -66,8 +67,9 @@ def measure_sensitivity(
     Returns:
         One entry a layer, in graph order.
     """
-    nodes = list(onnx.load(prepared).graph.node)
-    sizes = {tensor.name: int(np.prod(tensor.dims)) for tensor in onnx.load(prepared).graph.initializer}
+    graph = read_onnx(prepared).graph
+    nodes = list(graph.node)
+    sizes = {tensor.name: int(np.prod(tensor.dims)) for tensor in graph.initializer}
     layers = layers_of(prepared)
     floating = margins(answer(prepared, points.adversarial), points.labels)
     found = []

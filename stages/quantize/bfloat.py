@@ -10,6 +10,7 @@ from ml_dtypes import bfloat16
 from onnx import TensorProto, defs, helper, numpy_helper, shape_inference, version_converter
 
 from ...core.errors import StageError, reason_of
+from ...core.onnx_reader import read_onnx
 
 # The first opset whose Conv, pooling and normalisation take bfloat16.
 OPSET = 22
@@ -23,7 +24,7 @@ def to_bfloat16(float_model: Path, path: Path) -> None:
         StageError: it cannot be converted.
     """
     try:
-        model = onnx.load(float_model)
+        model = read_onnx(float_model)
         if _opset(model) < OPSET:
             model = version_converter.convert_version(model, OPSET)
         model = shape_inference.infer_shapes(model, strict_mode=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import onnx
 
 from ...core.errors import StageError, reason_of
+from ...core.onnx_reader import read_onnx
 
 
 def to_half(float_model: Path, path: Path) -> None:
@@ -21,7 +22,7 @@ def to_half(float_model: Path, path: Path) -> None:
     from onnxruntime.transformers.onnx_model import OnnxModel
 
     try:
-        model = convert_float_to_float16(onnx.load(float_model), keep_io_types=True)
+        model = convert_float_to_float16(read_onnx(float_model), keep_io_types=True)
         OnnxModel(model).topological_sort(is_deterministic=True)  # the converter puts its Casts at the end
         onnx.checker.check_model(model)
     except Exception as error:  # the converter's errors share no base class

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import StageError, UsageError
+from ...core.onnx_reader import read_onnx
 from ...targets.base import Images, Scheme
 from ...targets.signature import read_signature
-from ..twin import load_graph
 from .config import CalibrationConfig
 from .ranges import Range, activation_ranges
 
@@ -24,7 +24,7 @@ _TYPES = {"uint8": "QUInt8", "int8": "QInt8", "uint4": "QUInt4", "int4": "QInt4"
 
 def is_quantized(model: Path) -> bool:
     """Whether an ONNX file holds quantizers; raises ModelError where it is none."""
-    return any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in load_graph(model).graph.node)
+    return any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in read_onnx(model).graph.node)
 
 
 def prepare(float_model: Path, path: Path) -> None:

@@ -13,12 +13,13 @@ import torch
 from torch import nn
 
 from ...core.errors import StageError
+from ...core.onnx_reader import read_onnx
 from ..data import Dataset
 from ..distill import TrainingContext, train
 from ..distill.smooth_form import searched
 from ..distill.training.selection import pgd_accuracy, pgd_attack
 from ..threat import ThreatModel
-from ..twin import Twin, load_graph
+from ..twin import Twin
 from .config import RecoverConfig
 from .trainable import TrainableTwin
 from .write_back import write_back
@@ -86,7 +87,7 @@ def recover_onnx(
         UnsupportedOperator: the twin cannot reproduce a node.
         StageError: training failed, or the written file answers differently from what was trained.
     """
-    model = load_graph(path)
+    model = read_onnx(path)
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
     student = TrainableTwin(model, learn_scales=config.learn_scales, where=str(path))

@@ -2,7 +2,7 @@
 
 from .backward import BACKWARD_MODES, BackwardMode
 from .errors import UnsupportedOperator
-from .graph import Twin, load_graph, load_twin
+from .graph import Twin, load_twin
 from .registry import supported_operators
 
 __all__ = [
@@ -10,7 +10,6 @@ __all__ = [
     "BackwardMode",
     "Twin",
     "UnsupportedOperator",
-    "load_graph",
     "load_twin",
     "supported_operators",
 ]

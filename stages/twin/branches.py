@@ -6,23 +6,15 @@ compiled in place; otherwise both are compiled, and the condition chooses at eve
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import onnx
 from torch import Tensor
 
 from .backward import BackwardMode
 from .node import Node, Value
+from .program import Compiler, Program
 from .registry import Kernel, operator
-
-if TYPE_CHECKING:
-    from .program import Compiler, Program
-
-
-@operator("If", since=1, moded=True)
-def refuse(node: Node) -> Kernel:
-    """Never called: the compiler hands an If to :func:`compile_if`."""
-    raise node.unsupported("an If outside a graph is not implemented")
 
 
 def compile_if(compiler: Compiler, node: Node) -> None:
@@ -74,3 +66,9 @@ def _choose(programs: list[tuple[Program, list[tuple[int, int]]]]) -> Kernel:
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     return kernel
+
+
+@operator("If", since=1, moded=True, compiles=compile_if)
+def refuse(node: Node) -> Kernel:
+    """Never called: the compiler hands an If to :func:`compile_if`."""
+    raise node.unsupported("an If outside a graph is not implemented")

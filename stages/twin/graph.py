@@ -9,11 +9,11 @@ from typing import Any
 
 import onnx
 import onnx.inliner
-from google.protobuf.message import DecodeError
 from torch import Tensor, nn
 
 from ...core.errors import ModelError, UsageError
-from . import ops  # noqa: F401  (registers the operators)
+from ...core.onnx_reader import read_onnx
+from . import branches, ops  # noqa: F401  (register the operators)
 from .backward import BACKWARD_MODES, BackwardMode
 from .program import Compiler
 from .types import widen
@@ -117,31 +117,10 @@ class Twin(nn.Module):
 
 
 def load_twin(path: str | Path, *, backward: BackwardMode = "relu") -> Twin:
-    """The twin of an ONNX file; see `load_graph`.
+    """The twin of an ONNX file; see `read_onnx`.
 
     Raises:
         UnsupportedOperator: a node cannot be reproduced exactly.
         ModelError: the file is missing, truncated or no ONNX model.
     """
-    return Twin(load_graph(path), backward=backward)
-
-
-def load_graph(path: str | Path) -> onnx.ModelProto:
-    """Read an ONNX file with its external data.
-
-    External data is read from the file's own folder; a reference that leads out of it is refused.
-
-    Raises:
-        ModelError: the file is missing, truncated or no ONNX model.
-    """
-    try:
-        model = onnx.load(str(path), load_external_data=True)
-    except FileNotFoundError as error:
-        raise ModelError(f"{path}: {error.strerror or error}") from error
-    except DecodeError as error:
-        raise ModelError(f"{path} is not an ONNX model, or is cut short") from error
-    except (OSError, ValueError, RuntimeError, onnx.checker.ValidationError) as error:
-        raise ModelError(f"{path} cannot be loaded: {' '.join(str(error).split())}") from error
-    if not model.graph.output:
-        raise ModelError(f"{path} is not an ONNX model, or is cut short: it has no outputs")
-    return model
+    return Twin(read_onnx(path), backward=backward)

@@ -13,7 +13,6 @@ from torch import Tensor
 from ...core.errors import ModelError
 from . import registry
 from .backward import BackwardMode
-from .branches import compile_if
 from .inference import output_types
 from .node import Node, Value
 from .quantize import Dequantizer, Quantizer
@@ -173,8 +172,8 @@ class Compiler:
         inputs = [self.lookup(name) if name else None for name in proto.input]
         node = Node(proto, inputs, self.opsets.get(domain, 1))
         known = self._operator(node)
-        if node.op_type == "If" and not domain:
-            compile_if(self, node)
+        if known.compiles is not None:
+            known.compiles(self, node)
             return
         kernel = known.build(node)
         if node.unread():

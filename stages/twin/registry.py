@@ -28,6 +28,7 @@ class Operator:
         until: highest opset of the domain claimed.
         differentiable: whether gradients pass; a shape or an arg-max cuts them.
         moded: whether the kernel takes the twin's backward mode as the keyword ``backward``.
+        compiles: of an operator that holds graphs, compiles a node into a compiler's program, in place of ``build``.
     """
 
     build: Builder
@@ -35,6 +36,7 @@ class Operator:
     until: int
     differentiable: bool
     moded: bool
+    compiles: Callable[[Any, Node], None] | None = None
 
 
 _operators: dict[tuple[str, str], Operator] = {}
@@ -47,6 +49,7 @@ def operator(
     domain: str = "",
     differentiable: bool = True,
     moded: bool = False,
+    compiles: Callable[[Any, Node], None] | None = None,
 ) -> Callable[[Builder], Builder]:
     """Register a builder for one or several operator types.
 
@@ -58,7 +61,7 @@ def operator(
         for op_type in op_types:
             key = (domain, op_type)
             assert key not in _operators, f"{op_type} is registered twice"
-            _operators[key] = Operator(build, since, until, differentiable, moded)
+            _operators[key] = Operator(build, since, until, differentiable, moded, compiles)
         return build
 
     return register

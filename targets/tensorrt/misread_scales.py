@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.errors import StageError
+from ...core.onnx_reader import read_onnx
 from ...core.onnx_walk import nodes, tensors
-from ..signature import read_model
 
 if TYPE_CHECKING:
     import onnx
@@ -34,7 +34,7 @@ def refuse_misread(path: Path, title: str) -> None:
         ModelError: it is no ONNX file.
         StageError: it would be misread; the message names the node and its operator.
     """
-    model = read_model(path)
+    model = read_onnx(path, checked=True)
     constants = {name: list(tensor.dims) for name, tensor in tensors(model)}
     for node in nodes(model):
         if node.op_type == "Constant":

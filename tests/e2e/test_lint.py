@@ -64,15 +64,16 @@ def test_names_with_brackets_are_printed_as_they_are(tmp_path: Path, int8_onnx: 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "empty", "text", "pickle", "half", "headless"])
 def test_files_that_are_none(tmp_path: Path, int8_onnx: Path, kind: str):
-    path, words = tmp_path / "model.onnx", "not an ONNX model, or cut short"
+    path, words = tmp_path / "model.onnx", "not a valid ONNX model, or truncated"
     content = int8_onnx.read_bytes()
-    if kind in ("missing", "folder"):
+    if kind == "missing":
         words = "no such file"
-    if kind == "folder":
+    elif kind == "folder":
         path.mkdir()
+        words = "is a folder; a file is needed"
     elif kind == "headless":  # whole fields, but no graph among them
         path.write_bytes(onnx.ModelProto(ir_version=10, producer_name="nobody").SerializeToString())
-    elif kind != "missing":
+    else:
         contents = {
             "empty": b"",
             "text": b"name: digits\n",

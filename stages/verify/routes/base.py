@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import torch
@@ -19,9 +19,6 @@ from ..attacks.autoattack import Attack, AttackRun, inside, run_attack
 from ..evidence.candidates import Candidates
 from ..subject.guarded import SamplesFailed
 from ..subject.subject import OpenedSubject, fooled
-
-if TYPE_CHECKING:
-    from ..config import VerifyConfig
 
 # What the report calls an image at which the model crashed, hung or raised.
 FAILED = "failed"
@@ -59,6 +56,20 @@ class Outcome:
     warnings: set[str] = field(default_factory=set)
 
 
+class Effort(Protocol):
+    """How hard to try: what routes and checks read of the configuration (`VerifyConfig`), where it is described."""
+
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+    @property
+    def square_queries(self) -> int: ...  # noqa: D102
+    @property
+    def hard_label_iterations(self) -> int: ...  # noqa: D102
+    @property
+    def strong_restarts(self) -> int: ...  # noqa: D102
+    def model_copy(self, *, update: dict[str, Any]) -> Self: ...  # noqa: D102
+
+
 @dataclass(frozen=True)
 class Context:
     """What every route may use.
@@ -74,7 +85,7 @@ class Context:
 
     surface: OpenedSubject
     threat: ThreatModel
-    config: VerifyConfig
+    config: Effort
     pool: Candidates
     restarts: int = 1
     tried: Candidates | None = None

@@ -19,8 +19,9 @@ import torch
 from torch import nn
 
 from ....core.errors import ModelError
+from ....core.onnx_reader import read_onnx
 from ....targets.base import Images, Logits
-from ...twin import Twin, UnsupportedOperator, load_graph
+from ...twin import Twin, UnsupportedOperator
 
 # What ends in logits.
 _LAYERS = {
@@ -51,7 +52,7 @@ def inner_logits(
         image_shape: channels, height, width.
         classes: number of classes.
     """
-    model = load_graph(path)
+    model = read_onnx(path)
     behind = list(_behind_the_last_layer(model))
     deep = [name for name in _of_as_many_numbers(model, classes) if name not in behind]
     if not behind and not deep:

@@ -13,7 +13,8 @@ from pathlib import Path
 import onnx
 
 from ....core.errors import ModelError
-from ...twin import Twin, UnsupportedOperator, load_graph
+from ....core.onnx_reader import read_onnx
+from ...twin import Twin, UnsupportedOperator
 
 UNMASKED = "unmasked"
 
@@ -24,7 +25,7 @@ def unmasked(path: Path) -> Twin | None:
     A mask is a Where between something and a constant, or a product with what was a bool, where the images have a say
     in the choice.
     """
-    model = load_graph(path)
+    model = read_onnx(path)
     producers = {name: node for node in model.graph.node for name in node.output}
     live = {value.name for value in model.graph.input} - {value.name for value in model.graph.initializer}
     found = False

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ....core.errors import StageError
-from ...signature import read_model
+from ....core.onnx_reader import read_onnx
 
 if TYPE_CHECKING:
     import onnx
@@ -90,7 +90,7 @@ def quantized_operators(model: Path) -> list[str]:
     Raises:
         ModelError: it is no ONNX file.
     """
-    graph = read_model(model).graph
+    graph = read_onnx(model, checked=True).graph
     dequantized = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
 
     def quantized(node: onnx.NodeProto) -> bool:

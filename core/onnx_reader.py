@@ -1,0 +1,61 @@
+"""ONNX file reader: the one place where model files become protobuf messages, and broken ones a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import ModelError, reason_of
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def read_onnx(path: str | Path, *, weights: bool = True, checked: bool = False) -> onnx.ModelProto:
+    """Read an ONNX file.
+
+    Args:
+        path: the file.
+        weights: read external data as well, which must lie in the file's own folder.
+        checked: hold it against ONNX's own checker.
+
+    Raises:
+        ModelError: the file is missing, truncated or no ONNX model; its external data are missing, too short or
+            elsewhere; or the checker finds a fault.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"{path}: {'is a folder; a file is needed' if path.is_dir() else 'no such file'}")
+    broken = f"{path}: not a valid ONNX model, or truncated"
+    try:
+        model = onnx.load_model_from_string(path.read_bytes())
+    except (DecodeError, ValueError, OSError) as error:
+        raise ModelError(f"{broken} ({reason_of(error)})") from None
+    # Protobuf reads many a file that is something else, and one that ends between two fields.
+    if not model.graph.output:
+        raise ModelError(f"{broken} (it has no outputs)")
+    if weights:
+        read_weights(model, path)
+    if checked:
+        try:
+            onnx.checker.check_model(str(path))
+        except (onnx.checker.ValidationError, ValueError, OSError) as error:
+            raise ModelError(f"{broken} ({reason_of(error)})") from None
+    return model
+
+
+def read_weights(model: onnx.ModelProto, path: Path) -> None:
+    """Read the external data of a model into it; `path` is the model's file.
+
+    Raises:
+        ModelError: they are missing, too short, or not in the model's folder.
+    """
+    import onnx
+
+    try:
+        onnx.load_external_data_for_model(model, str(path.parent))
+    except (OSError, ValueError, RuntimeError, onnx.checker.ValidationError) as error:
+        raise ModelError(f"{path}: external data cannot be read: {reason_of(error)}") from None
