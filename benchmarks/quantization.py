@@ -43,7 +43,7 @@ from edgeproof.stages.verify import (
     attack_subject,
     sample,
 )
-from edgeproof.stages.verify.aggregate import FIGURES_FILE
+from edgeproof.stages.verify.figures import FIGURES_FILE
 from edgeproof.targets.base import EngineFile, targets
 from parallel import in_parallel, one_thread
 from rich.console import Console

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, get_args
 
 from described import summary
-from edgeproof.pipeline.gates.figures import FIGURES
+from edgeproof.pipeline.figures.table import gated
 from edgeproof.pipeline.recipe.recipe import Recipe
 from edgeproof.stages.distill import TrainConfig
 from edgeproof.stages.distill.augment import operations
@@ -15,6 +15,7 @@ from edgeproof.stages.distill.method import MethodConfig, methods
 from edgeproof.stages.distill.plugin import plugins
 from edgeproof.stages.models import models
 from edgeproof.stages.teacher import TeacherConfig
+from edgeproof.stages.verify.routes.base import routes
 from edgeproof.targets.base import targets
 from key_table import COLUMNS, changed, names_in, rows
 from pydantic import BaseModel
@@ -104,8 +105,10 @@ def _gates() -> Iterator[str]:
         'A mapping from figures to limits: `{robust_accuracy: ">= 0.75", retention: ">= 0.97"}`. The worst engine '
         "decides. Limits against a baseline are told in [Gates](gates.md)."
     )
-    told = ((f"`{name}`", figure.words, "a fall" if figure.falls else "a rise") for name, figure in FIGURES.items())
-    yield table(("figure", "of an engine", "what is worse"), told)
+    told = (
+        (f"`{figure.name}`", figure.help, "a fall" if figure.falls else "a rise") for figure in gated(routes.names())
+    )
+    yield table(("figure", "what it is", "what is worse"), told)
 
 
 _TOLD = {"targets": _targets, "gates": _gates}

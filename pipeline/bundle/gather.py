@@ -17,6 +17,7 @@ from ...stages.adversarial_pack_manifest import MANIFEST as PACK_MANIFEST
 from ...targets.base import targets
 from ...targets.on_device import OnDevice
 from ..results.report import Report
+from ..store.sample_bits import pack_manifest
 from ..store.store import MANIFEST, inside, listed
 from .contents import BITS, PACKS, BundledEngine, BundledFile, Contents
 
@@ -57,7 +58,7 @@ def gather(run: Path, names: Sequence[str] = ()) -> Gathered:
         sources[RECIPE] = run / RECIPE
     for folder in (PACKS, BITS):
         sources |= {f"{folder}/{path.name}": path for path in sorted((run / folder).glob("*.npz"))}
-    packs = pack_manifest(run)
+    packs = pack_manifest(run, needed=True)
     sources[f"{PACKS}/{PACK_MANIFEST}"] = run / PACKS / PACK_MANIFEST
     engines: list[BundledEngine] = []
     for name in _chosen(run, report, manifest, names):
@@ -98,22 +99,6 @@ def _manifest(run: Path) -> dict[str, Any]:
             raise TypeError
     except (OSError, ValueError, KeyError, TypeError):
         raise UsageError(f"{path}: no manifest of a finished run; bundles are made of a run's folder") from None
-    return found
-
-
-def pack_manifest(run: Path) -> dict[str, Any]:
-    """What a run says of its packs.
-
-    Raises:
-        UsageError: there is none, or it is broken.
-    """
-    path = run / PACKS / PACK_MANIFEST
-    try:
-        found = json.loads(path.read_bytes())
-        if not isinstance(found["packs"], list):
-            raise TypeError
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UsageError(f"{path}: no manifest of packs; build or verify again") from None
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...core.errors import UsageError
-from ..commands.compare_sides import NO_ROUTE, read_columns
+from ..store.sample_bits import NO_ROUTE, read_columns
 from .device.outcome import DeviceBits
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import BackendMissing
-from ..bundle.gather import pack_manifest
 from ..results.report import Report
+from ..store.sample_bits import pack_manifest
 from .text import card_text
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def model_card(run: str | Path, *, license_name: str | None = None) -> str:
 
 def dataset_of(run: Path) -> Mapping[str, str]:
     """Name and digest of the data set that was attacked; empty where the run does not tell."""
-    return pack_manifest(run).get("dataset") or {}
+    return pack_manifest(run, needed=True).get("dataset") or {}
 
 
 def _precisions(engines: Sequence[Mapping[str, Any]]) -> list[str]:

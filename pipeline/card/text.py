@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..figures.ledger import ledger
 from ..results.report import Report
 from .budget import UNKNOWN, attack_budgets, read_yaml
 
@@ -32,17 +33,11 @@ def card_text(run: Path, report: Report, dataset: Mapping[str, str], license_nam
         f"Image classifiers for edge devices, attacked as the engines that ship. Verdict of the run: "
         f"**{data['verdict'].upper()}**" + "".join(f"; {reason}" for reason in data.get("reasons", ())) + ".",
         "## Engines",
-        _table(
-            ("engine", "precision", "KiB", "ms (batch 1, p50)", "SHA-256"),
-            [_engine(subject) for subject in report.subjects if subject["kind"] == "engine"],
-        ),
+        _engines([subject for subject in report.subjects if subject["kind"] == "engine"]),
         "## Threat model",
         _threat(report, dataset),
         "## Figures",
-        _table(
-            ("subject", "samples", "clean [95 %]", "robust [95 %]", "robust, 8-bit images", "retention [95 %]"),
-            [_figures(subject) for subject in report.subjects],
-        ),
+        _figures(report),
         *_gates(data),
         *_devices(data),
         "## Attack budget",
@@ -60,17 +55,24 @@ def card_text(run: Path, report: Report, dataset: Mapping[str, str], license_nam
     return "\n\n".join(parts) + "\n"
 
 
-def _engine(subject: Mapping[str, Any]) -> tuple[str, ...]:
-    size, latency = subject.get("size_bytes"), subject.get("latency_ms")
-    options = subject.get("options") or {}
+def _engines(engines: Sequence[Mapping[str, Any]]) -> str:
+    found = ledger(engines, "engines")
+    rows = [
+        (
+            _with_options(engine),
+            str(engine.get("precision") or ""),
+            *row,
+            f"`{engine['sha256']}`",
+        )
+        for engine, row in zip(engines, found.rows, strict=True)
+    ]
+    return _table(("engine", "precision", *found.columns, "SHA-256"), rows)
+
+
+def _with_options(engine: Mapping[str, Any]) -> str:
+    options = engine.get("options") or {}
     chosen = f" ({', '.join(f'{key}={value}' for key, value in options.items())})" if options else ""
-    return (
-        subject["name"] + chosen,
-        subject.get("precision", ""),
-        "" if size is None else f"{size / 1024:.1f}",
-        "" if latency is None else f"{latency['p50']:.3g}",
-        f"`{subject['sha256']}`",
-    )
+    return engine["name"] + chosen
 
 
 def _threat(report: Report, dataset: Mapping[str, str]) -> str:
@@ -85,22 +87,13 @@ def _threat(report: Report, dataset: Mapping[str, str]) -> str:
     )
 
 
-def _figures(subject: Mapping[str, Any]) -> tuple[str, ...]:
-    return (
-        subject["name"],
-        str(subject["samples"]),
-        _with_interval(subject, "clean_accuracy"),
-        _with_interval(subject, "robust_accuracy"),
-        _with_interval(subject, "robust_accuracy_8bit"),
-        _with_interval(subject, "retention"),
-    )
-
-
-def _with_interval(subject: Mapping[str, Any], key: str) -> str:
-    value, interval = subject.get(key), subject.get(f"{key}_ci")
-    if value is None:
-        return ""
-    return f"{value:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
+def _figures(report: Report) -> str:
+    found = ledger(report.subjects, "card")
+    rows = [
+        (subject["name"], str(subject["samples"]), *row)
+        for subject, row in zip(report.subjects, found.rows, strict=True)
+    ]
+    return _table(("subject", "samples", *found.columns), rows)
 
 
 def _gates(data: Mapping[str, Any]) -> list[str]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +11,8 @@ import numpy as np
 
 from ...core.errors import UsageError
 from ...core.registry import nearest
-from ...stages.adversarial_pack_manifest import MANIFEST
 from ..results.report import Report
-
-_NEEDED = ("index", "label", "clean_correct")
-# The other threat model is no step on the way to the worst case.
-NO_ROUTE = (*_NEEDED, "robust_8bit")
+from ..store.sample_bits import NO_ROUTE, pack_manifest, read_columns
 
 
 @dataclass(frozen=True)
@@ -107,54 +100,3 @@ def _chosen(report: Report, path: Path, subject: str | None) -> str:
             f"name one with --subject: {', '.join(engines or names)}"
         )
     return engines[0]
-
-
-def read_columns(path: Path) -> dict[str, np.ndarray]:
-    """Read `verification/<subject>.npz`: index and label [N], then columns of booleans [N], the routes in their order.
-
-    Raises:
-        UsageError: the file is missing, broken, or holds something else.
-    """
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file; it lies in the run's folder, beside its report.json")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UsageError(f"{path}: no per-sample bits (verification/<subject>.npz of a run)") from error
-    index = arrays.get("index")
-    fits = (
-        index is not None
-        and index.ndim == 1
-        and len(np.unique(index)) == len(index)
-        and {*_NEEDED} <= {*arrays}
-        and all(array.shape == index.shape for array in arrays.values())
-        and all(array.dtype == bool for key, array in arrays.items() if key not in ("index", "label"))
-    )
-    if not fits:
-        raise UsageError(
-            f"{path}: no per-sample bits (verification/<subject>.npz of a run): "
-            "index, label, clean_correct and a column of booleans for each route, every row once"
-        )
-    return arrays
-
-
-def pack_manifest(run: Path) -> Mapping[str, Any]:
-    """What a run says of its packs; nothing where an older one, or a copied file, says nothing.
-
-    Args:
-        run: its folder.
-
-    Raises:
-        UsageError: the file is no manifest.
-    """
-    path = run / "adversarial" / MANIFEST
-    try:
-        found = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError):
-        found = None
-    if not isinstance(found, dict) or not all(isinstance(found.get(key, {}), dict) for key in ("threat", "dataset")):
-        raise UsageError(f"{path}: no manifest of packs; copy adversarial/{MANIFEST} of the run, or remove it")
-    return found

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import UsageError
+from ..figures.table import routes_of
 from ..gates import Condition
 from ..gates.baseline import Baseline, save
 from ..gates.pair import Pair, beside
@@ -77,7 +78,9 @@ def gate(
 
 def _conditions(report: Report, require: Sequence[str], path: Path) -> list[Condition]:
     if require:
-        return [Condition.parse_line(line) for line in require]
+        asked = report.data.get("verify", {}).get("routes", ())
+        known = dict.fromkeys([*routes_of(report.subjects), *asked])
+        return [Condition.parse_line(line, known) for line in require]
     try:
         return [Condition.parse(entry["name"], entry["limit"]) for entry in report.data["gates"]]
     except (KeyError, TypeError):

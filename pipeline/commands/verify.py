@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,19 +14,20 @@ from ...core.function import is_function
 from ...core.model_file import engine_files, sha256_of
 from ...core.onnx_reader import read_onnx
 from ...stages.verify import Attacked, CorruptionsConfig, VerifyConfig, attack_subject, default_workers
-from ...stages.verify.aggregate import FIGURES_FILE, aggregate
+from ...stages.verify.aggregate import aggregate
 from ...stages.verify.checks.base import modules as check_modules
 from ...stages.verify.evidence.candidates import Candidates
 from ...stages.verify.evidence.earlier_packs import described
+from ...stages.verify.figures import FIGURES_FILE, SubjectFigures, read_figures
 from ...stages.verify.routes.base import routes
 from ...stages.verify.shards.machines import Machines
 from ...stages.verify.shards.sequential import ACCURACIES
+from ..figures.table import figure_named
 from ..gates import Condition
-from ..gates.figures import CORRUPTED
 from ..progress import Reporter
 from ..recipe.validation_errors import one_line
 from ..reports import render
-from ..results.report import Report, doubts_of, draw_up, engine_subject
+from ..results.report import Report, draw_up, engine_subject
 from ..run.attacks import ATTACKING, SETTLING
 from ..store.folder_guard import check_own
 from ..store.follower import FollowingStore
@@ -97,7 +97,7 @@ def verify(
     """
     reporter = reporter or Reporter(quiet=True)
     with option("--gate: "):
-        conditions = [Condition.parse_line(line) for line in gates]
+        conditions = [Condition.parse_line(line, routes.names()) for line in gates]
     for condition in conditions:
         if condition.relative:
             raise UsageError(
@@ -110,12 +110,14 @@ def verify(
         raise UsageError("--sequential: on one machine; several would attack samples that are not needed")
     if sequential and corruptions is not None:
         raise UsageError("--corruptions: not with --sequential, whose sample ends as soon as the gates are decided")
-    if corruptions is None and any(condition.figure == CORRUPTED for condition in conditions):
-        raise UsageError(f"--gate: {CORRUPTED} is measured with --corruptions")
     try:
         config = VerifyConfig(samples=samples, seed=seed, corruptions=corruptions, packs=tuple(map(Path, packs)))
     except ValidationError as error:  # the command line's own bounds say it sooner
         raise UsageError(f"--{one_line(error, VerifyConfig)}") from None
+    for condition in conditions:
+        needed = figure_named(condition.figure).measured_by
+        if needed is not None and getattr(config, needed, None) is None:
+            raise UsageError(f"--gate: {condition.figure} is measured with --{needed}")
     if sequential or not curve:
         config = config.model_copy(update={"curve": None})
     check_own(Path(out), build=False)
@@ -142,7 +144,7 @@ def verify(
             attack = Attack(place, reporter, workers or default_workers(), machines)
             artifacts.append(attack.on(request, name, artifacts))
         settled = _settled(request, artifacts, place, workers or default_workers())
-        report = _report(request, conditions, json.loads(settled.path(FIGURES_FILE).read_text()))
+        report = _report(request, conditions, read_figures(settled.path(FIGURES_FILE)))
         view = {name: (settled, name) for name in settled.files}
         place.publish(
             view,
@@ -246,7 +248,7 @@ def _settled(request: Request, artifacts: list[Artifact], store: Store, workers:
     )
 
 
-def _report(request: Request, conditions: Sequence[Condition], figures: dict[str, dict[str, object]]) -> Report:
+def _report(request: Request, conditions: Sequence[Condition], figures: Mapping[str, SubjectFigures]) -> Report:
     found = figures[request.target]
     path = Path(request.model)
     subject = engine_subject(
@@ -264,7 +266,7 @@ def _report(request: Request, conditions: Sequence[Condition], figures: dict[str
         threat=request.threat.model_dump(),
         subjects=[{**subject, "warnings": [*request.warnings, *subject["warnings"]]}],
         conditions=conditions,
-        doubts=doubts_of(request.target, found),
+        doubts=found.doubts(request.target),
         dataset={"name": request.dataset.name, "digest": request.dataset.digest},
         verify=request.config.of_attacks(),
     )

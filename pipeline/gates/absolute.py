@@ -7,8 +7,9 @@ from math import ceil
 from typing import Any
 
 from ...stages.statistics.proportions import samples_for_width
+from ..figures.base import Figure, Interval, Subject
+from ..figures.table import figure_named
 from .condition import Condition
-from .figures import Figure, Interval, Subject, figure_named
 from .result import GateResult, Outcome, value_text
 
 # A proportion whose 95 % interval is wider than this says too little to decide a gate by.

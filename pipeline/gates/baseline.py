@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import UsageError
-from .figures import ROBUST
+from ..figures.base import ROBUST
 from .record import Record, SubjectRecord
 
 VERSION = 1

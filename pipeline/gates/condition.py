@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from ...core.errors import UsageError
-from .figures import Figure, figure_named
+from ..figures.base import Figure
+from ..figures.table import figure_named
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -57,14 +58,19 @@ class Condition:
     resolution: float | None = None
 
     @classmethod
-    def parse(cls, figure: str, text: str) -> Condition:
+    def parse(cls, figure: str, text: str, routes: Iterable[str] | None = None) -> Condition:
         """Read `">= 0.95"`, `">= baseline - 0.03"`, `"<= baseline * 1.1"`, or any with `", resolution 0.02"` behind.
+
+        Args:
+            figure: the figure's name.
+            text: the limit.
+            routes: those that have a figure `<route>_agreement`; any, where it is not known which there are.
 
         Raises:
             UsageError: an unknown figure, or a limit that is no comparison with a number or the baseline, or that no
                 share can have.
         """
-        known = figure_named(figure)
+        known = figure_named(figure, routes)
         match = _LIMIT.fullmatch(str(text))
         if match is None:
             raise UsageError(
@@ -83,12 +89,12 @@ class Condition:
         return cls(figure, match["comparison"], by, relation, resolution)._checked(known, text)
 
     @classmethod
-    def parse_line(cls, text: str) -> Condition:
-        """Read `"robust_accuracy >= 0.75"`."""
-        match = re.match(r"\s*([A-Za-z_]\w*)\s*(.*)", text)
+    def parse_line(cls, text: str, routes: Iterable[str] | None = None) -> Condition:
+        """Read `"robust_accuracy >= 0.75"`; see `parse`."""
+        match = re.match(r"\s*([A-Za-z_][\w-]*)\s*(.*)", text)
         if match is None:
             raise UsageError(f"a gate is a figure and a limit such as 'retention >= 0.97', got {text!r}")
-        return cls.parse(match[1], match[2])
+        return cls.parse(match[1], match[2], routes)
 
     def _checked(self, figure: Figure, text: str) -> Condition:
         """Return itself where such a limit can be held against a baseline; estimates have one form each."""

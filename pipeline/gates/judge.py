@@ -8,9 +8,9 @@ from typing import Any
 
 from ...stages.statistics.holm import holm
 from ...stages.statistics.sample_size import ERROR
+from ..figures.table import figure_named
 from .absolute import decide
 from .condition import Condition
-from .figures import figure_named
 from .pair import Pair
 from .relative import NotComparable, compare
 from .result import Comparison, GateResult, Outcome, Verdict

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...core.errors import UsageError
+from ..figures.base import Figure
 from .baseline import Baseline
-from .figures import Figure
 from .record import Record, SubjectRecord
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import UsageError
-from ..commands.compare_sides import NO_ROUTE, pack_manifest, read_columns
-from .figures import FIGURES, ROBUST, Subject
+from ..figures.base import ROBUST, Subject
+from ..figures.table import figure_named, gated
+from ..store.sample_bits import NO_ROUTE, pack_manifest, read_columns
 from .record import STUDENT, Record, SubjectRecord
 
 # Settings of the attacks that change nothing of what they find, or that stand in the record by themselves.
@@ -60,7 +61,7 @@ def _subject(subject: Subject, folder: Path) -> SubjectRecord:
         routes = routes[-1:]
         bits = {key: bits[key] for key in ("clean_correct", *routes, ROBUST)}
     for figure, column in (("robust_accuracy", ROBUST), ("clean_accuracy", "clean_correct")):
-        told = FIGURES[figure].value(subject)
+        told = figure_named(figure).value(subject)
         if told is None or abs(float(bits[column].mean()) - told) > _ROUNDING:
             raise UsageError(
                 f"{path}: its {figure} is {bits[column].mean():.4g}, the report says {told}; "
@@ -82,8 +83,8 @@ def _subject(subject: Subject, folder: Path) -> SubjectRecord:
 def _figures(subject: Subject) -> dict[str, tuple[float, tuple[float, float] | None]]:
     """The figures that no bits tell."""
     found = {
-        name: (figure.value(subject), figure.interval(subject))
-        for name, figure in FIGURES.items()
+        figure.name: (figure.value(subject), figure.interval(subject))
+        for figure in gated()
         if figure.kind in ("mean", "ratio", "number")
     }
     return {name: (value, interval) for name, (value, interval) in found.items() if value is not None}

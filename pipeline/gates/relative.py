@@ -12,8 +12,9 @@ from ...stages.statistics.mover import Change
 from ...stages.statistics.paired import difference_interval, lost_beyond
 from ...stages.statistics.retention_change import retention_change
 from ...stages.statistics.sample_size import ERROR, samples_to_decide, samples_to_detect
+from ..figures.base import ROBUST, Figure
+from ..figures.table import figure_named
 from .condition import Condition
-from .figures import ROBUST, Figure, figure_named
 from .pair import Pair
 from .record import STUDENT, SubjectRecord
 from .result import Comparison

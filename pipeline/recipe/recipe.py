@@ -26,9 +26,10 @@ from ...stages.student import StudentConfig
 from ...stages.teacher import NaturalTeacherConfig, TeacherConfig
 from ...stages.threat import ThreatModel
 from ...stages.verify import VerifyConfig
+from ...stages.verify.routes.base import routes
 from ...targets.base import TargetOptions
+from ..figures.table import figure_named
 from ..gates import Condition
-from ..gates.figures import CORRUPTED
 from .read import FILES, LISTS
 from .target_choice import TargetChoice, chosen_targets
 from .validation_errors import one_line
@@ -69,13 +70,15 @@ class Recipe(Config):
     @classmethod
     def _known_gates(cls, gates: dict[str, str]) -> dict[str, str]:
         for name, limit in gates.items():
-            _known(lambda name=name, limit=limit: Condition.parse(name, limit))
+            _known(lambda name=name, limit=limit: Condition.parse(name, limit, routes.names()))
         return gates
 
     @model_validator(mode="after")
     def _gates_on_what_is_measured(self) -> Recipe:
-        if CORRUPTED in self.gates and self.verify.corruptions is None:
-            raise ValueError(f"gates.{CORRUPTED}: is measured where the recipe has verify.corruptions")
+        for name in self.gates:
+            needed = figure_named(name).measured_by
+            if needed is not None and getattr(self.verify, needed, None) is None:
+                raise ValueError(f"gates.{name}: is measured where the recipe has verify.{needed}")
         return self
 
     @model_validator(mode="after")

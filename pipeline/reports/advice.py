@@ -5,23 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..figures.table import find_figure
 from ..results.report import Report
 
 _QUANTIZATION = "so quantization costs it: try `recover: {epochs: 10}`, or a scale per channel (`quantize`)."
 _TRAINING = "so it was lost before quantization: look at what changed in `teacher`, `distill` or the data."
-_ACCURACIES = ("robust_accuracy", "robust_accuracy_8bit")
-_BY_FIGURE = {
-    "clean_accuracy": "See what changed in training; `edgeproof compare A B --figure clean` lists what was lost.",
-    "corrupted_accuracy": "See in the table of corruptions which one lost it.",
-    "retention": f"The float student keeps more than the engine, {_QUANTIZATION}",
-    "size_bytes": "Prune (`prune: {ratio: 0.3}`), or quantize to fewer bits.",
-    "size_ratio": "Prune (`prune: {ratio: 0.3}`), or quantize to fewer bits.",
-    "latency_ratio": "`edgeproof bench` times it beside others; `edgeproof lint` says what keeps operators in float.",
-}
-_BY_KIND = {
-    "twin_agreement": "The gradients come from a twin that is not the engine: see the warnings for where they part.",
-    "_agreement": "Later attacks broke what this one left: gradients are hidden, or the attack is too weak.",
-}
 
 
 def what_to_do(gate: Mapping[str, Any], report: Report) -> str:
@@ -33,12 +21,8 @@ def what_to_do(gate: Mapping[str, Any], report: Report) -> str:
     """
     if gate["outcome"] == "inconclusive":
         return _undecided(gate)
-    figure = str(gate["name"])
-    if figure in _ACCURACIES:
-        then = _where_it_went(gate, report)
-    else:
-        kinds = (text for part, text in _BY_KIND.items() if part in figure)
-        then = _BY_FIGURE.get(figure) or next(kinds, "")
+    figure = find_figure(str(gate["name"]))
+    then = "" if figure is None else _where_it_went(gate, report) if figure.traced else figure.advice
     if gate.get("against_baseline"):
         then = f"{then} If the change is meant, move the baseline: --update-baseline, and commit the file."
     return then.strip()

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+from ..figures.table import modules
 from ..results.report import Report
 from ..store.code_digest import folder_digest
 from ..store.store import Store
@@ -33,7 +34,7 @@ def kept(name: str, draw: Callable[[Report], str], report: Report, store: Store)
         lambda folder: (folder / name).write_text(draw(report), encoding="utf-8"),
         config={"format": name},
         inputs=inputs,
-        code=[code],
+        code=[code, *modules()],
         packages=packages,
     )
     return page.path(name).read_text(encoding="utf-8")

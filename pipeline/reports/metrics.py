@@ -8,7 +8,9 @@ Source: https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMe
 
 from __future__ import annotations
 
-from ..gates.figures import FIGURES
+import re
+
+from ..figures.table import gated, routes_of
 from ..results.report import Report
 from .base import formats
 from .printable import in_one_line
@@ -18,8 +20,8 @@ from .printable import in_one_line
 def metrics(report: Report) -> str:
     """Render the figures of all subjects, and the verdict as its exit code."""
     lines: list[str] = []
-    for figure in FIGURES.values():
-        family = f"edgeproof_{figure.name}"
+    for figure in gated(routes_of(report.subjects)):
+        family = "edgeproof_" + re.sub(r"\W", "_", figure.name)
         samples = [
             f'{family}{{subject="{_label(subject["name"])}"}} {_number(value)}'
             for subject in report.subjects

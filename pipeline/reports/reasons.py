@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..gates.figures import FIGURES
+from ..figures.table import find_figure
 from ..gates.result import Outcome
 from ..results.device_verdict import DEVICES
 from ..results.report import Report
@@ -115,8 +115,8 @@ def _short(gate: Mapping[str, Any], engine: Mapping[str, Any]) -> str:
     """How many samples a floor under an accuracy was missed by: `214 of 300 samples, 11 too few`."""
     comparison, _, limit = str(gate["limit"]).partition(" ")
     value, samples = gate["value"], engine.get("samples")
-    counted = gate["name"] in FIGURES and FIGURES[gate["name"]].kind == "share"
-    if not counted or not samples or value is None or not comparison.startswith(">"):
+    figure = find_figure(str(gate["name"]))
+    if figure is None or figure.kind != "share" or not samples or value is None or not comparison.startswith(">"):
         return ""
     try:
         floor = float(limit)

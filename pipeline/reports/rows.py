@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from ..figures.ledger import Ledger, before
+from ..figures.ledger import ledger as ledger_of
 from ..gates.result import value_text
 from ..results.report import Report
 
-LEDGER_COLUMNS = (
-    "subject",
-    "clean",
-    "robust [95 %]",
-    "change",
-    "retention",
-    "corr.",
-    "KiB",
-    "ms",
-)
 CORRUPTION_COLUMNS = ("subject", "accuracy under common corruptions: mean [95 %], then each")
 ROUTE_COLUMNS = ("subject", "robust accuracy left after each attack, in order")
 BENCH_COLUMNS = ("engine", "batch", "p50 / p90 / p99 ms", "float ONNX takes", "torch eager takes")
@@ -38,10 +30,8 @@ def attack_note(report: Report) -> str:
     return (
         f"Robust accuracy is the worst case over all routes on {samples} test images, "
         f"{threat['norm']} eps {threat['eps']:g}, "
-        f"attacked with {report.data['environment']['attacks']}; {_interval_note(report)}"
-        + _ledger_note(report)
-        + _corruptions_note(report)
-    )
+        f"attacked with {report.data['environment']['attacks']}; "
+    ) + " ".join((_interval_note(report), *_ledger(report).notes))
 
 
 def _interval_note(report: Report) -> str:
@@ -56,34 +46,18 @@ def _interval_note(report: Report) -> str:
     )
 
 
-def _ledger_note(report: Report) -> str:
-    """What the ledger's last columns mean, where they are there."""
-    batches = {subject["latency_ms"]["batch"] for subject in report.subjects if "latency_ms" in subject}
-    if not batches:
-        return ""
-    return (
-        " Change: of the robust accuracy, from the step before. "
-        f"ms: median latency of a batch of {batches.pop()}, all subjects timed in turn."
-    )
-
-
-def _corruptions_note(report: Report) -> str:
-    """What the corruptions are, where there are any."""
-    found = next((subject["corruptions"] for subject in report.subjects if "corruptions" in subject), None)
-    if found is None:
-        return ""
-    severities = ", ".join(map(str, found["severities"]))
-    return (
-        f" corr.: mean accuracy on the same images under {len(found['accuracy'])} common corruptions, "
-        f"severities {severities} of {found['constants']}; no attack."
-    )
-
-
 def ledger(report: Report) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Columns and one row a subject, in ledger order; columns that nobody fills are left out."""
-    rows = [_ledger_row(subject, before(subject, report.subjects)) for subject in report.subjects]
-    filled = [column for column in range(len(LEDGER_COLUMNS)) if any(row[column] for row in rows)]
-    return tuple(LEDGER_COLUMNS[column] for column in filled), [tuple(row[c] for c in filled) for row in rows]
+    found = _ledger(report)
+    names = (
+        f"{subject['name']} {subject['precision']}" if "precision" in subject else subject["name"]
+        for subject in report.subjects
+    )
+    return ("subject", *found.columns), [(name, *row) for name, row in zip(names, found.rows, strict=True)]
+
+
+def _ledger(report: Report) -> Ledger:
+    return ledger_of(report.subjects, "text", lambda subject: before(subject, report.subjects))
 
 
 def route_rows(report: Report) -> list[tuple[str, ...]]:
@@ -170,29 +144,6 @@ def _bench_row(name: str, row: Mapping[str, Any], ratios: Mapping[str, Mapping[s
         str(row["batch"]),
         " / ".join(f"{row[percentile]:.3f}" for percentile in ("p50", "p90", "p99")),
         *("" if ratio is None else f"{ratio:.2f} × that" for ratio in others),
-    )
-
-
-def before(subject: Mapping[str, Any], subjects: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """What a subject was made from: the network before it, or for an engine its step before, if there is one."""
-    earlier = subjects[: subjects.index(subject)]
-    if subject["kind"] == "engine" and earlier and earlier[-1]["kind"] == "step":
-        return earlier[-1]
-    return next((each for each in reversed(earlier) if each["kind"] == "torch"), None)
-
-
-def _ledger_row(subject: Mapping[str, Any], before: Mapping[str, Any] | None) -> tuple[str, ...]:
-    size, latency = subject.get("size_bytes"), subject.get("latency_ms")
-    precision = f" {subject['precision']}" if "precision" in subject else ""
-    return (
-        subject["name"] + precision,
-        f"{subject['clean_accuracy']:.3f}",
-        f"{subject['robust_accuracy']:.3f} {_interval(subject['robust_accuracy_ci'])}",
-        "" if before is None else f"{subject['robust_accuracy'] - before['robust_accuracy']:+.3f}",
-        f"{subject['retention']:.3f}" if subject.get("retention") is not None else "",
-        f"{subject['corrupted_accuracy']:.3f}" if "corrupted_accuracy" in subject else "",
-        f"{size / 1024:.1f}" if size is not None else "",
-        f"{latency['p50']:.2g}" if latency is not None else "",
     )
 
 

@@ -18,7 +18,7 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from ..gates.figures import FIGURES
+from ..figures.table import find_figure
 from ..results.report import Report
 from .base import formats
 from .printable import in_one_line
@@ -55,7 +55,8 @@ def sarif(report: Report) -> str:
 
 
 def _rule(name: str) -> dict[str, Any]:
-    words = FIGURES[name].words.capitalize() if name in FIGURES else name
+    figure = find_figure(name)
+    words = name if figure is None else figure.words.capitalize()
     if name == EVIDENCE:
         words = "The attacks can be trusted and no target is missing"
     return {

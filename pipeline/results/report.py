@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ...core.errors import UsageError
 from ...targets.base import targets
@@ -16,6 +16,9 @@ from ..gates.pair import Pair
 from ..store.run_files import RunFiles
 from ..store.store import machine
 from .device_verdict import with_devices
+
+if TYPE_CHECKING:
+    from ...stages.verify.figures import SubjectFigures
 
 # What is written, and what is read: 2 says besides what the checks counted.
 SCHEMA_VERSION = 2
@@ -73,8 +76,7 @@ class Report:
         # A report written elsewhere to the documented form has no such lists; its own doubt must not get lost.
         inconclusive = data.get("verdict") == "inconclusive"
         data = {"doubts": ["the run's own verdict was inconclusive"] if inconclusive else [], "missing": [], **data}
-        if data.get("schema_version") not in _READ:
-            found = data.get("schema_version")
+        if (found := data.get("schema_version")) not in _READ:
             raise UsageError(f"{path}: schema_version {found!r}, this edgeproof reads {' and '.join(map(str, _READ))}")
         return cls(data, RunFiles(path.parent))
 
@@ -166,7 +168,7 @@ def environment(engines: Iterable[str]) -> dict[str, Any]:
 
 
 def torch_subject(
-    name: str, sha256: str, figures: Mapping[str, Any], parameters: int, times: Mapping[str, Any]
+    name: str, sha256: str, figures: SubjectFigures, parameters: int, times: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The report's entry of the teacher, the student or what pruning left of it; `times` as of `bench_ledger`."""
     return {
@@ -175,10 +177,10 @@ def torch_subject(
         "sha256": sha256,
         "parameters": parameters,
         **times,
-        **_accuracies(figures),
-        "attacks": figures["routes"],
-        "checks": _counts(figures),
-        "warnings": _sentences(figures),
+        **figures.measured(),
+        "attacks": dict(figures.routes),
+        "checks": figures.counts(),
+        "warnings": figures.warnings,
     }
 
 
@@ -188,7 +190,7 @@ def engine_subject(
     path: str,
     sha256: str,
     precision: str,
-    figures: Mapping[str, Any],
+    figures: SubjectFigures,
     times: Mapping[str, Any],
     bench: Mapping[str, Any] | None = None,
     calibration: Mapping[str, Any] | None = None,
@@ -218,49 +220,17 @@ def engine_subject(
         **({"options": dict(options)} if options else {}),
         **times,
     }
-    warnings = _sentences(figures)
+    warnings = figures.warnings
     if bench is not None:
         entry["bench"] = {key: value for key, value in bench.items() if key != "warnings"}
         warnings = [*warnings, *bench["warnings"]]
     if calibration is not None:
         entry["calibration"] = {key: value for key, value in calibration.items() if key != "warnings"}
         warnings = [*warnings, *calibration["warnings"]]
-    entry |= _accuracies(figures)
-    for key in ("retention", "retention_ci", "against_student"):
-        if key in figures:
-            entry[key] = figures[key]
-    entry["routes"] = figures["routes"]
-    if "twin_agreement" in figures:
-        entry["twin_agreement"] = figures["twin_agreement"]
-    return {**entry, "checks": _counts(figures), "warnings": warnings}
-
-
-def doubts_of(name: str, figures: Mapping[str, Any]) -> list[str]:
-    """The findings on a subject that make a verdict inconclusive."""
-    return [
-        f"{name}: {finding['name']}: {finding['sentence']}"
-        for finding in figures["findings"]
-        if finding["inconclusive"]
-    ]
-
-
-def _accuracies(figures: Mapping[str, Any]) -> dict[str, Any]:
-    keys = ("samples", "clean_accuracy", "clean_accuracy_ci", "robust_accuracy", "robust_accuracy_ci")
-    more = (
-        "robust_accuracy_8bit",
-        "robust_accuracy_8bit_ci",
-        "sequential",
-        "corrupted_accuracy",
-        "corrupted_accuracy_ci",
-        "corruptions",
-        "curve",
-    )
-    return {key: figures[key] for key in (*keys, *(key for key in more if key in figures))}
-
-
-def _counts(figures: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: check["counts"] for name, check in figures["checks"].items()}
-
-
-def _sentences(figures: Mapping[str, Any]) -> list[str]:
-    return [f"{finding['name']}: {finding['sentence']}" for finding in figures["findings"]]
+    return {
+        **entry,
+        **figures.measured(),
+        **figures.of_engine(),
+        "checks": figures.counts(),
+        "warnings": warnings,
+    }

@@ -9,8 +9,8 @@ from ...stages.checkpoint import WEIGHTS
 from ...stages.latency.bench import BENCH
 from ...stages.properties import properties_of
 from ...stages.quantize import CALIBRATION, MODEL, precision_name
-from ...stages.verify.aggregate import FIGURES_FILE
-from ..results.report import Report, doubts_of, draw_up, engine_subject, torch_subject
+from ...stages.verify.figures import FIGURES_FILE, read_figures
+from ..results.report import Report, draw_up, engine_subject, torch_subject
 from ..store.store import Artifact
 from . import RecipeRun
 
@@ -18,7 +18,7 @@ from . import RecipeRun
 def assemble(stages: RecipeRun) -> Report:
     """Draw up the report: teacher, student, every engine, and the recipe's gates on the engines."""
     recipe = stages.artifacts.recipe
-    figures = json.loads(stages.attacks.settled().path(FIGURES_FILE).read_text())
+    figures = read_figures(stages.attacks.settled().path(FIGURES_FILE))
     times = json.loads(stages.benches.ledger().path(BENCH).read_text())
     subjects = [
         torch_subject(
@@ -48,7 +48,7 @@ def assemble(stages: RecipeRun) -> Report:
             )
         )
     # The gates are on engines and on what they keep of the student; a doubt about the teacher is a warning.
-    doubts = [doubt for name in ("student", *stages.engines.available) for doubt in doubts_of(name, figures[name])]
+    doubts = [doubt for name in ("student", *stages.engines.available) for doubt in figures[name].doubts(name)]
     return draw_up(
         name=recipe.name,
         recipe_digest=recipe.digest,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -14,20 +13,22 @@ import numpy as np
 from ..adversarial_pack_manifest import write_manifest
 from ..data import Split
 from ..eight_bit import towards
+from ..statistics.estimate import Estimate
 from ..statistics.paired import compare_paired
-from ..statistics.proportions import clopper_pearson, retention, retention_interval
+from ..statistics.proportions import retention, retention_interval
 from ..threat import ThreatModel
 from .attack import Attacked
+from .checks.base import Finding
 from .checks.twin_agreement import TwinAgreement, TwinCounts
 from .config import VerifyConfig
 from .evidence.candidates import Candidates
-from .measures.corruption_accuracy import corrupted_accuracies
+from .figures import BesideStudent, CheckRecord, Stopped, SubjectFigures, TwinShares, write_figures
+from .measures.corruption_accuracy import CorruptionAccuracy, corrupted_accuracies
 from .measures.curve import Curve
 from .measures.examples import EXAMPLES, save_examples
-from .shards.sequential import ACCURACIES, Sequential
+from .shards.sequential import Sequential
 from .subject.subject import Predict, Subject, digest_of_subject, fooled
 
-FIGURES_FILE = "verification/figures.json"
 REPLAY = "replay"
 
 
@@ -71,7 +72,7 @@ def aggregate(
     (folder / "verification").mkdir()
     (folder / "adversarial").mkdir()
     with _opened(subjects, attacked) as predictors:
-        corrupted: Mapping[str, dict[str, object]] = {}
+        corrupted: Mapping[str, CorruptionAccuracy] = {}
         if config is not None and config.corruptions is not None:
             corrupted = corrupted_accuracies(predictors, split, config.corruptions)
         curve = None
@@ -88,26 +89,20 @@ def aggregate(
         }
         faced = {name: _faced(name, attacked, predictors[name], split, more[name]) for name in attacked}
         curves = {} if curve is None else curve.figures(faced, predictors)
-        figures: dict[str, object] = {}
+        figures: dict[str, SubjectFigures] = {}
         for name, found in attacked.items():
             _save_bits(folder / "verification" / f"{name}.npz", faced[name])
             _save_pack(folder / "adversarial" / f"{name}.npz", found, split, faced[name].robust)
-            figures[name] = (
-                _figures(faced[name]) | _stopped(stop, faced[name]) | corrupted.get(name, {}) | curves.get(name, {})
+            figures[name] = replace(
+                _figures(faced[name], stop),
+                corrupted=corrupted.get(name),
+                curve=curves.get(name),
+                beside=None if student is None else _beside(faced[student], faced[name], itself=name == student),
             )
         save_examples(folder / EXAMPLES, faced, predictors, split, classes, student=student)
     digests = {name: digest_of_subject(subjects[name]) for name in attacked}
     write_manifest(folder / "adversarial", digests, about or {})
-    if student is not None:
-        robust = faced[student].robust
-        for name in attacked:
-            figure = figures[name]
-            assert isinstance(figure, dict)
-            figure["retention"] = retention(robust, faced[name].robust)
-            figure["retention_ci"] = retention_interval(robust, faced[name].robust)
-            if name != student:
-                figure["against_student"] = compare_paired(robust, faced[name].robust).as_json()
-    (folder / FIGURES_FILE).write_text(json.dumps(figures, indent=1))
+    write_figures(folder, figures)
 
 
 @contextmanager
@@ -158,40 +153,41 @@ def _with_replay(found: Attacked, broken: np.ndarray) -> dict[str, np.ndarray]:
     return bits
 
 
-def _figures(found: Attacked) -> dict[str, object]:
-    samples, robust = len(found.index), found.robust
-    checks = found.summary["checks"]
-    assert isinstance(checks, dict)
-    figures: dict[str, object] = {
-        "samples": samples,
-        "clean_accuracy": float(found.clean_correct.mean()),
-        "clean_accuracy_ci": list(clopper_pearson(int(found.clean_correct.sum()), samples)),
-        "robust_accuracy": float(robust.mean()),
-        "robust_accuracy_ci": list(clopper_pearson(int(robust.sum()), samples)),
-        "robust_accuracy_8bit": float(found.eight_bit.mean()),
-        "robust_accuracy_8bit_ci": list(clopper_pearson(int(found.eight_bit.sum()), samples)),
-        "routes": {name: float(column.mean()) for name, column in found.bits.items()},
-        "findings": found.summary["findings"],
-        "checks": checks,
-    }
-    twin = TwinCounts(**checks[TwinAgreement.name]["counts"])
+def _figures(found: Attacked, stop: Sequential | None) -> SubjectFigures:
+    """The figures of a subject by itself."""
+    samples, summary = len(found.index), found.summary
+    assert isinstance(summary["checks"], dict)
+    assert isinstance(summary["findings"], list)
+    checks = {name: CheckRecord.from_json(check) for name, check in summary["checks"].items()}
+    accuracies = {name: Estimate.of_share(int(bits.sum()), samples) for name, bits in found.accuracies().items()}
+    if stop is not None:  # no intervals but its own hold then
+        own = stop.intervals(found.accuracies())
+        accuracies = {name: replace(each, interval=own.get(name)) for name, each in accuracies.items()}
+    agreement = None
+    twin = TwinCounts(**checks[TwinAgreement.name].counts)
     if twin.clean_compared:
-        figures["twin_agreement"] = {
-            "clean": twin.clean_agreeing / twin.clean_compared,
-            "adversarial": twin.adversarial_agreeing / max(twin.adversarial_compared, 1),
-        }
-    return figures
+        agreement = TwinShares(
+            clean=twin.clean_agreeing / twin.clean_compared,
+            adversarial=twin.adversarial_agreeing / max(twin.adversarial_compared, 1),
+        )
+    return SubjectFigures(
+        samples=samples,
+        clean_accuracy=accuracies["clean_accuracy"],
+        robust_accuracy=accuracies["robust_accuracy"],
+        robust_accuracy_8bit=accuracies["robust_accuracy_8bit"],
+        routes={name: float(column.mean()) for name, column in found.bits.items()},
+        findings=tuple(Finding(**finding) for finding in summary["findings"]),
+        checks=checks,
+        twin_agreement=agreement,
+        stopped=None if stop is None else Stopped(stop.population, stop.error),
+    )
 
 
-def _stopped(stop: Sequential | None, found: Attacked) -> dict[str, object]:
-    """The intervals of a run that stopped as soon as it knew: no others hold then."""
-    if stop is None:
-        return {}
-    intervals = stop.intervals(found.accuracies())
-    return {
-        **{f"{name}_ci": intervals.get(name) for name in ACCURACIES},
-        "sequential": {"population": stop.population, "error": stop.error},
-    }
+def _beside(student: Attacked, found: Attacked, *, itself: bool) -> BesideStudent:
+    """What a subject keeps of the float student's robust samples; of the student itself no more than the ratio."""
+    value, ends = retention(student.robust, found.robust), retention_interval(student.robust, found.robust)
+    kept = None if value is None else Estimate(value, ends)
+    return BesideStudent(kept) if itself else BesideStudent.of(kept, compare_paired(student.robust, found.robust))
 
 
 def _save_bits(path: Path, found: Attacked) -> None:

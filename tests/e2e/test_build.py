@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 def test_report_json_is_as_documented(run: Path):
     report = json.loads((run / "report.json").read_text())
-    assert report["schema_version"] == 1
+    assert report["schema_version"] == 2
     assert (report["verdict"], report["exit_code"], report["name"]) == ("pass", 0, "digits")
     assert report["recipe_digest"].startswith("sha256:")
     assert report["threat_model"] == {"norm": "Linf", "eps": 0.1}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...figures.ledger import ledger
 from ...results.report import Report
 from .blocks import Plot, Section, Table, accuracies, interval, number
 from .differences import environment_differences, recipe_differences, same_machine
@@ -120,21 +121,14 @@ def ledgers(letters: Sequence[str], runs: Sequence[RunView]) -> Section:
             Point(subject["robust_accuracy"], subject.get("robust_accuracy_ci"), series),
         ]
         rows.append(Row(run.label(subject), points, f"n={subject['samples']}"))
+    found = ledger([subject for _, _, subject in each], "runs")
     table = Table(
         "ledgers",
-        "The ledgers",
-        ("run", "subject", "samples", "clean", "robust", "retention", "size, KiB"),
+        " ".join(("The ledgers.", *found.notes)) if found.notes else "The ledgers",
+        ("run", "subject", "samples", *found.columns),
         [
-            (
-                letter,
-                run.label(subject),
-                str(subject["samples"]),
-                f"{number(subject['clean_accuracy'])} {interval(subject.get('clean_accuracy_ci'))}",
-                f"{number(subject['robust_accuracy'])} {interval(subject.get('robust_accuracy_ci'))}",
-                number(subject.get("retention")),
-                f"{subject['size_bytes'] / 1024:.1f}" if subject.get("size_bytes") else "",
-            )
-            for letter, run, subject in each
+            (letter, run.label(subject), str(subject["samples"]), *(cell.replace("-", "−") for cell in row))
+            for (letter, run, subject), row in zip(each, found.rows, strict=True)
         ],
         (
             ("run", "subject", "samples", "clean", "clean_low", "clean_high", "robust", "robust_low", "robust_high"),

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from ...figures.ledger import before
 from ...results.report import Report
-from ..rows import before
+from ...store.sample_bits import NEEDED, NO_ROUTE
 from .draw import Point
 
 if TYPE_CHECKING:
     import numpy as np
-
-_NO_ROUTE = ("index", "label", "clean_correct", "robust_8bit")
 
 
 @dataclass(frozen=True)
@@ -109,8 +108,8 @@ class RunView:
 
     def _read_bits(self, name: str) -> SubjectBits | None:
         arrays = self.files.arrays(f"verification/{name}.npz")
-        if arrays is None or not {*_NO_ROUTE[:3]} <= {*arrays}:
+        if arrays is None or not {*NEEDED} <= {*arrays}:
             return None
-        routes = [key for key in arrays if key not in _NO_ROUTE]
+        routes = [key for key in arrays if key not in NO_ROUTE]
         robust = arrays[routes[-1] if routes else "clean_correct"]
         return SubjectBits(arrays["index"], arrays["label"], arrays["clean_correct"], robust)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ....core.config import Config
 from ....core.errors import UsageError
 from ....core.registry import nearest
 from ...data import Split
+from ...statistics.estimate import Estimate
 from ...statistics.proportions import clopper_pearson
 from ..subject.subject import BATCH, Predict, is_correct
 from .corruptions import CORRUPTIONS, SEVERITIES, constants_for, corrupt
@@ -65,21 +67,49 @@ class CorruptionsConfig(Config):
             )
 
 
+@dataclass(frozen=True)
+class CorruptionAccuracy:
+    """Accuracy of one subject under common corruptions.
+
+    Attributes:
+        mean: over corruptions and severities; its Clopper-Pearson interval over the draw of the samples, where one
+            that is right under half of the corruptions counts half (wide rather than narrow: shares of samples vary no
+            more than whole ones).
+        severities: as they were shown.
+        constants: whose.
+        accuracy: of every corruption at the severities, in their order.
+    """
+
+    mean: Estimate
+    severities: tuple[int, ...]
+    constants: str
+    accuracy: Mapping[str, tuple[float, ...]]
+
+    def as_json(self) -> dict[str, Any]:
+        """`{corrupted_accuracy, corrupted_accuracy_ci, corruptions: {severities, constants, accuracy}}`."""
+        accuracy = {name: list(values) for name, values in self.accuracy.items()}
+        about = {"severities": list(self.severities), "constants": self.constants, "accuracy": accuracy}
+        return {**self.mean.as_json("corrupted_accuracy"), "corruptions": about}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> CorruptionAccuracy | None:
+        """Read what `as_json` wrote; None where nothing was shown corrupted."""
+        mean, about = Estimate.from_json(data, "corrupted_accuracy"), data.get("corruptions")
+        if mean is None or about is None:
+            return None
+        accuracy = {name: tuple(values) for name, values in about["accuracy"].items()}
+        return cls(mean, tuple(about["severities"]), about["constants"], accuracy)
+
+
 def corrupted_accuracies(
     predictors: Mapping[str, Predict], split: Split, config: CorruptionsConfig
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, CorruptionAccuracy]:
     """Measure every subject on the same corrupted samples.
 
     Args:
         predictors: the subjects' forwards.
         split: the samples.
         config: which corruptions.
-
-    Returns:
-        For every subject `{corrupted_accuracy, corrupted_accuracy_ci, corruptions: {severities, constants, accuracy}}`:
-        the mean over corruptions and severities; its Clopper-Pearson interval over the draw of the samples, where one
-        that is right under half of the corruptions counts half (wide rather than narrow: shares of samples vary no
-        more than whole ones); and for every corruption the accuracies at the severities, in their order.
     """
     correct = {name: np.zeros((len(config.names), len(config.severities), len(split)), bool) for name in predictors}
     for first in range(0, len(split), BATCH):
@@ -94,15 +124,8 @@ def corrupted_accuracies(
     return {name: _record(found, config, constants) for name, found in correct.items()}
 
 
-def _record(correct: np.ndarray, config: CorruptionsConfig, constants: str) -> dict[str, Any]:
+def _record(correct: np.ndarray, config: CorruptionsConfig, constants: str) -> CorruptionAccuracy:
     by_sample = correct.mean(axis=(0, 1))
-    by_severity = correct.mean(axis=2).tolist()
-    return {
-        "corrupted_accuracy": float(by_sample.mean()),
-        "corrupted_accuracy_ci": list(clopper_pearson(float(by_sample.sum()), len(by_sample))),
-        "corruptions": {
-            "severities": list(config.severities),
-            "constants": constants,
-            "accuracy": dict(zip(config.names, by_severity, strict=True)),
-        },
-    }
+    mean = Estimate(float(by_sample.mean()), clopper_pearson(float(by_sample.sum()), len(by_sample)))
+    by_severity = map(tuple, correct.mean(axis=2).tolist())
+    return CorruptionAccuracy(mean, config.severities, constants, dict(zip(config.names, by_severity, strict=True)))

@@ -17,7 +17,7 @@ import torch
 
 from ...ball import sizes
 from ...data import Split
-from ...statistics.proportions import clopper_pearson
+from ...statistics.estimate import Estimate
 from ...threat import ThreatModel
 from ..attacks.autoattack import ROUNDING, Attack
 from ..evidence.candidates import Candidates
@@ -96,10 +96,8 @@ class Curve:
             for name, each in attacked.items()
         }
 
-    def figures(
-        self, faced: Mapping[str, Attacked], predictors: Mapping[str, Predict]
-    ) -> dict[str, dict[str, dict[str, Any]]]:
-        """The curve of every subject whose gradients could be followed, by its name, as `{curve: ...}`.
+    def figures(self, faced: Mapping[str, Attacked], predictors: Mapping[str, Predict]) -> dict[str, RadiusCurve]:
+        """The curve of every subject whose gradients could be followed, by its name.
 
         Args:
             faced: the subjects after each has faced everybody's candidates: their verdicts.
@@ -110,13 +108,13 @@ class Curve:
         everything = [each.candidates for each in faced.values()] + list(self.found.values())
         known = Candidates.join(everything, self.split.images.shape[1:]).of(drawn.index)
         radii = sorted({self.threat.eps, *(ball.eps for ball in self.config.curve.balls(self.threat))})
-        curves: dict[str, dict[str, dict[str, Any]]] = {}
+        curves: dict[str, RadiusCurve] = {}
         for name in self.found:
             verdict = RadiusVerdict(faced[name].clean_correct[self.rows], faced[name].robust[self.rows])
             if len(self.found[name]) or not verdict.clean_correct.any():
                 distances = smallest_known(predictors[name], verdict, drawn, known, self.threat)
-                figures = curve_figures(distances, verdict, radii, self.config.curve.attacks, self.config.seed)
-                curves[name] = {"curve": figures}
+                attacks, seed = self.config.curve.attacks, self.config.seed
+                curves[name] = RadiusCurve.drawn_up(distances, verdict, radii, attacks, seed)
         return curves
 
 
@@ -160,32 +158,65 @@ def smallest_known(
     return np.where(verdict.clean_correct, found, 0.0)
 
 
-def curve_figures(
-    distances: np.ndarray, verdict: RadiusVerdict, radii: Sequence[float], attacks: Sequence[Attack], seed: int
-) -> dict[str, Any]:
-    """Draw up a subject's curve.
+@dataclass(frozen=True)
+class RadiusCurve:
+    """Accuracy of one subject over eps.
 
-    Args:
-        distances: of `smallest_known`, `[n]`.
-        verdict: on the same samples.
-        radii: absolute ones, above 0.
+    Attributes:
+        samples: that it is about.
+        seed: of their draw.
         attacks: that were run beside those of the verification.
-        seed: of the draw.
-
-    Returns:
-        `{samples, seed, attacks, radii, accuracy, accuracy_ci}`: radii from 0 on, the share of the samples that
-        withstands what is known at each, and its Clopper-Pearson interval.
+        radii: from 0 on, rising.
+        accuracy: at each radius: the share of the samples that withstands what is known, with its Clopper-Pearson
+            interval.
     """
-    count = len(distances)
-    left = [
-        int(verdict.clean_correct.sum()),
-        *(int((verdict.clean_correct & (distances > radius + ROUNDING)).sum()) for radius in radii),
-    ]
-    return {
-        "samples": count,
-        "seed": seed,
-        "attacks": list(attacks),
-        "radii": [0.0, *radii],
-        "accuracy": [each / count for each in left],
-        "accuracy_ci": [list(clopper_pearson(each, count)) for each in left],
-    }
+
+    samples: int
+    seed: int
+    attacks: tuple[str, ...]
+    radii: tuple[float, ...]
+    accuracy: tuple[Estimate, ...]
+
+    @classmethod
+    def drawn_up(
+        cls, distances: np.ndarray, verdict: RadiusVerdict, radii: Sequence[float], attacks: Sequence[Attack], seed: int
+    ) -> RadiusCurve:
+        """Draw up a subject's curve.
+
+        Args:
+            distances: of `smallest_known`, `[n]`.
+            verdict: on the same samples.
+            radii: absolute ones, above 0.
+            attacks: that were run beside those of the verification.
+            seed: of the draw.
+        """
+        count = len(distances)
+        left = [
+            int(verdict.clean_correct.sum()),
+            *(int((verdict.clean_correct & (distances > radius + ROUNDING)).sum()) for radius in radii),
+        ]
+        shares = tuple(Estimate.of_share(each, count) for each in left)
+        return cls(count, seed, tuple(attacks), (0.0, *radii), shares)
+
+    def as_json(self) -> dict[str, Any]:
+        """`{samples, seed, attacks, radii, accuracy, accuracy_ci}`, the last three of one length."""
+        return {
+            "samples": self.samples,
+            "seed": self.seed,
+            "attacks": list(self.attacks),
+            "radii": list(self.radii),
+            "accuracy": [each.value for each in self.accuracy],
+            "accuracy_ci": [None if each.interval is None else list(each.interval) for each in self.accuracy],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RadiusCurve:
+        """Read what `as_json` wrote."""
+        points = zip(data["accuracy"], data["accuracy_ci"], strict=True)
+        return cls(
+            data["samples"],
+            data["seed"],
+            tuple(data["attacks"]),
+            tuple(data["radii"]),
+            tuple(Estimate(value, None if ends is None else (ends[0], ends[1])) for value, ends in points),
+        )

@@ -12,20 +12,23 @@ from edgeproof.pipeline.cli.terminal import show
 from edgeproof.pipeline.gates import Condition
 from edgeproof.pipeline.reports import formats, render
 from edgeproof.pipeline.results.report import Report, draw_up, engine_subject, regate, torch_subject
+from edgeproof.stages.verify.figures import SubjectFigures
 from rich.console import Console
 
 
-def figures(robust: float, routes: dict[str, float], **more: Any) -> dict[str, Any]:
-    return {
-        "samples": 300,
-        "clean_accuracy": 0.99,
-        "clean_accuracy_ci": [0.97, 1.0],
-        "robust_accuracy": robust,
-        "robust_accuracy_ci": [robust - 0.04, robust + 0.04],
-        "routes": routes,
-        "findings": [],
-        **more,
-    }
+def figures(robust: float, routes: dict[str, float], **more: Any) -> SubjectFigures:
+    return SubjectFigures.from_json(
+        {
+            "samples": 300,
+            "clean_accuracy": 0.99,
+            "clean_accuracy_ci": [0.97, 1.0],
+            "robust_accuracy": robust,
+            "robust_accuracy_ci": [robust - 0.04, robust + 0.04],
+            "routes": routes,
+            "findings": [],
+            **more,
+        }
+    )
 
 
 @pytest.fixture

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from .....stages.statistics.paired import PairedComparison, compare_paired
-from ..blocks import Plot, Section, Table, accuracies, interval, number
+from ....figures.ledger import ledger
+from ....figures.table import gated, routes_of
+from ....gates.result import value_text
+from ..blocks import Cell, Plot, Section, Table, accuracies, bound, interval, number
 from ..draw import Point, Row, intervals
 from ..run import RunView
 
@@ -14,13 +17,6 @@ _NOTE = (
     "Steps are compared on the same samples: the difference with Tango's score interval, and the exact McNemar test. "
     "A step back by a few samples is often chance."
 )
-
-
-_COLUMNS = {
-    "change": "Change: of robust accuracy from the step before.",
-    "retention": "Retention: robust accuracy over the float student's.",
-    "latency, ms": "Latency: median of a batch of 1, all subjects timed in turn.",
-}
 
 
 def ledger_section(run: RunView) -> Section:
@@ -32,7 +28,11 @@ def ledger_section(run: RunView) -> Section:
         title=title,
         lead=[_lead(run, steps)],
         plots=[_plot(run)],
-        tables=[_table(run), *([_step_table(run, steps)] if steps else [])],
+        tables=[
+            _table(run),
+            *([_step_table(run, steps)] if steps else []),
+            *([_figure_table(run)] if run.engines else []),
+        ],
         notes=[_NOTE] if steps else [],
     )
 
@@ -111,30 +111,38 @@ def _plot(run: RunView) -> Plot:
 
 
 def _table(run: RunView) -> Table:
-    columns = ("subject", "clean", "robust", "change", "retention", "size, KiB", "latency, ms")
-    rows = [_row(run, subject) for subject in run.subjects]
-    filled = [place for place in range(len(columns)) if any(row[place] for row in rows)]
+    found = ledger(run.subjects, "page", run.before)
     return Table(
         "ledger",
-        " ".join(["The ledger.", *(_COLUMNS[columns[place]] for place in filled if columns[place] in _COLUMNS)]),
-        [columns[place] for place in filled],
-        [[row[place] for place in filled] for row in rows],
+        " ".join(("The ledger.", *found.notes)),
+        ("subject", *found.columns),
+        [
+            (run.label(subject), *(cell.replace("-", "−") for cell in row))
+            for subject, row in zip(run.subjects, found.rows, strict=True)
+        ],
     )
 
 
-def _row(run: RunView, subject: Mapping[str, Any]) -> tuple[str, ...]:
-    earlier = run.before(subject)
-    size, latency = subject.get("size_bytes"), subject.get("latency_ms")
-    kept = subject.get("retention")
-    change = None if earlier is None else subject["robust_accuracy"] - earlier["robust_accuracy"]
-    return (
-        run.label(subject),
-        f"{number(subject['clean_accuracy'])} {interval(subject.get('clean_accuracy_ci'))}",
-        f"{number(subject['robust_accuracy'])} {interval(subject.get('robust_accuracy_ci'))}",
-        number(change, sign=True),
-        "" if kept is None else f"{number(kept)} {interval(subject.get('retention_ci'))}",
-        "" if size is None else f"{size / 1024:.1f}",
-        "" if latency is None else f"{latency['p50']:.3g}",
+def _figure_table(run: RunView) -> Table:
+    """Every figure that a gate can be set on, of every engine."""
+    rows: list[tuple[str, ...]] = []
+    data: list[tuple[Cell, ...]] = []
+    for figure in gated(routes_of(run.subjects)):
+        cells: list[str] = []
+        for engine in run.engines:
+            value, ci = figure.value(engine), figure.interval(engine)
+            cells.append("" if value is None else f"{value_text(value)} {interval(ci)}".rstrip())
+            if value is not None:
+                data.append((engine["name"], figure.name, value, bound(ci, 0), bound(ci, 1)))
+        if any(cells):
+            rows.append((figure.name, figure.words, *cells))
+    return Table(
+        "figures",
+        "Every figure that a gate can be set on",
+        ("figure", "what it is", *(run.label(engine) for engine in run.engines)),
+        rows,
+        (("engine", "figure", "value", "low", "high"), data),
+        folded=True,
     )
 
 

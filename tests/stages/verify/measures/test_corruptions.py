@@ -169,13 +169,14 @@ def test_all_subjects_are_asked_about_the_same_images_and_counted(digits: Datase
         ]
     )
     record = found["student"]
-    assert record["corruptions"]["accuracy"]["contrast"] == pytest.approx(right[0].mean(1).tolist())
-    assert record["corruptions"]["severities"] == [5, 1]
-    assert record["corruptions"]["constants"] == "CIFAR-10-C"
-    assert record["corrupted_accuracy"] == pytest.approx(right.mean())
-    low, high = record["corrupted_accuracy_ci"]
-    assert low < record["corrupted_accuracy"] < high
-    assert found["broken"]["corrupted_accuracy"] == 0
+    assert record.accuracy["contrast"] == pytest.approx(right[0].mean(1).tolist())
+    assert record.severities == (5, 1)
+    assert record.constants == "CIFAR-10-C"
+    assert record.mean.value == pytest.approx(right.mean())
+    assert record.mean.interval is not None
+    low, high = record.mean.interval
+    assert low < record.mean.value < high
+    assert found["broken"].mean.value == 0
 
 
 def test_what_does_not_suit_the_images_is_refused_before_any_attack(digits: Dataset):

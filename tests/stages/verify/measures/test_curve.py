@@ -12,7 +12,8 @@ from edgeproof.pipeline.commands.verify import verify
 from edgeproof.stages.data import Split
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify import Attacked, VerifyConfig, attack_subject
-from edgeproof.stages.verify.aggregate import FIGURES_FILE, aggregate
+from edgeproof.stages.verify.aggregate import aggregate
+from edgeproof.stages.verify.figures import FIGURES_FILE
 from edgeproof.stages.verify.measures.curve_config import CurveConfig
 from pydantic import ValidationError
 

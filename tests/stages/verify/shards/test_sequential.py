@@ -10,8 +10,9 @@ import pytest
 from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.verify import Attacked, TorchSubject, VerifyConfig, attack_subject, sample
-from edgeproof.stages.verify.aggregate import FIGURES_FILE, aggregate
+from edgeproof.stages.verify.aggregate import aggregate
 from edgeproof.stages.verify.attack import between_looks
+from edgeproof.stages.verify.figures import FIGURES_FILE
 from edgeproof.stages.verify.shards.sequential import Sequential, confidence_sequence
 from scipy.stats import betabinom
 
