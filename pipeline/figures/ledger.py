@@ -10,7 +10,7 @@ from .table import every
 
 
 @dataclass(frozen=True)
-class Ledger:
+class LedgerCells:
     """Columns that some subject fills, and their cells.
 
     Attributes:
@@ -26,7 +26,7 @@ class Ledger:
 
 def ledger(
     subjects: Sequence[Subject], medium: Medium, before: Callable[[Subject], Subject | None] = lambda _: None
-) -> Ledger:
+) -> LedgerCells:
     """Show subjects by all figures that have a column in a medium.
 
     Args:
@@ -51,7 +51,7 @@ def ledger(
             if any(cells):
                 notes.append(f"{head.capitalize()}: of {figure.words} from the step before.")
     filled = [(head, cells) for head, cells in shown if any(cells)]
-    return Ledger(
+    return LedgerCells(
         tuple(head for head, _ in filled),
         [tuple(cells[place] for _, cells in filled) for place in range(len(subjects))],
         tuple(filter(None, notes)),

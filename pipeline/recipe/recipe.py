@@ -28,7 +28,7 @@ from ...stages.threat import ThreatModel
 from ...stages.verify import VerifyConfig
 from ...stages.verify.routes.base import routes
 from ...targets.base import TargetOptions
-from ..figures.table import figure_named
+from ..figures.table import figure_named, gated
 from ..gates import Condition
 from .read import FILES, LISTS
 from .target_choice import TargetChoice, chosen_targets
@@ -38,6 +38,13 @@ from .validation_errors import one_line
 CHOOSING = ("clean_accuracy", "robust_accuracy", "robust_accuracy_8bit", "retention")
 # Sections whose training learns from a teacher.
 DISTILLATIONS = ("distill", "prune.train", "recover")
+
+
+def _with_figures(schema: dict[str, Any]) -> None:
+    """Name the figures, so that editors complete them; others may come with plug-ins."""
+    schema["properties"] = {
+        figure.name: {"type": "string", "description": figure.help} for figure in gated(routes.names())
+    }
 
 
 class Recipe(Config):
@@ -58,7 +65,7 @@ class Recipe(Config):
     targets: tuple[TargetChoice, ...] = Field(default=("onnxruntime",), min_length=1)
     verify: VerifyConfig = VerifyConfig()
     bench: BenchConfig = BenchConfig()
-    gates: dict[str, str] = Field(default_factory=dict)
+    gates: dict[str, str] = Field(default_factory=dict, json_schema_extra=_with_figures)
 
     @field_validator("targets")
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..figures.ledger import Ledger, before
+from ..figures.ledger import LedgerCells, before
 from ..figures.ledger import ledger as ledger_of
 from ..gates.result import value_text
 from ..results.report import Report
@@ -56,7 +56,7 @@ def ledger(report: Report) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     return ("subject", *found.columns), [(name, *row) for name, row in zip(names, found.rows, strict=True)]
 
 
-def _ledger(report: Report) -> Ledger:
+def _ledger(report: Report) -> LedgerCells:
     return ledger_of(report.subjects, "text", lambda subject: before(subject, report.subjects))
 
 
