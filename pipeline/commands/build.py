@@ -159,7 +159,7 @@ def _run(recipe: Recipe, stages: RecipeRun, store: Store, request: str, until: S
         "quantize": lambda: [stages.engines.quantized(target) for target in each_target],
         "recover": lambda: [stages.engines.shipped(target) for target in each_target],
         "compile": lambda: [stages.engines.engine(target) for target in each_target],
-        "verify": lambda: [stages.attacks.settled(), *stages.benches.all()],
+        "verify": lambda: [stages.attacks.aggregated(), *stages.benches.all()],
     }
     last = until or STOPS[-1]
     stages.check()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,12 +13,8 @@ from ...core.errors import UsageError
 from ...core.function import is_function
 from ...core.model_file import engine_files, sha256_of
 from ...core.onnx_reader import read_onnx
-from ...stages.verify import Attacked, CorruptionsConfig, VerifyConfig, attack_subject, default_workers
-from ...stages.verify.aggregate import FIGURES_FILE, aggregate
-from ...stages.verify.checks.base import modules as check_modules
-from ...stages.verify.evidence.candidates import Candidates
-from ...stages.verify.evidence.earlier_packs import described
-from ...stages.verify.routes.base import routes
+from ...stages.verify import CorruptionsConfig, Evaluation, VerifyConfig, Workforce, default_workers
+from ...stages.verify.aggregate import FIGURES_FILE
 from ...stages.verify.shards.machines import Machines
 from ...stages.verify.shards.sequential import ACCURACIES
 from ..gates import Condition
@@ -28,7 +23,8 @@ from ..progress import Reporter
 from ..recipe.validation_errors import one_line
 from ..reports import render
 from ..results.report import Report, doubts_of, draw_up, engine_subject
-from ..run.attacks import ATTACKING, SETTLING
+from ..run.maker import Maker
+from ..run.proof import Proof
 from ..store.folder_guard import check_own
 from ..store.follower import FollowingStore
 from ..store.run_files import RunFiles
@@ -136,14 +132,17 @@ def verify(
     place = (Store if machines.leads else FollowingStore)(
         Path(out), reporter.notice, None if store is None else Path(store)
     )
+    evaluation = Evaluation(request.samples, request.threat, request.config, request.stop, request.earlier)
+    workforce = Workforce(workers or default_workers(), machines=machines)
+    proof = Proof(Maker(place, reporter), request.dataset, evaluation, workforce)
     with place.locked():
-        artifacts: list[Artifact] = []
-        for name in request.subjects:
-            attack = Attack(place, reporter, workers or default_workers(), machines)
-            artifacts.append(attack.on(request, name, artifacts))
-        settled = _settled(request, artifacts, place, workers or default_workers())
-        report = _report(request, conditions, json.loads(settled.path(FIGURES_FILE).read_text()))
-        view = {name: (settled, name) for name in settled.files}
+        attacks: dict[str, Artifact] = {}
+        for name, subject in request.subjects.items():
+            before = list(attacks.values())
+            attacks[name] = proof.attacked(subject, before=before, inputs=request.answers(name))
+        found = proof.aggregated(request.subjects, attacks, curve_of=[request.target])
+        report = _report(request, conditions, json.loads(found.path(FIGURES_FILE).read_text()))
+        view = {name: (found, name) for name in found.files}
         place.publish(
             view,
             render(replace(report, files=RunFiles(view=view)), place),
@@ -151,99 +150,6 @@ def verify(
             external={str(file): sha256_of(file) for file in request.files},
         )
     return report
-
-
-@dataclass(frozen=True)
-class Attack:
-    """Who attacks, and where the result goes."""
-
-    store: Store
-    reporter: Reporter
-    workers: int
-    machines: Machines
-
-    def on(self, request: Request, name: str, before: list[Artifact]) -> Artifact:
-        """Attack one subject; what was found on the ones before is replayed on it."""
-        config, subject = request.config, request.subjects[name]
-        order = (
-            config.routes
-            if before or len(request.earlier)
-            else tuple(route for route in config.routes if route != "replay")
-        )
-        shape = request.dataset.image_shape
-
-        def work(folder: Path) -> None:
-            found = [Attacked.load(artifact.folder).candidates for artifact in before]
-            pool = Candidates.join([*found, request.earlier], shape)
-            with self.reporter.stage(f"attack {name}") as bar:
-                attack_subject(
-                    subject,
-                    request.samples,
-                    request.threat,
-                    config,
-                    order,
-                    folder,
-                    pool=pool,
-                    workers=self.workers,
-                    progress=bar.shards if request.stop is None else partial(bar.shards_until, request.stop),
-                    stop=request.stop,
-                    machines=self.machines,
-                )
-
-        return self.store.make(
-            f"attack/{name}",
-            work,
-            config={**request.identity(), "verify": config.of_attacks(), "order": list(order)},
-            inputs={artifact.stage: artifact.key for artifact in before},
-            code=[
-                "edgeproof.stages.verify.attack",
-                *check_modules(),
-                *(type(routes[route]).__module__ for route in order),
-            ],
-            packages=ATTACKING,
-            parents=before,
-            seed=config.seed,
-            resumable=True,
-            shared=True,
-        )
-
-
-def _settled(request: Request, artifacts: list[Artifact], store: Store, workers: int) -> Artifact:
-    dataset = {"name": request.dataset.name, "digest": request.dataset.digest}
-    about = {
-        "threat": request.threat.model_dump(mode="json"),
-        "dataset": dataset,
-        **described(request.config.packs),
-    }
-
-    def work(folder: Path) -> None:
-        attacked = {
-            name: Attacked.load(artifact.folder) for name, artifact in zip(request.subjects, artifacts, strict=True)
-        }
-        aggregate(
-            attacked,
-            request.subjects,
-            request.samples,
-            folder,
-            stop=request.stop,
-            about=about,
-            config=request.config,
-            threat=request.threat,
-            curve_of=[request.target],
-            classes=request.dataset.class_names,
-            workers=workers,
-            earlier=request.earlier,
-        )
-
-    return store.make(
-        "settle",
-        work,
-        config={**request.identity(), "about": about},
-        inputs={artifact.stage: artifact.key for artifact in artifacts},
-        code=["edgeproof.stages.verify.aggregate"],
-        packages=SETTLING,
-        parents=artifacts,
-    )
 
 
 def _report(request: Request, conditions: Sequence[Condition], figures: dict[str, dict[str, object]]) -> Report:

@@ -18,7 +18,7 @@ from . import RecipeRun
 def assemble(stages: RecipeRun) -> Report:
     """Draw up the report: teacher, student, every engine, and the recipe's gates on the engines."""
     recipe = stages.artifacts.recipe
-    figures = json.loads(stages.attacks.settled().path(FIGURES_FILE).read_text())
+    figures = json.loads(stages.attacks.aggregated().path(FIGURES_FILE).read_text())
     times = json.loads(stages.benches.ledger().path(BENCH).read_text())
     subjects = [
         torch_subject(

@@ -199,7 +199,7 @@ def test_a_proof_gets_the_column_without_a_second_attack(float_onnx: Path, tmp_p
     monkeypatch.setattr("edgeproof.pipeline.commands.verify.VerifyConfig", small)
     plain = proof()
     assert "corruptions" not in plain.subjects[0]
-    monkeypatch.setattr("edgeproof.pipeline.commands.verify.attack_subject", None)
+    monkeypatch.setattr("edgeproof.pipeline.run.proof.attack_subject", None)
     with pytest.raises(UsageError, match="--gate: corrupted_accuracy is measured with --corruptions"):
         proof(gates=["corrupted_accuracy >= 0.9"])
     corruptions = CorruptionsConfig(severities=(3,))

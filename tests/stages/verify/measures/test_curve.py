@@ -11,8 +11,8 @@ import pytest
 from edgeproof.pipeline.commands.verify import verify
 from edgeproof.stages.data import Split
 from edgeproof.stages.threat import ThreatModel
-from edgeproof.stages.verify import Attacked, VerifyConfig, attack_subject
-from edgeproof.stages.verify.aggregate import FIGURES_FILE, aggregate
+from edgeproof.stages.verify import Attacked, Evaluation, VerifyConfig, attack_subject
+from edgeproof.stages.verify.aggregate import FIGURES_FILE, Ledger, aggregate
 from edgeproof.stages.verify.measures.curve_config import CurveConfig
 from pydantic import ValidationError
 
@@ -25,9 +25,10 @@ def settled(folder: Path, split: Split, threat: ThreatModel, config: VerifyConfi
     """Attack the linear classifier and return its figures and its bits."""
     subject = LinearSubject()
     (folder / "attack").mkdir(parents=True)
-    attack_subject(subject, split, threat, config, order, folder / "attack")
+    attack_subject(subject, Evaluation(split, threat, config), order, folder / "attack")
     found = {"linear": Attacked.load(folder / "attack")}
-    aggregate(found, {"linear": subject}, split, folder, config=config, threat=threat, curve_of=["linear"], **more)
+    ledger = Ledger({"linear": subject}, curve_of=["linear"])
+    aggregate(ledger, found, Evaluation(split, threat, config), folder, **more)
     with np.load(folder / "verification" / "linear.npz") as bits:
         robust = bits[next(reversed(bits.files))]
     return json.loads((folder / FIGURES_FILE).read_text())["linear"], robust
