@@ -6,21 +6,21 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import ValidationError
+from pydantic import Field
 
 from ...core.errors import UsageError
 from ...core.function import is_function
 from ...core.model_file import engine_files, sha256_of
 from ...core.onnx_reader import read_onnx
-from ...stages.verify import CorruptionsConfig, Evaluation, VerifyConfig, Workforce, default_workers
+from ...stages.verify import CorruptionsConfig, Evaluation, Workforce, default_workers
 from ...stages.verify.aggregate import FIGURES_FILE
 from ...stages.verify.shards.machines import Machines
 from ...stages.verify.shards.sequential import ACCURACIES
 from ..gates import Condition
 from ..gates.figures import CORRUPTED
 from ..progress import Reporter
-from ..recipe.validation_errors import one_line
 from ..reports import render
 from ..results.report import Report, doubts_of, draw_up, engine_subject
 from ..run.maker import Maker
@@ -29,61 +29,69 @@ from ..store.folder_guard import check_own
 from ..store.follower import FollowingStore
 from ..store.run_files import RunFiles
 from ..store.store import Artifact, Store
-from .options import data_config, option, threat_model
+from .options import option
 from .verify_request import Request, check_request
+from .verify_settings import Settings
 
 
 def verify(
     model: str | Path,
     *,
-    dataset: str,
-    eps: float | str,
-    norm: str = "Linf",
-    samples: int | None = None,
-    data_root: str | Path | None = None,
-    store: str | Path | None = None,
-    image_size: int | None = None,
-    graph: str | Path | None = None,
-    surrogate: str | Path | None = None,
-    packs: Sequence[str | Path] = (),
-    out: str | Path,
+    dataset: str | None = None,
+    eps: str | float | None = None,
+    norm: str | None = None,
+    samples: Annotated[int, Field(ge=1)] | None = None,
+    data_root: Path | str | None = None,
+    store: Path | str | None = None,
+    image_size: Annotated[int, Field(ge=1)] | None = None,
+    recipe: Path | str | None = None,
+    overrides: Sequence[str] = (),
+    graph: Path | str | None = None,
+    surrogate: Path | str | None = None,
+    packs: Sequence[Path | str] = (),
+    out: Path | str | None = None,
     target: str = "onnxruntime",
     options: Sequence[str] = (),
     gates: Sequence[str] = (),
     sequential: bool = False,
-    seed: int = 0,
-    corruptions: CorruptionsConfig | None = None,
+    seed: Annotated[int, Field(ge=0)] | None = None,
+    corruptions: bool | CorruptionsConfig = False,
     curve: bool = True,
-    workers: int | None = None,
-    num_nodes: int = 1,
+    workers: Annotated[int, Field(ge=1)] | None = None,
+    num_nodes: Annotated[int, Field(ge=1)] = 1,
     reporter: Reporter | None = None,
 ) -> Report:
     """Attack a model and write its report, per-sample bits and adversarial pack into `out`.
 
     Args:
-        model: an ONNX file or another engine, pixels in [0, 1] in, logits out; or `package.module:function`, float32
-            images `[N, C, H, W]` to logits `[N, K]` or labels `[N]`.
-        dataset: a registered data set, or `package.module:function`; its test split is attacked.
-        eps: radius of the ball, a number or a fraction such as `8/255`.
-        norm: `Linf` or `L2`.
-        samples: how many test images; all when left out.
-        data_root: the folder of local copies of data sets.
-        store: the folder of artifacts that runs share; $EDGEPROOF_STORE, or the proof's own when left out.
-        image_size: what to resize images to, for the data sets of images of many sizes.
+        model: the model to attack: an ONNX file from any exporter or another engine, pixels in [0, 1] in, logits out;
+            or `package.module:function`, float32 images `[N, C, H, W]` to logits `[N, K]` or labels `[N]`.
+        dataset: the data set whose test split is attacked: a name, an .npz file, or `package.module:function`.
+            Needed without a recipe.
+        eps: radius of the ball, a number or a fraction such as `8/255`. Needed without a recipe.
+        norm: `Linf` or `L2` (default: the recipe's, or `Linf`).
+        samples: how many test images (default: the recipe's, or all).
+        data_root: folder of local copies of data sets (default: $EDGEPROOF_DATA, then ~/.cache/edgeproof/data).
+        store: folder of finished stages that runs share (default: $EDGEPROOF_STORE, then `.store` in the proof's folder).
+        image_size: resize the images to this side (gtsrb, eurosat, imagefolder).
+        recipe: a recipe whose `data`, `threat` and `verify` sections hold where no option says otherwise.
+        overrides: a key of the recipe's section `verify`, whether there is a recipe or not:
+            `--set verify.square_queries=500`.
         graph: the ONNX file that the model was built from, where it is an engine of another format.
         surrogate: another ONNX model of the same task; its adversarial examples are replayed, and its
             gradients are a further white-box attack.
-        packs: of earlier runs, `adversarial/<subject>.npz`; their examples are replayed.
-        out: the folder of the proof.
-        target: the runtime that runs the file.
-        options: the runtime's, such as `hint=throughput`.
-        gates: conditions such as `robust_accuracy >= 0.5`.
-        sequential: attack in random order, and only until every gate on an accuracy is decided; the intervals
-            are then a confidence sequence for the whole test split. A surrogate's own examples are not replayed.
-        seed: seeds the sample draw and the attacks.
-        corruptions: common corruptions under which accuracy is measured besides.
-        curve: whether accuracy is measured at other radii besides; a sequential run does not.
-        workers: processes that attack; one a core when left out.
+        packs: a pack of an earlier run, its `adversarial/NAME.npz`; its examples are replayed.
+        out: folder of the proof (default: `runs/verify-<model>`).
+        target: the runtime that runs the model.
+        options: an option of the target, such as `hint=throughput`.
+        gates: a condition such as `robust_accuracy >= 0.5`.
+        sequential: attack in random order, and only until every gate on an accuracy is decided, at 5 % error; the
+            intervals are then a confidence sequence for the whole test split. A surrogate's own examples are not
+            replayed.
+        seed: seed of the sample draw and of the attacks (default: the recipe's, or 0).
+        corruptions: also the accuracy under common corruptions (noise, blur, JPEG, …).
+        curve: also the accuracy at other radii; a sequential run does without.
+        workers: processes that attack (default: one a core).
         num_nodes: machines that share the attacks; each runs the same command and sees the folder.
         reporter: where progress goes.
 
@@ -98,27 +106,32 @@ def verify(
         if condition.relative:
             raise UsageError(
                 f"--gate: {condition.figure} {condition.text}: is held against a baseline by "
-                f"`edgeproof gate {out} --baseline FILE`"
+                f"`edgeproof gate {folder_of(model, out)} --baseline FILE`"
             )
     if sequential and not any(condition.figure in ACCURACIES for condition in conditions):
         raise UsageError(f"--sequential: needs a gate to decide, on one of: {', '.join(ACCURACIES)}")
     if sequential and num_nodes > 1:
         raise UsageError("--sequential: on one machine; several would attack samples that are not needed")
-    if sequential and corruptions is not None:
+    settings = Settings.read(
+        overrides,
+        recipe,
+        {"dataset": dataset, "root": data_root, "image_size": image_size},
+        {"norm": norm, "eps": eps},
+        {"samples": samples, "seed": seed, "packs": packs or None, "corruptions": corruptions, "curve": curve},
+    )
+    config = settings.verify
+    if sequential and config.corruptions is not None:
         raise UsageError("--corruptions: not with --sequential, whose sample ends as soon as the gates are decided")
-    if corruptions is None and any(condition.figure == CORRUPTED for condition in conditions):
+    if config.corruptions is None and any(condition.figure == CORRUPTED for condition in conditions):
         raise UsageError(f"--gate: {CORRUPTED} is measured with --corruptions")
-    try:
-        config = VerifyConfig(samples=samples, seed=seed, corruptions=corruptions, packs=tuple(map(Path, packs)))
-    except ValidationError as error:  # the command line's own bounds say it sooner
-        raise UsageError(f"--{one_line(error, VerifyConfig)}") from None
-    if sequential or not curve:
+    if sequential:
         config = config.model_copy(update={"curve": None})
-    check_own(Path(out), build=False)
+    folder = folder_of(model, out)
+    check_own(folder, build=False)
     request = check_request(
         str(model),
-        data_config(dataset, data_root, image_size),
-        threat_model(norm, eps),
+        settings.data,
+        settings.threat,
         config,
         target,
         options=options,
@@ -130,7 +143,7 @@ def verify(
         reporter.notice(f"waiting until all {num_nodes} machines run this command (NODE_RANK, MASTER_ADDR)")
     machines = Machines.launched(num_nodes)
     place = (Store if machines.leads else FollowingStore)(
-        Path(out), reporter.notice, None if store is None else Path(store)
+        folder, reporter.notice, None if store is None else Path(store)
     )
     evaluation = Evaluation(request.samples, request.threat, request.config, request.stop, request.earlier)
     workforce = Workforce(workers or default_workers(), machines=machines)
@@ -174,6 +187,11 @@ def _report(request: Request, conditions: Sequence[Condition], figures: dict[str
         dataset={"name": request.dataset.name, "digest": request.dataset.digest},
         verify=request.config.of_attacks(),
     )
+
+
+def folder_of(model: str | Path, out: Path | str | None) -> Path:
+    """The folder of a proof: what is asked for, or one that is named after the model."""
+    return Path(out) if out is not None else Path("runs") / f"verify-{name_of(str(model))}"
 
 
 def name_of(model: str) -> str:

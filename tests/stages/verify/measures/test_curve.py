@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -94,14 +93,14 @@ def test_radii_that_make_no_curve():
     assert [ball.eps for ball in wide] == [0.15], "no ball is wider than the pixel range"
 
 
-def test_a_proof_has_a_curve_unless_it_is_not_wanted_or_sequential(float_onnx: Path, tmp_path: Path, monkeypatch):
+def test_a_proof_has_a_curve_unless_it_is_not_wanted_or_sequential(float_onnx: Path, tmp_path: Path):
+    small = ["verify.routes=[whitebox]", "verify.backward=[relu]", "verify.square_queries=50"]
+
     def proof(**more):
         asked = {"dataset": "digits", "eps": 0.1, "samples": 4, "out": tmp_path / "out", "workers": 1, **more}
-        (engine,) = verify(float_onnx, **asked).subjects
+        (engine,) = verify(float_onnx, overrides=small, **asked).subjects
         return engine
 
-    small = partial(VerifyConfig, routes=("whitebox",), backward=("relu",), square_queries=50)
-    monkeypatch.setattr("edgeproof.pipeline.commands.verify.VerifyConfig", small)
     with_curve = proof()
     assert with_curve["curve"]["samples"] == 4
     assert "curve" not in proof(curve=False)
