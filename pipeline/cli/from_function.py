@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -75,7 +76,7 @@ def asks(
 
 def _parameters(function: str, without: Collection[str], names: Mapping[str, str]) -> Iterator[inspect.Parameter]:
     module, _, name = function.partition(":")
-    tree = ast.parse((_COMMANDS / f"{module}.py").read_text())
+    tree = _tree(module)
     constants = {
         node.targets[0].id: node.value
         for node in tree.body
@@ -89,6 +90,11 @@ def _parameters(function: str, without: Collection[str], names: Mapping[str, str
             yield _option(each, value, docs[each.arg], names.get(each.arg))
     for each in node.args.args:
         yield _argument(each, docs[each.arg])
+
+
+@cache
+def _tree(module: str) -> ast.Module:
+    return ast.parse((_COMMANDS / f"{module}.py").read_text())
 
 
 def _documented(docstring: str) -> dict[str, str]:

@@ -71,8 +71,9 @@ def verify(
         eps: radius of the ball, a number or a fraction such as `8/255`. Needed without a recipe.
         norm: `Linf` or `L2` (default: the recipe's, or `Linf`).
         samples: how many test images (default: the recipe's, or all).
-        data_root: folder of local copies of data sets (default: $EDGEPROOF_DATA, then ~/.cache/edgeproof/data).
-        store: folder of finished stages that runs share (default: $EDGEPROOF_STORE, then `.store` in the proof's folder).
+        data_root: folder of local copies of data sets (default: the recipe's `data.root`, then $EDGEPROOF_DATA, then
+            ~/.cache/edgeproof/data).
+        store: folder of finished stages that runs share (default: $EDGEPROOF_STORE, then `.store` in `out`).
         image_size: resize the images to this side (gtsrb, eurosat, imagefolder).
         recipe: a recipe whose `data`, `threat` and `verify` sections hold where no option says otherwise.
         overrides: a key of the recipe's section `verify`, whether there is a recipe or not:

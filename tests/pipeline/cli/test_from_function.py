@@ -10,6 +10,7 @@ import pytest
 import typer
 from edgeproof.pipeline.cli.main import app
 from edgeproof.pipeline.commands.bench import bench_files
+from edgeproof.pipeline.commands.build import build
 from edgeproof.pipeline.commands.teachers import rank_teachers
 from edgeproof.pipeline.commands.verify import verify
 
@@ -20,13 +21,13 @@ def command(name: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("name", "function"), [("verify", verify), ("bench", bench_files), ("teachers", rank_teachers)]
+    ("name", "function"), [("build", build), ("verify", verify), ("bench", bench_files), ("teachers", rank_teachers)]
 )
 def test_every_parameter_is_there_with_its_default_and_its_words(name: str, function: Callable[..., object]):
     options = {each.name: each for each in command(name).params}
     docstring = " ".join((function.__doc__ or "").replace("`", "").split()).lower()
     for parameter in inspect.signature(function).parameters.values():
-        if parameter.name == "reporter":
+        if parameter.name in ("reporter", "until"):
             assert parameter.name not in options
             continue
         option = options[parameter.name]
