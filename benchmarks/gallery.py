@@ -29,7 +29,7 @@ from edgeproof.stages.export import export_onnx
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.twin import UnsupportedOperator, load_twin
 from edgeproof.stages.twin.ops import arithmetic, casting, unary
-from edgeproof.stages.verify import Attacked, EngineSubject, VerifyConfig, attack_subject
+from edgeproof.stages.verify import Attacked, EngineSubject, Evaluation, VerifyConfig, attack_subject
 from edgeproof.targets.base import EngineFile
 from levels import LEVELS, withstands_all_levels
 from parallel import one_thread
@@ -79,7 +79,7 @@ def ours(path: Path, split: Split, folder: Path) -> tuple[np.ndarray, str]:
     shutil.rmtree(folder, ignore_errors=True)
     config = VerifyConfig(routes=("whitebox", "probe", "square"), shard_size=len(split))
     subject = EngineSubject("engine", EngineFile.of("onnxruntime", path), path, config.backward)
-    attack_subject(subject, split, THREAT, config, config.routes, folder)
+    attack_subject(subject, Evaluation(split, THREAT, config), config.routes, folder)
     found = Attacked.load(folder)
     findings = found.summary["findings"]
     assert isinstance(findings, list)

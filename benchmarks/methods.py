@@ -31,7 +31,7 @@ from edgeproof.stages.distill import TrainConfig, TrainingContext, TrainResult, 
 from edgeproof.stages.distill.training.selection import pgd_accuracy
 from edgeproof.stages.models import build_model
 from edgeproof.stages.threat import ThreatModel
-from edgeproof.stages.verify import Attacked, TorchSubject, VerifyConfig, attack_subject, sample
+from edgeproof.stages.verify import Attacked, Evaluation, TorchSubject, VerifyConfig, attack_subject, sample
 from methods_contenders import CONTENDERS, PRESETS, VARIANTS, Preset, contenders
 from methods_table import FASTEST, RESULT, SPEED, show
 from parallel import in_parallel, one_thread
@@ -144,7 +144,7 @@ def run_cell(cell: Cell) -> dict[str, Any]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     clean, pgd = pgd_accuracy(classifier.load().to(device), samples, threat, steps=20, seed=0, device=device)
     attack = cell.folder / "attack"
-    attack_subject(TorchSubject("student", classifier), samples, threat, verify, verify.attacks, attack, workers=1)
+    attack_subject(TorchSubject("student", classifier), Evaluation(samples, threat, verify), verify.attacks, attack)
     found = Attacked.load(attack)
     return write(
         done,
@@ -240,7 +240,7 @@ def search_cell(cell: Cell) -> str:
         shape = (split.images.shape[1], split.images.shape[2], split.images.shape[3])
         subject = TorchSubject("student", cell.classifier(shape, int(split.labels.max()) + 1))
         attack = cell.folder / "search-attack"
-        attack_subject(subject, split, cell.threat, VerifyConfig(), SEARCH_ATTACKS, attack)
+        attack_subject(subject, Evaluation(split, cell.threat, VerifyConfig()), SEARCH_ATTACKS, attack)
         found = Attacked.load(attack)
         write(done, {**trained, "clean": float(found.clean_correct.mean()), "robust": float(found.robust.mean())})
     return f"{json.loads(done.read_text())['robust']:.4f}"

@@ -37,12 +37,13 @@ from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify import (
     Attacked,
     EngineSubject,
+    Evaluation,
     TorchSubject,
     VerifyConfig,
-    aggregate,
     attack_subject,
     sample,
 )
+from edgeproof.stages.verify.aggregate import Ledger, aggregate
 from edgeproof.stages.verify.figures import FIGURES_FILE
 from edgeproof.targets.base import EngineFile, targets
 from parallel import in_parallel, one_thread
@@ -266,7 +267,7 @@ def attack_row(bench: Bench, name: str) -> None:
     order = config.attacks if name == STUDENT else config.routes
     pool = None if name == STUDENT else Attacked.load(bench.out / "attacks" / STUDENT).candidates
     subject = subject_of(bench, name, dataset)
-    attack_subject(subject, samples, bench.threat, config, order, folder, pool=pool)
+    attack_subject(subject, Evaluation(samples, bench.threat, config), order, folder, pool=pool)
 
 
 def run(bench: Bench, only: list[str], workers: int, console: Console) -> int:
@@ -291,7 +292,9 @@ def figures(bench: Bench) -> dict[str, Any]:
     for stale in sorted(folder.rglob("*"), reverse=True) if folder.is_dir() else ():
         stale.rmdir() if stale.is_dir() else stale.unlink()
     folder.mkdir(exist_ok=True)
-    aggregate(attacked, subjects, sample(dataset.test, verify_config(bench)), folder, student=STUDENT)
+    config = verify_config(bench)
+    evaluation = Evaluation(sample(dataset.test, config), bench.threat, config)
+    aggregate(Ledger(subjects, student=STUDENT), attacked, evaluation, folder)
     return json.loads((folder / FIGURES_FILE).read_text())
 
 

@@ -20,7 +20,7 @@ import torch
 from edgeproof.stages.data import DataConfig, Split
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.twin import load_twin
-from edgeproof.stages.verify import Attacked, EngineSubject, VerifyConfig, attack_subject
+from edgeproof.stages.verify import Attacked, EngineSubject, Evaluation, VerifyConfig, Workforce, attack_subject
 from edgeproof.stages.verify.attack import in_shards
 from edgeproof.stages.verify.attacks.autoattack import STANDARD
 from edgeproof.stages.verify.subject.engine_module import AttackableEngine
@@ -173,7 +173,9 @@ def same_attacks(job: Job, order: Sequence[str] = ("whitebox", "square")) -> Run
     subject = EngineSubject("engine", job.engine, job.engine.path, config.backward)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        attack_subject(subject, job.split, job.threat, config, order, folder, workers=job.workers)
+        attack_subject(
+            subject, Evaluation(job.split, job.threat, config), order, folder, workforce=Workforce(job.workers)
+        )
         found = Attacked.load(folder)
     return Run(found.index, found.robust, None, seconds_of(found.summary), note=findings_of(found.summary))
 

@@ -82,5 +82,5 @@ def _about(parameter: Any, hint: Any) -> tuple[str, str, str, str]:
         f"`{' '.join(parameter.opts) if option else _metavar(parameter)}`",
         words + (f" ≥ {least}" if least is not None else "") + (", repeatable" if several and option else ""),
         shown,
-        (parameter.help or "").replace("\\[", "["),
+        (parameter.help or "").replace("\\[", "[").replace("; repeatable", ""),
     )

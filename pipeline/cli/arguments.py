@@ -7,10 +7,8 @@ from typing import Annotated
 
 import typer
 
-RecipeFile = Annotated[Path, typer.Argument(help="The recipe, a YAML file.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder of the run (default: runs/<name>).")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a recipe key: --set distill.epochs=10.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes that attack (default: one a core).")]
 DataRoot = Annotated[
     Path | None,
     typer.Option(

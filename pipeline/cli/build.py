@@ -10,18 +10,8 @@ import typer
 
 from ...core.errors import UsageError
 from .app import app
-from .arguments import (
-    Accelerator,
-    AsJson,
-    DataRoot,
-    Devices,
-    NumNodes,
-    Out,
-    Overrides,
-    RecipeFile,
-    SharedStore,
-    Workers,
-)
+from .arguments import Accelerator, AsJson, DataRoot, Devices, NumNodes, Out, Overrides, SharedStore
+from .from_function import Call, asks
 from .output import answer, finish
 
 if TYPE_CHECKING:
@@ -29,51 +19,16 @@ if TYPE_CHECKING:
 
 
 @app.command()
-def build(
-    recipe: RecipeFile,
-    out: Out = None,
-    overrides: Overrides = None,
-    data_root: DataRoot = None,
-    store: SharedStore = None,
-    workers: Workers = None,
-    devices: Devices = 1,
-    num_nodes: NumNodes = 1,
-    accelerator: Accelerator = "auto",
-    as_json: AsJson = False,
-) -> None:
+@asks("build:build", without=("until", "reporter"), overrides="--set")
+def build(run: Call, as_json: AsJson = False) -> None:
     """Run a recipe from teacher to attacked engine, and report."""
-    _run(recipe, None, out, overrides, data_root, store, workers, devices, num_nodes, accelerator, as_json)
+    _finish(run, None, as_json)
 
 
-def _run(
-    recipe: Path,
-    until: Stop | None,
-    out: Path | None,
-    overrides: list[str] | None,
-    data_root: Path | None,
-    store: Path | None,
-    workers: int | None,
-    devices: int,
-    num_nodes: int,
-    accelerator: str,
-    as_json: bool,
-) -> None:
-    from ..commands.build import build as run
+def _finish(run: Call, until: Stop | None, as_json: bool) -> None:
     from ..progress import Reporter
 
-    built = run(
-        recipe,
-        out=out,
-        overrides=overrides or (),
-        data_root=data_root,
-        store=store,
-        until=until,
-        workers=workers,
-        devices=devices,
-        num_nodes=num_nodes,
-        accelerator=accelerator,
-        reporter=Reporter(quiet=as_json),
-    )
+    built = run(until=until, reporter=Reporter(quiet=as_json))
     if not built.artifacts:  # this process only helped to train; another one reports
         return
     if built.report is not None:
@@ -85,18 +40,9 @@ def _run(
 
 
 def _stage_command(stop: Stop, words: str) -> None:
-    def command(
-        recipe: RecipeFile,
-        out: Out = None,
-        overrides: Overrides = None,
-        data_root: DataRoot = None,
-        store: SharedStore = None,
-        devices: Devices = 1,
-        num_nodes: NumNodes = 1,
-        accelerator: Accelerator = "auto",
-        as_json: AsJson = False,
-    ) -> None:
-        _run(recipe, stop, out, overrides, data_root, store, None, devices, num_nodes, accelerator, as_json)
+    @asks("build:build", without=("until", "workers", "reporter"), overrides="--set")
+    def command(run: Call, as_json: AsJson = False) -> None:
+        _finish(run, stop, as_json)
 
     app.command(stop, help=words, rich_help_panel="Stages")(command)
 
@@ -136,7 +82,9 @@ def recover(
     if source.suffix != ".onnx":
         if teacher or dataset or eps:
             raise UsageError("--teacher, --dataset and --eps are for an ONNX file; a recipe has its own")
-        _run(source, "recover", out, overrides, data_root, store, None, devices, num_nodes, accelerator, as_json)
+        chosen = {"out": out, "data_root": data_root, "store": store, "overrides": overrides or ()}
+        trained = {"devices": devices, "num_nodes": num_nodes, "accelerator": accelerator}
+        _finish(Call("build:build", {"recipe": source, **chosen, **trained}), "recover", as_json)
         return
     if store is not None:
         raise UsageError(f"--store: is for a recipe; what is learnt in {source} is kept in its own folder")

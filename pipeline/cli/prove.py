@@ -10,107 +10,29 @@ import typer
 
 from ...core.errors import UsageError
 from .app import app
-from .arguments import (
-    AnnotationsOption,
-    AsJson,
-    DataRoot,
-    LocationOption,
-    OutputOption,
-    SharedStore,
-    TargetOption,
-    Workers,
-)
+from .arguments import AnnotationsOption, AsJson, LocationOption, OutputOption
+from .from_function import Call, asks
 from .output import answer, finish, write
 
 
 @app.command()
+@asks("verify:verify", overrides="--set", packs="--pack", options="--option", gates="--gate")
 def verify(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="The model to attack: an ONNX file from any exporter, an engine, or package.module:function."
-        ),
-    ],
-    dataset: Annotated[
-        str, typer.Option(help="The data set whose test split is attacked: a name, or package.module:function.")
-    ],
-    eps: Annotated[str, typer.Option(help="Radius of the ball: a number, or a fraction such as 8/255.")],
-    norm: Annotated[str, typer.Option(help="Linf or L2.")] = "Linf",
-    samples: Annotated[int | None, typer.Option(min=1, help="How many test images (default: all).")] = None,
-    data_root: DataRoot = None,
-    store: SharedStore = None,
-    image_size: Annotated[
-        int | None, typer.Option(min=1, help="Resize the images (gtsrb, eurosat, imagefolder).")
-    ] = None,
-    graph: Annotated[
-        Path | None, typer.Option(help="The ONNX file that the model was built from, where it is none itself.")
-    ] = None,
-    surrogate: Annotated[
-        Path | None, typer.Option(help="Another ONNX model of the task, whose gradients and examples help.")
-    ] = None,
-    pack: Annotated[
-        list[Path] | None,
-        typer.Option(help="A pack of an earlier run (its adversarial/NAME.npz), which is replayed; repeatable."),
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the proof (default: runs/verify-<model>).")] = None,
-    target: Annotated[str, typer.Option(help="The runtime that runs the model.")] = "onnxruntime",
-    options: TargetOption = None,
-    gate: Annotated[
-        list[str] | None, typer.Option(help="A condition such as 'robust_accuracy >= 0.5'; repeatable.")
-    ] = None,
-    sequential: Annotated[
-        bool, typer.Option("--sequential", help="Attack only until every gate is decided, at 5 % error.")
-    ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the sample draw and of the attacks.")] = 0,
-    corruptions: Annotated[
-        bool, typer.Option("--corruptions", help="Also the accuracy under common corruptions (noise, blur, JPEG, …).")
-    ] = False,
-    curve: Annotated[
-        bool, typer.Option("--curve/--no-curve", help="Also the accuracy at other radii (not with --sequential).")
-    ] = True,
-    workers: Workers = None,
-    num_nodes: Annotated[
-        int, typer.Option(min=1, help="Machines that share the attacks; each runs this command and sees --out.")
-    ] = 1,
+    prove: Call,
     output: OutputOption = None,
     annotations: AnnotationsOption = "auto",
     location: LocationOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Prove the robustness of a model that somebody else exported, by attacking it."""
-    from ...stages.verify import CorruptionsConfig
-    from ..commands.verify import name_of
-    from ..commands.verify import verify as run
     from ..progress import Reporter
     from ..reports.deliver import Outputs
 
     outputs = Outputs.asked(output or (), annotations, location, as_json=as_json)
-    folder = out or Path("runs") / f"verify-{name_of(model)}"
-    report = run(
-        model,
-        dataset=dataset,
-        eps=eps,
-        norm=norm,
-        samples=samples,
-        data_root=data_root,
-        store=store,
-        image_size=image_size,
-        graph=graph,
-        surrogate=surrogate,
-        packs=pack or (),
-        out=folder,
-        target=target,
-        options=options or (),
-        gates=gate or (),
-        sequential=sequential,
-        seed=seed,
-        corruptions=CorruptionsConfig() if corruptions else None,
-        curve=curve,
-        workers=workers,
-        num_nodes=num_nodes,
-        reporter=Reporter(quiet=as_json),
-    )
-    finish(report, as_json, folder, outputs)
+    report = prove(reporter=Reporter(quiet=as_json))
+    from ..commands.verify import folder_of
+
+    finish(report, as_json, folder_of(prove.given["model"], prove.given.get("out")), outputs)
 
 
 @app.command()
@@ -197,39 +119,13 @@ def report(
 
 
 @app.command()
-def bench(
-    engine: Annotated[
-        str,
-        typer.Argument(help=r"What to time: an engine or ONNX FILE, TARGET:FILE, or TARGET\[name=value,...]:FILE."),
-    ],
-    target: Annotated[str, typer.Option(help="The runtime of files that are named without one.")] = "onnxruntime",
-    options: TargetOption = None,
-    against: Annotated[
-        list[str] | None,
-        typer.Option(help="Another engine, written likewise, timed in turn; repeatable. Ratios to the first."),
-    ] = None,
-    batch: Annotated[list[int] | None, typer.Option(min=1, help="A batch size; repeatable.")] = None,
-    repeats: Annotated[int, typer.Option(min=10, help="Timed calls of each engine and batch size, at least.")] = 300,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of each runtime, on as many cores.")] = 1,
-    plot: Annotated[Path | None, typer.Option(help="Draw the latencies into this picture.")] = None,
-    as_json: AsJson = False,
-) -> None:
+@asks("bench:bench_files", options="--option", batches="--batch")
+def bench(time: Call, as_json: AsJson = False) -> None:
     """Time engines side by side, each in a process of its own: latency, throughput, memory, cold start, size."""
-    from ..commands.bench import bench_files, show_bench
+    from ..commands.bench import show_bench
     from ..progress import Reporter
 
-    result = bench_files(
-        engine,
-        target=target,
-        options=options or (),
-        against=against or (),
-        batches=tuple(dict.fromkeys(batch or (1, 32))),
-        repeats=repeats,
-        threads=threads,
-        plot=plot,
-        reporter=Reporter(quiet=as_json),
-    )
-    answer(result, as_json, show_bench)
+    answer(time(reporter=Reporter(quiet=as_json)), as_json, show_bench)
 
 
 @app.command()

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from string import ascii_uppercase
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from ...core.errors import UsageError
 from ...core.model_file import engine_files
@@ -75,23 +76,23 @@ def bench_files(
     target: str = "onnxruntime",
     options: Sequence[str] = (),
     against: Sequence[str] = (),
-    batches: Sequence[int] = (1, 32),
-    repeats: int = 300,
-    threads: int = 1,
+    batches: Sequence[Annotated[int, Field(ge=1)]] = (1, 32),
+    repeats: Annotated[int, Field(ge=10)] = 300,
+    threads: Annotated[int, Field(ge=1)] = 1,
     plot: Path | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """Time engines side by side.
 
     Args:
-        engine: a file, or `TARGET:FILE`, or `TARGET[name=value,...]:FILE`.
-        target: the runtime of those that name none.
-        options: the runtime's, such as `hint=throughput`, for the first one where it names no target.
-        against: further engines, written likewise.
-        batches: batch sizes.
-        repeats: timed calls per engine and batch size, at least.
-        threads: of each runtime; each process is kept on as many cores.
-        plot: where a picture goes.
+        engine: what to time: an engine or ONNX `FILE`, `TARGET:FILE`, or `TARGET[name=value,...]:FILE`.
+        target: the runtime of files that are named without one.
+        options: an option of the target, such as `hint=throughput`, for the first engine where it names no target.
+        against: another engine, written likewise, timed in turn; ratios are to the first.
+        batches: a batch size (default: 1 and 32).
+        repeats: timed calls of each engine and batch size, at least.
+        threads: threads of each runtime; each process is kept on as many cores.
+        plot: draw the latencies into this picture.
         reporter: where progress goes.
 
     Returns:
@@ -107,7 +108,7 @@ def bench_files(
     """
     reporter = reporter or Reporter(quiet=True)
     contenders = [Contender.of(str(engine), target, options), *(Contender.of(each, target) for each in against)]
-    first = contenders[0]
+    first, batches = contenders[0], tuple(dict.fromkeys(batches))
     for other in contenders[1:]:
         if other.signature.image_shape != first.signature.image_shape:
             raise UsageError(f"{other.name}: takes other images than {first.name}, they cannot be compared")

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from ...core.errors import UsageError
 from ..progress import Reporter
@@ -24,6 +24,8 @@ from ..store.store import Store, finished_files
 from ..store.user_code import functions_digest
 
 if TYPE_CHECKING:
+    from pydantic import Field
+
     from ..recipe.recipe import Recipe
     from ..run import RecipeRun
 
@@ -68,31 +70,32 @@ class Built:
 
 
 def build(
-    recipe: str | Path,
+    recipe: Path | str,
     *,
-    out: str | Path | None = None,
+    out: Path | str | None = None,
     overrides: Sequence[str] = (),
-    data_root: str | Path | None = None,
-    store: str | Path | None = None,
+    data_root: Path | str | None = None,
+    store: Path | str | None = None,
     until: Stop | None = None,
-    workers: int | None = None,
-    devices: int = 1,
-    num_nodes: int = 1,
+    workers: Annotated[int, Field(ge=1)] | None = None,
+    devices: Annotated[int, Field(ge=1)] = 1,
+    num_nodes: Annotated[int, Field(ge=1)] = 1,
     accelerator: str = "auto",
     reporter: Reporter | None = None,
 ) -> Built:
     """Run a recipe: teacher, distil, export, quantize, compile, verify, bench, gate, report.
 
     Args:
-        recipe: the recipe file.
-        out: the run's folder; `runs/<name>` when left out.
-        overrides: `section.key=value` replacements of recipe keys.
-        data_root: the folder of local copies of data sets; replaces the recipe's `data.root`.
-        store: the folder of artifacts that runs share; $EDGEPROOF_STORE, or the run's own when left out.
+        recipe: the recipe, a YAML file.
+        out: folder of the run (default: `runs/<name>`).
+        overrides: override a recipe key: `--set distill.epochs=10`.
+        data_root: folder of local copies of data sets (default: the recipe's `data.root`, then $EDGEPROOF_DATA, then
+            ~/.cache/edgeproof/data).
+        store: folder of finished stages that runs share (default: $EDGEPROOF_STORE, then `.store` in `out`).
         until: stop after this stage.
-        workers: processes that attack; one a core when left out.
-        devices: processes that train on this machine, one a device. Beyond one, the running script is started again
-            for each, so build from a script or the command line; `following.py` tells what the others do.
+        workers: processes that attack (default: one a core).
+        devices: processes that train on this machine, one a device; beyond one, a script that builds is started again
+            for each.
         num_nodes: machines that train; each runs the same command.
         accelerator: what they train on: `auto`, `cpu`, `cuda`.
         reporter: where progress goes.
@@ -159,7 +162,7 @@ def _run(recipe: Recipe, stages: RecipeRun, store: Store, request: str, until: S
         "quantize": lambda: [stages.engines.quantized(target) for target in each_target],
         "recover": lambda: [stages.engines.shipped(target) for target in each_target],
         "compile": lambda: [stages.engines.engine(target) for target in each_target],
-        "verify": lambda: [stages.attacks.settled(), *stages.benches.all()],
+        "verify": lambda: [stages.attacks.aggregated(), *stages.benches.all()],
     }
     last = until or STOPS[-1]
     stages.check()

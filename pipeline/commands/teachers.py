@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -45,30 +46,30 @@ def rank_teachers(
     candidates: Sequence[str | Path],
     *,
     dataset: str,
-    eps: float | str,
+    eps: str | float,
     norm: str = "Linf",
     samples: int = SAMPLES,
     steps: int = 20,
-    seed: int = 0,
+    seed: Annotated[int, Field(ge=0)] = 0,
     model: str | None = None,
-    data_root: str | Path | None = None,
-    image_size: int | None = None,
+    data_root: Path | str | None = None,
+    image_size: Annotated[int, Field(ge=1)] | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """Screen teachers by clean and PGD accuracy and by their entropy on hard images; nothing is written.
 
     Args:
-        candidates: checkpoint files, `MODEL=FILE` for files that do not name their model, functions
-            `package.module:function` that return a model with its weights, or `robustbench/<Name>`.
-        dataset: a registered data set; its validation and training splits are used, its test split is not.
+        candidates: checkpoints, `MODEL=FILE` for those that do not name their model, `package.module:function` for
+            functions that return a model with its weights, or `robustbench/<Name>`.
+        dataset: the data set whose validation and training images are asked; never its test images.
         eps: radius of the ball, a number or a fraction such as `8/255`.
         norm: `Linf` or `L2`.
-        samples: how many images, half of them from validation where there are enough.
+        samples: how many images, half of them validation images where there are enough.
         steps: PGD steps.
-        seed: of the sample and of the attack.
-        model: the model of the checkpoints that do not name theirs.
-        data_root: the folder of local copies of data sets.
-        image_size: side to which images are resized, for data sets that have no size of their own.
+        seed: seed of the sample draw and of the attack.
+        model: the model of checkpoints that do not name theirs.
+        data_root: folder of local copies of data sets (default: $EDGEPROOF_DATA, then ~/.cache/edgeproof/data).
+        image_size: resize the images to this side (gtsrb, eurosat, imagefolder).
         reporter: where progress goes.
 
     Returns:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import ValidationError
+from pydantic import Field
 
 from ...core.errors import UsageError
 from ...core.function import is_function
 from ...core.model_file import engine_files, sha256_of
 from ...core.onnx_reader import read_onnx
-from ...stages.verify import Attacked, CorruptionsConfig, VerifyConfig, attack_subject, default_workers
-from ...stages.verify.aggregate import aggregate
-from ...stages.verify.checks.base import modules as check_modules
-from ...stages.verify.evidence.candidates import Candidates
-from ...stages.verify.evidence.earlier_packs import described
+from ...stages.verify import CorruptionsConfig, Evaluation, Workforce, default_workers
 from ...stages.verify.figures import FIGURES_FILE, SubjectFigures, read_figures
 from ...stages.verify.routes.base import routes
 from ...stages.verify.shards.machines import Machines
@@ -25,69 +21,78 @@ from ...stages.verify.shards.sequential import ACCURACIES
 from ..figures.table import figure_named
 from ..gates import Condition
 from ..progress import Reporter
-from ..recipe.validation_errors import one_line
 from ..reports import render
 from ..results.report import Report, draw_up, engine_subject
-from ..run.attacks import ATTACKING, SETTLING
+from ..run.maker import Maker
+from ..run.proof import Proof
 from ..store.folder_guard import check_own
 from ..store.follower import FollowingStore
 from ..store.run_files import RunFiles
 from ..store.store import Artifact, Store
-from .options import data_config, option, threat_model
+from .options import option
 from .verify_request import Request, check_request
+from .verify_settings import Settings
 
 
 def verify(
     model: str | Path,
     *,
-    dataset: str,
-    eps: float | str,
-    norm: str = "Linf",
-    samples: int | None = None,
-    data_root: str | Path | None = None,
-    store: str | Path | None = None,
-    image_size: int | None = None,
-    graph: str | Path | None = None,
-    surrogate: str | Path | None = None,
-    packs: Sequence[str | Path] = (),
-    out: str | Path,
+    dataset: str | None = None,
+    eps: str | float | None = None,
+    norm: str | None = None,
+    samples: Annotated[int, Field(ge=1)] | None = None,
+    data_root: Path | str | None = None,
+    store: Path | str | None = None,
+    image_size: Annotated[int, Field(ge=1)] | None = None,
+    recipe: Path | str | None = None,
+    overrides: Sequence[str] = (),
+    graph: Path | str | None = None,
+    surrogate: Path | str | None = None,
+    packs: Sequence[Path | str] = (),
+    out: Path | str | None = None,
     target: str = "onnxruntime",
     options: Sequence[str] = (),
     gates: Sequence[str] = (),
     sequential: bool = False,
-    seed: int = 0,
-    corruptions: CorruptionsConfig | None = None,
+    seed: Annotated[int, Field(ge=0)] | None = None,
+    corruptions: bool | CorruptionsConfig = False,
     curve: bool = True,
-    workers: int | None = None,
-    num_nodes: int = 1,
+    workers: Annotated[int, Field(ge=1)] | None = None,
+    num_nodes: Annotated[int, Field(ge=1)] = 1,
     reporter: Reporter | None = None,
 ) -> Report:
     """Attack a model and write its report, per-sample bits and adversarial pack into `out`.
 
     Args:
-        model: an ONNX file or another engine, pixels in [0, 1] in, logits out; or `package.module:function`, float32
-            images `[N, C, H, W]` to logits `[N, K]` or labels `[N]`.
-        dataset: a registered data set, or `package.module:function`; its test split is attacked.
-        eps: radius of the ball, a number or a fraction such as `8/255`.
-        norm: `Linf` or `L2`.
-        samples: how many test images; all when left out.
-        data_root: the folder of local copies of data sets.
-        store: the folder of artifacts that runs share; $EDGEPROOF_STORE, or the proof's own when left out.
-        image_size: what to resize images to, for the data sets of images of many sizes.
+        model: the model to attack: an ONNX file from any exporter or another engine, pixels in [0, 1] in, logits out;
+            or `package.module:function`, float32 images `[N, C, H, W]` to logits `[N, K]` or labels `[N]`.
+        dataset: the data set whose test split is attacked: a name, an .npz file, or `package.module:function`.
+            Needed without a recipe.
+        eps: radius of the ball, a number or a fraction such as `8/255`. Needed without a recipe.
+        norm: `Linf` or `L2` (default: the recipe's, or `Linf`).
+        samples: how many test images (default: the recipe's, or all).
+        data_root: folder of local copies of data sets (default: the recipe's `data.root`, then $EDGEPROOF_DATA, then
+            ~/.cache/edgeproof/data).
+        store: folder of finished stages that runs share (default: $EDGEPROOF_STORE, then `.store` in `out`).
+        image_size: resize the images to this side (gtsrb, eurosat, imagefolder).
+        recipe: a recipe whose `data`, `threat` and `verify` sections hold where no option says otherwise.
+        overrides: a key of the recipe's section `verify`, whether there is a recipe or not:
+            `--set verify.square_queries=500`.
         graph: the ONNX file that the model was built from, where it is an engine of another format.
         surrogate: another ONNX model of the same task; its adversarial examples are replayed, and its
             gradients are a further white-box attack.
-        packs: of earlier runs, `adversarial/<subject>.npz`; their examples are replayed.
-        out: the folder of the proof.
-        target: the runtime that runs the file.
-        options: the runtime's, such as `hint=throughput`.
-        gates: conditions such as `robust_accuracy >= 0.5`.
-        sequential: attack in random order, and only until every gate on an accuracy is decided; the intervals
-            are then a confidence sequence for the whole test split. A surrogate's own examples are not replayed.
-        seed: seeds the sample draw and the attacks.
-        corruptions: common corruptions under which accuracy is measured besides.
-        curve: whether accuracy is measured at other radii besides; a sequential run does not.
-        workers: processes that attack; one a core when left out.
+        packs: a pack of an earlier run, its `adversarial/NAME.npz`; its examples are replayed.
+        out: folder of the proof (default: `runs/verify-<model>`).
+        target: the runtime that runs the model.
+        options: an option of the target, such as `hint=throughput`.
+        gates: a condition such as `robust_accuracy >= 0.5`.
+        sequential: attack in random order, and only until every gate on an accuracy is decided, at 5 % error; the
+            intervals are then a confidence sequence for the whole test split. A surrogate's own examples are not
+            replayed.
+        seed: seed of the sample draw and of the attacks (default: the recipe's, or 0).
+        corruptions: also the accuracy under common corruptions (noise, blur, JPEG, …).
+        curve: also the accuracy at other radii; a sequential run does without.
+        workers: processes that attack (default: one a core).
         num_nodes: machines that share the attacks; each runs the same command and sees the folder.
         reporter: where progress goes.
 
@@ -102,29 +107,34 @@ def verify(
         if condition.relative:
             raise UsageError(
                 f"--gate: {condition.figure} {condition.text}: is held against a baseline by "
-                f"`edgeproof gate {out} --baseline FILE`"
+                f"`edgeproof gate {folder_of(model, out)} --baseline FILE`"
             )
     if sequential and not any(condition.figure in ACCURACIES for condition in conditions):
         raise UsageError(f"--sequential: needs a gate to decide, on one of: {', '.join(ACCURACIES)}")
     if sequential and num_nodes > 1:
         raise UsageError("--sequential: on one machine; several would attack samples that are not needed")
-    if sequential and corruptions is not None:
+    settings = Settings.read(
+        overrides,
+        recipe,
+        {"dataset": dataset, "root": data_root, "image_size": image_size},
+        {"norm": norm, "eps": eps},
+        {"samples": samples, "seed": seed, "packs": packs or None, "corruptions": corruptions, "curve": curve},
+    )
+    config = settings.verify
+    if sequential and config.corruptions is not None:
         raise UsageError("--corruptions: not with --sequential, whose sample ends as soon as the gates are decided")
-    try:
-        config = VerifyConfig(samples=samples, seed=seed, corruptions=corruptions, packs=tuple(map(Path, packs)))
-    except ValidationError as error:  # the command line's own bounds say it sooner
-        raise UsageError(f"--{one_line(error, VerifyConfig)}") from None
     for condition in conditions:
         needed = figure_named(condition.figure).measured_by
         if needed is not None and getattr(config, needed, None) is None:
             raise UsageError(f"--gate: {condition.figure} is measured with --{needed}")
-    if sequential or not curve:
+    if sequential:
         config = config.model_copy(update={"curve": None})
-    check_own(Path(out), build=False)
+    folder = folder_of(model, out)
+    check_own(folder, build=False)
     request = check_request(
         str(model),
-        data_config(dataset, data_root, image_size),
-        threat_model(norm, eps),
+        settings.data,
+        settings.threat,
         config,
         target,
         options=options,
@@ -136,16 +146,19 @@ def verify(
         reporter.notice(f"waiting until all {num_nodes} machines run this command (NODE_RANK, MASTER_ADDR)")
     machines = Machines.launched(num_nodes)
     place = (Store if machines.leads else FollowingStore)(
-        Path(out), reporter.notice, None if store is None else Path(store)
+        folder, reporter.notice, None if store is None else Path(store)
     )
+    evaluation = Evaluation(request.samples, request.threat, request.config, request.stop, request.earlier)
+    workforce = Workforce(workers or default_workers(), machines=machines)
+    proof = Proof(Maker(place, reporter), request.dataset, evaluation, workforce)
     with place.locked():
-        artifacts: list[Artifact] = []
-        for name in request.subjects:
-            attack = Attack(place, reporter, workers or default_workers(), machines)
-            artifacts.append(attack.on(request, name, artifacts))
-        settled = _settled(request, artifacts, place, workers or default_workers())
-        report = _report(request, conditions, read_figures(settled.path(FIGURES_FILE)))
-        view = {name: (settled, name) for name in settled.files}
+        attacks: dict[str, Artifact] = {}
+        for name, subject in request.subjects.items():
+            before = list(attacks.values())
+            attacks[name] = proof.attacked(subject, before=before, inputs=request.answers(name))
+        found = proof.aggregated(request.subjects, attacks, curve_of=[request.target])
+        report = _report(request, conditions, read_figures(found.path(FIGURES_FILE)))
+        view = {name: (found, name) for name in found.files}
         place.publish(
             view,
             render(replace(report, files=RunFiles(view=view)), place),
@@ -153,99 +166,6 @@ def verify(
             external={str(file): sha256_of(file) for file in request.files},
         )
     return report
-
-
-@dataclass(frozen=True)
-class Attack:
-    """Who attacks, and where the result goes."""
-
-    store: Store
-    reporter: Reporter
-    workers: int
-    machines: Machines
-
-    def on(self, request: Request, name: str, before: list[Artifact]) -> Artifact:
-        """Attack one subject; what was found on the ones before is replayed on it."""
-        config, subject = request.config, request.subjects[name]
-        order = (
-            config.routes
-            if before or len(request.earlier)
-            else tuple(route for route in config.routes if route != "replay")
-        )
-        shape = request.dataset.image_shape
-
-        def work(folder: Path) -> None:
-            found = [Attacked.load(artifact.folder).candidates for artifact in before]
-            pool = Candidates.join([*found, request.earlier], shape)
-            with self.reporter.stage(f"attack {name}") as bar:
-                attack_subject(
-                    subject,
-                    request.samples,
-                    request.threat,
-                    config,
-                    order,
-                    folder,
-                    pool=pool,
-                    workers=self.workers,
-                    progress=bar.shards if request.stop is None else partial(bar.shards_until, request.stop),
-                    stop=request.stop,
-                    machines=self.machines,
-                )
-
-        return self.store.make(
-            f"attack/{name}",
-            work,
-            config={**request.identity(), "verify": config.of_attacks(), "order": list(order)},
-            inputs={artifact.stage: artifact.key for artifact in before},
-            code=[
-                "edgeproof.stages.verify.attack",
-                *check_modules(),
-                *(type(routes[route]).__module__ for route in order),
-            ],
-            packages=ATTACKING,
-            parents=before,
-            seed=config.seed,
-            resumable=True,
-            shared=True,
-        )
-
-
-def _settled(request: Request, artifacts: list[Artifact], store: Store, workers: int) -> Artifact:
-    dataset = {"name": request.dataset.name, "digest": request.dataset.digest}
-    about = {
-        "threat": request.threat.model_dump(mode="json"),
-        "dataset": dataset,
-        **described(request.config.packs),
-    }
-
-    def work(folder: Path) -> None:
-        attacked = {
-            name: Attacked.load(artifact.folder) for name, artifact in zip(request.subjects, artifacts, strict=True)
-        }
-        aggregate(
-            attacked,
-            request.subjects,
-            request.samples,
-            folder,
-            stop=request.stop,
-            about=about,
-            config=request.config,
-            threat=request.threat,
-            curve_of=[request.target],
-            classes=request.dataset.class_names,
-            workers=workers,
-            earlier=request.earlier,
-        )
-
-    return store.make(
-        "settle",
-        work,
-        config={**request.identity(), "about": about},
-        inputs={artifact.stage: artifact.key for artifact in artifacts},
-        code=["edgeproof.stages.verify.aggregate"],
-        packages=SETTLING,
-        parents=artifacts,
-    )
 
 
 def _report(request: Request, conditions: Sequence[Condition], figures: Mapping[str, SubjectFigures]) -> Report:
@@ -270,6 +190,11 @@ def _report(request: Request, conditions: Sequence[Condition], figures: Mapping[
         dataset={"name": request.dataset.name, "digest": request.dataset.digest},
         verify=request.config.of_attacks(),
     )
+
+
+def folder_of(model: str | Path, out: Path | str | None) -> Path:
+    """The folder of a proof: what is asked for, or one that is named after the model."""
+    return Path(out) if out is not None else Path("runs") / f"verify-{name_of(str(model))}"
 
 
 def name_of(model: str) -> str:

@@ -91,6 +91,10 @@ class Request:
             **({"packs": [sha256_of(pack) for pack in self.config.packs]} if self.config.packs else {}),
         }
 
+    def answers(self, subject: str) -> dict[str, str]:
+        """What tells a function from others: the digest of its source and of some answers; nothing for a file."""
+        return {"function": self.digests[subject]} if subject == FUNCTION else {}
+
     def digest(self) -> str:
         """SHA-256 of the identity."""
         return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..figures.table import modules
 from ..results.report import Report
 from ..store.code_digest import folder_digest
-from ..store.store import Store
+from ..store.store import Stage, Store
 
 # By file name: the module that draws it, and the packages that it draws with.
 KEPT = {"report.html": ("edgeproof.pipeline.reports.html.page", ("jinja2", "matplotlib", "numpy", "pillow"))}
@@ -29,12 +29,6 @@ def kept(name: str, draw: Callable[[Report], str], report: Report, store: Store)
     texts = {"report.json": report.text(), **report.files.texts}
     inputs |= {path: hashlib.sha256(text.encode()).hexdigest() for path, text in texts.items()}
     inputs["templates"] = folder_digest(Path(__file__).parent)  # and what registers itself: no import leads there
-    page = store.make(
-        "page",
-        lambda folder: (folder / name).write_text(draw(report), encoding="utf-8"),
-        config={"format": name},
-        inputs=inputs,
-        code=[code, *modules()],
-        packages=packages,
-    )
+    stage = Stage("page", config={"format": name}, inputs=inputs, code=[code, *modules()], packages=packages)
+    page = store.make(stage, lambda folder: (folder / name).write_text(draw(report), encoding="utf-8"))
     return page.path(name).read_text(encoding="utf-8")

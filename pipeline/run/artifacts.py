@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from ...core.config import Config
 from ...stages.checkpoint import WEIGHTS, read_weights
 from ...stages.classifier import Classifier
 from ...stages.data import Dataset, datasets, load_dataset
 from ...stages.distill import TrainingContext
-from ...stages.models import models, package_behind
+from ...stages.models import package_behind
 from ...stages.prune import PRUNING
 from ...stages.teacher import teacher_model
 from ...targets.base import EngineFile
 from ..progress import Bar, Reporter
 from ..recipe.recipe import Recipe
-from ..store.store import Artifact, Store, fingerprint
+from ..store.store import Artifact, Stage, Store, fingerprint
 from ..store.user_code import function_modules
+from .maker import Maker, Work
+from .plugin_code import model_code, module_of
 
 STAGES = "edgeproof.stages"
 # Only of use to other stages, so not shown in the run's folder.
@@ -38,18 +38,22 @@ class Artifacts:
         running: on what trainings run.
 
     Attributes:
-        made: the run's artifacts by stage.
+        maker: makes them.
         weights: weight files outside the run's folder that were read, and their digests.
     """
 
     def __init__(self, recipe: Recipe, store: Store, reporter: Reporter, running: TrainingContext) -> None:
         self.recipe = recipe
-        self.store = store
         self.reporter = reporter
-        self.made: dict[str, Artifact] = {}
+        self.maker = Maker(store, reporter)
         self.weights: dict[str, str] = {}
         self._sources: dict[str, str] = {}
         self._running = running
+
+    @property
+    def made(self) -> dict[str, Artifact]:
+        """The run's artifacts by stage."""
+        return self.maker.made
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -96,43 +100,30 @@ class Artifacts:
         """Files and folders outside the run's folder that were read, and their digests."""
         return self.weights | self._sources
 
-    def make(
-        self,
-        stage: str,
-        work: Callable[[Path, Bar], object],
-        *,
-        config: Mapping[str, Any],
-        code: Sequence[str],
-        packages: Sequence[str],
-        total: int | None = None,
-        **described: Any,
-    ) -> Artifact:
-        """Make a stage's artifact unless the store has it; see `Store.make`.
+    def make(self, stage: Stage, work: Work, total: int | None = None) -> Artifact:
+        """Make a stage's artifact unless there is one; see `Maker.make`.
 
         Args:
-            stage: its name.
-            work: does it, in a folder, telling a progress bar.
-            config: the recipe's sections and other settings that matter.
-            code: modules that matter, beside those of the recipe's data set and models.
-            packages: installed packages that matter.
+            stage: what it is made from, and how: its configuration may hold sections of the recipe, and the code and
+                packages of the recipe's data set and models are added to its own.
+            work: does it.
             total: what its progress bar counts to.
-            described: further arguments of `Store.make`.
         """
-        if stage not in self.made:
-            settings = {
-                name: value.model_dump(mode="json") if isinstance(value, Config) else value
-                for name, value in config.items()
-            }
-            with self.reporter.stage(stage, total) as bar:
-                self.made[stage] = self.store.make(
-                    stage,
-                    lambda folder: work(folder, bar),
-                    config=settings,
-                    code=[*code, *_plugin_code(self.recipe.data.dataset, self._models)],
-                    packages=[*packages, *(package for name in self._models for package in package_behind(name))],
-                    **described,
-                )
-        return self.made[stage]
+        if found := self.made.get(stage.name):
+            return found
+        settings = {
+            name: value.model_dump(mode="json") if isinstance(value, Config) else value
+            for name, value in stage.config.items()
+        }
+        code = [module_of(datasets[self.recipe.data.dataset]), *function_modules([self.recipe.data.dataset])]
+        packages = [package for name in self._models for package in package_behind(name)]
+        whole = replace(
+            stage,
+            config=settings,
+            code=[*stage.code, *code, *model_code(self._models)],
+            packages=[*stage.packages, *packages],
+        )
+        return self.maker.make(whole, work, total)
 
     def running_in(self, folder: Path, bar: Bar) -> TrainingContext:
         """Where and on what a training in `folder` runs, and who is told."""
@@ -145,14 +136,3 @@ def network_inputs(name: str, artifact: Artifact) -> dict[str, str]:
     if PRUNING in artifact.files:
         found[f"{name}_pruning"] = artifact.sha256(PRUNING)
     return found
-
-
-def module_of(thing: Any) -> str:
-    """The module of something registered: no import statement leads to it."""
-    return str(thing.__module__)
-
-
-def _plugin_code(dataset: str, names: Sequence[str]) -> list[str]:
-    """Modules of the things that a recipe names, its user's own included: no import statement leads to them."""
-    registered = [module_of(datasets[dataset]), *(module_of(models[name]) for name in names)]
-    return [*registered, *function_modules([dataset, *names])]

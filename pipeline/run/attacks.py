@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 
 from ...core.errors import UsageError
-from ...core.model_file import sha256_of
 from ...stages.data import Split
 from ...stages.export import MODEL
-from ...stages.verify import (
-    Attacked,
-    EngineSubject,
-    Subject,
-    TorchSubject,
-    attack_subject,
-    default_workers,
-    sample,
-)
-from ...stages.verify.aggregate import aggregate
-from ...stages.verify.attack import CANDIDATES
-from ...stages.verify.checks.base import modules as check_modules
-from ...stages.verify.evidence.candidates import Candidates
-from ...stages.verify.evidence.earlier_packs import described, read_earlier
-from ...stages.verify.routes.base import routes
-from ...targets.base import targets
-from ..progress import Bar
+from ...stages.verify import EngineSubject, Evaluation, Subject, TorchSubject, Workforce, default_workers, sample
+from ...stages.verify.evidence.earlier_packs import read_earlier
 from ..store.store import Artifact
-from .artifacts import STAGES, Artifacts, module_of, network_inputs
+from .artifacts import Artifacts
 from .engines import Engines
 from .networks import Networks
+from .proof import Proof
 
 # What the name of an engine as it was before `recover` ends with.
 BEFORE = "-ptq"
-ATTACKING = ("torch", "onnx", "onnxruntime", "pyautoattack", "numpy")
-SETTLING = (*ATTACKING, "scipy", "pillow")
 
 
 class Attacks:
@@ -64,20 +45,17 @@ class Attacks:
             raise UsageError(f"verify.{error}") from None
 
     @cached_property
-    def earlier(self) -> Candidates:
-        """What earlier runs found, of the samples that are attacked here."""
-        recipe = self._artifacts.recipe
+    def _proof(self) -> Proof:
+        """How they are attacked."""
+        recipe, dataset = self._artifacts.recipe, self._artifacts.dataset
         try:
-            found = read_earlier(recipe.verify.packs, self._artifacts.dataset.test, recipe.threat)
+            found = read_earlier(recipe.verify.packs, dataset.test, recipe.threat)
         except UsageError as error:
             raise UsageError(f"verify.packs: {error}") from None
-        return found.of(self.samples.index)
-
-    def _packs(self) -> dict[str, str]:
-        """The digests of the earlier runs' packs, as inputs of a stage."""
-        digests = {pack: sha256_of(pack) for pack in self._artifacts.recipe.verify.packs}
-        self._artifacts.weights |= {str(pack.resolve()): digest for pack, digest in digests.items()}
-        return {f"pack {number}": digest for number, digest in enumerate(digests.values())}
+        evaluation = Evaluation(self.samples, recipe.threat, recipe.verify, earlier=found.of(self.samples.index))
+        proof = Proof(self._artifacts.maker, dataset, evaluation, Workforce(self._workers))
+        self._artifacts.weights |= {str(pack.resolve()): digest for pack, digest in proof.packs.items()}
+        return proof
 
     def subjects(self) -> dict[str, Subject]:
         """What is attacked, in ledger order: teacher, student, what pruning left of it, every engine."""
@@ -113,93 +91,17 @@ class Attacks:
 
     def attacked(self, name: str) -> Artifact:
         """The attacks on one subject; engines first face what was found on the student."""
-        verify = self._artifacts.recipe.verify
+        if found := self._artifacts.made.get(f"attack/{name}"):
+            return found
         subject = self.subjects()[name]
-        order: Sequence[str] = verify.attacks
-        code = [f"{STAGES}.verify.attack"]
-        inputs = {"data": self._artifacts.dataset.digest}
-        student: Artifact | None = None
-        options: dict[str, object] = {}
-        earlier = Candidates.none(self._artifacts.dataset.image_shape)
         if isinstance(subject, EngineSubject):
-            earlier = self.earlier
-            inputs |= self._packs()
-            options = dict(subject.engine.options)
-            source, graph = self.engines()[name]
-            order, student = verify.routes, self.attacked("student")
-            inputs |= {
-                "engine": subject.engine.sha256,
-                "graph": graph.sha256(MODEL),
-                "surrogate": self._engines.exported().sha256(MODEL),
-                "pool": student.sha256(CANDIDATES),
-            }
-            code.append(module_of(type(targets[subject.engine.target])))
-        else:
-            source = self.networks()[name]
-            inputs |= network_inputs("weights", source)
+            source, _ = self.engines()[name]
+            return self._proof.attacked(subject, before=[self.attacked("student")], source=source)
+        return self._proof.attacked(subject, source=self.networks()[name])
 
-        def work(folder: Path, bar: Bar) -> None:
-            attack_subject(
-                subject,
-                self.samples,
-                self._artifacts.recipe.threat,
-                verify,
-                order,
-                folder,
-                pool=Candidates.join(
-                    [*([Attacked.load(student.folder).candidates] if student else []), earlier],
-                    self._artifacts.dataset.image_shape,
-                ),
-                workers=self._workers,
-                progress=bar.shards,
-            )
-
-        return self._artifacts.make(
-            f"attack/{name}",
-            work,
-            config={
-                "threat": self._artifacts.recipe.threat,
-                "verify": verify.of_attacks(),
-                "order": list(order),
-                **({"options": options} if options else {}),
-            },
-            inputs=inputs,
-            code=[*code, *check_modules(), *(module_of(type(routes[route])) for route in order)],
-            packages=ATTACKING,
-            parents=[source, *([student] if student else [])],
-            seed=verify.seed,
-            resumable=True,
-        )
-
-    def settled(self) -> Artifact:
+    def aggregated(self) -> Artifact:
         """The figures of all subjects, after each has faced everybody's candidates."""
         subjects = self.subjects()
         found = {name: self.attacked(name) for name in subjects}
-        dataset = self._artifacts.dataset
-        about = {
-            "threat": self._artifacts.recipe.threat.model_dump(mode="json"),
-            "dataset": {"name": dataset.name, "digest": dataset.digest},
-            **described(self._artifacts.recipe.verify.packs),
-        }
-        return self._artifacts.make(
-            "settle",
-            lambda folder, _: aggregate(
-                {name: Attacked.load(artifact.folder) for name, artifact in found.items()},
-                subjects,
-                self.samples,
-                folder,
-                student="student",
-                about=about,
-                config=self._artifacts.recipe.verify,
-                threat=self._artifacts.recipe.threat,
-                curve_of=[name for name in subjects if name != "teacher"],
-                classes=dataset.class_names,
-                workers=self._workers,
-                earlier=self.earlier,
-            ),
-            config={"verify": self._artifacts.recipe.verify, "about": about},
-            inputs={name: artifact.key for name, artifact in found.items()} | self._packs(),
-            code=[f"{STAGES}.verify.aggregate"],
-            packages=SETTLING,
-            parents=list(found.values()),
-        )
+        curve_of = [name for name in subjects if name != "teacher"]
+        return self._proof.aggregated(subjects, found, curve_of=curve_of, student="student")

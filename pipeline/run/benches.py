@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...stages.latency.bench import bench, bench_ledger
-from ..store.store import Artifact
+from ..store.store import Artifact, Stage
 from .artifacts import STAGES, Artifacts, network_inputs
 from .attacks import Attacks
 from .engines import Engines
@@ -33,7 +33,14 @@ class Benches:
         """A target's latencies beside the float engine and torch eager."""
         engine, floating, student = self._engines.engine(target), self._engines.float_engine(), self._networks.final()
         return self._artifacts.make(
-            f"bench/{target}",
+            Stage(
+                f"bench/{target}",
+                config={"bench": self._artifacts.recipe.bench},
+                inputs={"engine": engine.key, "float": floating.key, **network_inputs("student", student)},
+                code=_CODE,
+                packages=TIMING,
+                parents=[engine, floating, student],
+            ),
             lambda folder, _: bench(
                 self._artifacts.engine_file(engine),
                 self._artifacts.dataset.test.images,
@@ -42,11 +49,6 @@ class Benches:
                 float_engine=self._artifacts.engine_file(floating),
                 eager=self._artifacts.classifier(student),
             ),
-            config={"bench": self._artifacts.recipe.bench},
-            inputs={"engine": engine.key, "float": floating.key, **network_inputs("student", student)},
-            code=_CODE,
-            packages=TIMING,
-            parents=[engine, floating, student],
         )
 
     def ledger(self) -> Artifact:
@@ -57,7 +59,14 @@ class Benches:
         for name, network in networks.items():
             inputs |= network_inputs(name, network)
         return self._artifacts.make(
-            "bench/ledger",
+            Stage(
+                "bench/ledger",
+                config={"bench": self._artifacts.recipe.bench},
+                inputs=inputs,
+                code=_CODE,
+                packages=TIMING,
+                parents=[*networks.values(), *engines.values()],
+            ),
             lambda folder, _: bench_ledger(
                 {name: self._artifacts.classifier(network) for name, network in networks.items()},
                 {name: self._artifacts.engine_file(engine) for name, engine in engines.items()},
@@ -65,11 +74,6 @@ class Benches:
                 self._artifacts.recipe.bench,
                 folder,
             ),
-            config={"bench": self._artifacts.recipe.bench},
-            inputs=inputs,
-            code=_CODE,
-            packages=TIMING,
-            parents=[*networks.values(), *engines.values()],
         )
 
     def all(self) -> list[Artifact]:

@@ -12,9 +12,10 @@ from ...stages.recover import recover_onnx
 from ...targets.base import TargetOptions, targets
 from ...targets.onnxruntime.target import OnnxRuntime
 from ..progress import Bar
-from ..store.store import Artifact
-from .artifacts import STAGES, Artifacts, module_of, network_inputs
+from ..store.store import Artifact, Stage
+from .artifacts import STAGES, Artifacts, network_inputs
 from .networks import TRAINING, Networks, method_code
+from .plugin_code import module_of
 
 # Precisions that are chosen by how fast engines are here.
 MEASURED = ("mixed", "auto")
@@ -47,7 +48,18 @@ class Engines:
         """The student as a float ONNX file."""
         student = self._networks.final()
         return self._artifacts.make(
-            "export",
+            Stage(
+                "export",
+                config={
+                    "export": self._artifacts.recipe.export,
+                    "threat": self._artifacts.recipe.threat,
+                    "recipe": self._artifacts.recipe.digest,
+                },
+                inputs={**network_inputs("student", student), "data": self._artifacts.dataset.digest},
+                code=[f"{STAGES}.export"],
+                packages=("torch", "onnx", "onnxscript", "onnxruntime"),
+                parents=[student],
+            ),
             lambda folder, _: export_student(
                 self._artifacts.classifier(student).load(),
                 self._artifacts.recipe.export,
@@ -56,15 +68,6 @@ class Engines:
                 folder,
                 recipe_digest=self._artifacts.recipe.digest,
             ),
-            config={
-                "export": self._artifacts.recipe.export,
-                "threat": self._artifacts.recipe.threat,
-                "recipe": self._artifacts.recipe.digest,
-            },
-            inputs={**network_inputs("student", student), "data": self._artifacts.dataset.digest},
-            code=[f"{STAGES}.export"],
-            packages=("torch", "onnx", "onnxscript", "onnxruntime"),
-            parents=[student],
         )
 
     def quantized(self, target: str) -> Artifact:
@@ -73,7 +76,19 @@ class Engines:
             return self._assigned(target)
         scheme, exported = targets[target].scheme, self.exported()
         return self._artifacts.make(
-            f"quantize/{scheme.name}",
+            Stage(
+                f"quantize/{scheme.name}",
+                config={
+                    "quantize": self._artifacts.recipe.quantize,
+                    "scheme": vars(scheme),
+                    "threat": self._artifacts.recipe.threat,
+                },
+                inputs={"model": exported.sha256(MODEL), "data": self._artifacts.dataset.digest},
+                code=[f"{STAGES}.quantize.quantization"],
+                packages=("onnx", "onnxruntime", "numpy", "torch"),
+                parents=[exported],
+                seed=self._artifacts.recipe.quantize.calibration.seed,
+            ),
             lambda folder, _: quantize_student(
                 exported.path(MODEL),
                 self._artifacts.recipe.quantize,
@@ -83,23 +98,27 @@ class Engines:
                 folder,
                 notice=self._artifacts.reporter.notice,
             ),
-            config={
-                "quantize": self._artifacts.recipe.quantize,
-                "scheme": vars(scheme),
-                "threat": self._artifacts.recipe.threat,
-            },
-            inputs={"model": exported.sha256(MODEL), "data": self._artifacts.dataset.digest},
-            code=[f"{STAGES}.quantize.quantization"],
-            packages=("onnx", "onnxruntime", "numpy", "torch"),
-            parents=[exported],
-            seed=self._artifacts.recipe.quantize.calibration.seed,
         )
 
     def _assigned(self, target: str) -> Artifact:
         exported, recipe = self.exported(), self._artifacts.recipe
         limits = recipe.floors()
         return self._artifacts.make(
-            f"quantize/{target}",
+            Stage(
+                f"quantize/{target}",
+                config={
+                    "quantize": recipe.quantize,
+                    "scheme": vars(targets[target].scheme),
+                    "threat": recipe.threat,
+                    "limits": limits,
+                    **({"options": chosen} if (chosen := self._options[target].chosen) else {}),
+                },
+                inputs={"model": exported.sha256(MODEL), "data": self._artifacts.dataset.digest},
+                code=[f"{STAGES}.mixed.choose", module_of(type(targets[target]))],
+                packages=("onnx", "onnxruntime", "numpy", "torch"),
+                parents=[exported],
+                seed=recipe.quantize.calibration.seed,
+            ),
             lambda folder, bar: assign(
                 exported.path(MODEL),
                 recipe.quantize,
@@ -112,18 +131,6 @@ class Engines:
                 notice=self._artifacts.reporter.notice,
                 progress=bar.layers,
             ),
-            config={
-                "quantize": recipe.quantize,
-                "scheme": vars(targets[target].scheme),
-                "threat": recipe.threat,
-                "limits": limits,
-                **({"options": chosen} if (chosen := self._options[target].chosen) else {}),
-            },
-            inputs={"model": exported.sha256(MODEL), "data": self._artifacts.dataset.digest},
-            code=[f"{STAGES}.mixed.choose", module_of(type(targets[target]))],
-            packages=("onnx", "onnxruntime", "numpy", "torch"),
-            parents=[exported],
-            seed=recipe.quantize.calibration.seed,
         )
 
     def shipped(self, target: str) -> Artifact:
@@ -134,7 +141,17 @@ class Engines:
         teacher, natural = self._networks.teacher(), self._networks.natural_teacher()
         inputs = {**self._networks.teachers_inputs(), "model": quantized.sha256(MODEL)}
         return self._artifacts.make(
-            quantized.stage.replace("quantize/", "recover/"),
+            Stage(
+                quantized.stage.replace("quantize/", "recover/"),
+                config={"recover": config, "threat": self._artifacts.recipe.threat},
+                inputs=inputs,
+                code=[f"{STAGES}.recover.recovery", *method_code(config)],
+                packages=(*TRAINING, "onnx"),
+                parents=[quantized, *self._networks.teachers()],
+                seed=config.seed,
+                resumable=True,
+                trains=True,
+            ),
             lambda folder, bar: recover_onnx(
                 quantized.path(MODEL),
                 config,
@@ -145,15 +162,7 @@ class Engines:
                 natural_teacher=None if natural is None else self._artifacts.classifier(natural).load(),
                 running=self._artifacts.running_in(folder, bar),
             ),
-            config={"recover": config, "threat": self._artifacts.recipe.threat},
-            inputs=inputs,
-            code=[f"{STAGES}.recover.recovery", *method_code(config)],
-            packages=(*TRAINING, "onnx"),
-            parents=[quantized, *self._networks.teachers()],
-            seed=config.seed,
             total=config.epochs,
-            resumable=True,
-            trains=True,
         )
 
     def engine(self, target: str) -> Artifact:
@@ -177,15 +186,17 @@ class Engines:
             (folder / "engine.json").write_text(json.dumps(about))
 
         return self._artifacts.make(
-            stage,
+            Stage(
+                stage,
+                config={
+                    "target": target,
+                    **({"options": chosen} if chosen else {}),
+                    **({"tied_to": tied} if tied else {}),
+                },
+                inputs={"model": source.sha256(MODEL)},
+                code=[module_of(type(targets[target])), *targets[target].builds_with],
+                packages=tuple(targets[target].available().versions),
+                parents=[source],
+            ),
             work,
-            config={
-                "target": target,
-                **({"options": chosen} if chosen else {}),
-                **({"tied_to": tied} if tied else {}),
-            },
-            inputs={"model": source.sha256(MODEL)},
-            code=[module_of(type(targets[target])), *targets[target].builds_with],
-            packages=tuple(targets[target].available().versions),
-            parents=[source],
         )

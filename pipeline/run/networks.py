@@ -13,8 +13,9 @@ from ...stages.prune import prune_student
 from ...stages.student import distil_student
 from ...stages.teacher import TeacherConfig, make_teacher, teacher_model, weight_file
 from ...stages.teacher.pretrained import weights_digest
-from ..store.store import Artifact
-from .artifacts import STAGES, Artifacts, module_of
+from ..store.store import Artifact, Stage
+from .artifacts import STAGES, Artifacts
+from .plugin_code import module_of
 
 TRAINING = ("torch", "lightning-fabric", "numpy")
 
@@ -50,7 +51,21 @@ class Networks:
         inputs = self.teachers_inputs()
         settings = self._trained(config, inputs)
         return self._artifacts.make(
-            "student",
+            Stage(
+                "student",
+                config={
+                    "threat": self._artifacts.recipe.threat,
+                    "student": self._artifacts.recipe.student,
+                    "distill": settings,
+                },
+                inputs=inputs,
+                code=[f"{STAGES}.student", *method_code(config)],
+                packages=TRAINING,
+                parents=self.teachers(),
+                seed=config.seed,
+                resumable=True,
+                trains=True,
+            ),
             lambda folder, bar: distil_student(
                 self._artifacts.recipe.student,
                 config,
@@ -61,19 +76,7 @@ class Networks:
                 natural_teacher=None if natural is None else self._artifacts.classifier(natural),
                 running=self._artifacts.running_in(folder, bar),
             ),
-            config={
-                "threat": self._artifacts.recipe.threat,
-                "student": self._artifacts.recipe.student,
-                "distill": settings,
-            },
-            inputs=inputs,
-            code=[f"{STAGES}.student", *method_code(config)],
-            packages=TRAINING,
-            parents=self.teachers(),
-            seed=config.seed,
             total=config.epochs,
-            resumable=True,
-            trains=True,
         )
 
     def pruned(self) -> Artifact | None:
@@ -84,7 +87,17 @@ class Networks:
         student, teacher, natural = self.student(), self.teacher(), self.natural_teacher()
         inputs = {**self.teachers_inputs(), "student": student.sha256(WEIGHTS)}
         return self._artifacts.make(
-            "prune",
+            Stage(
+                "prune",
+                config={"threat": self._artifacts.recipe.threat, "prune": config},
+                inputs=inputs,
+                code=[f"{STAGES}.prune.pruning", *method_code(config.train)],
+                packages=(*TRAINING, "torch-pruning"),
+                parents=[student, *self.teachers()],
+                seed=config.train.seed,
+                resumable=True,
+                trains=True,
+            ),
             lambda folder, bar: prune_student(
                 self._artifacts.classifier(student),
                 config,
@@ -95,15 +108,7 @@ class Networks:
                 natural_teacher=None if natural is None else self._artifacts.classifier(natural),
                 running=self._artifacts.running_in(folder, bar),
             ),
-            config={"threat": self._artifacts.recipe.threat, "prune": config},
-            inputs=inputs,
-            code=[f"{STAGES}.prune.pruning", *method_code(config.train)],
-            packages=(*TRAINING, "torch-pruning"),
-            parents=[student, *self.teachers()],
-            seed=config.train.seed,
             total=config.epochs,
-            resumable=True,
-            trains=True,
         )
 
     def final(self) -> Artifact:
@@ -122,7 +127,16 @@ class Networks:
             settings |= {"train": self._trained(training, inputs), "threat": self._artifacts.recipe.threat}
             code += method_code(training)
         return self._artifacts.make(
-            name,
+            Stage(
+                name,
+                config=settings,
+                inputs={"data": self._artifacts.dataset.digest, **inputs},
+                code=code,
+                packages=TRAINING,
+                seed=None if config.trained_elsewhere else training.seed,
+                resumable=True,
+                trains=not config.trained_elsewhere,
+            ),
             lambda folder, bar: make_teacher(
                 config,
                 self._artifacts.dataset,
@@ -131,14 +145,7 @@ class Networks:
                 where=name,
                 running=self._artifacts.running_in(folder, bar),
             ),
-            config=settings,
-            inputs={"data": self._artifacts.dataset.digest, **inputs},
-            code=code,
-            packages=TRAINING,
-            seed=None if config.trained_elsewhere else training.seed,
             total=training.epochs,
-            resumable=True,
-            trains=not config.trained_elsewhere,
         )
 
     def _teacher_weights(self, name: str, config: TeacherConfig) -> str:

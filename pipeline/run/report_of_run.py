@@ -18,7 +18,7 @@ from . import RecipeRun
 def assemble(stages: RecipeRun) -> Report:
     """Draw up the report: teacher, student, every engine, and the recipe's gates on the engines."""
     recipe = stages.artifacts.recipe
-    figures = read_figures(stages.attacks.settled().path(FIGURES_FILE))
+    figures = read_figures(stages.attacks.aggregated().path(FIGURES_FILE))
     times = json.loads(stages.benches.ledger().path(BENCH).read_text())
     subjects = [
         torch_subject(

@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import StageError
-from .store import Artifact, Store
+from .store import Artifact, Stage, Store
 
 POLL_SECONDS = 0.2
 
@@ -47,37 +47,23 @@ class FollowingStore(Store):
         """Hold nothing: the leader does."""
         yield
 
-    def make(
-        self,
-        stage: str,
-        work: Callable[[Path], object],
-        *,
-        config: Any,
-        inputs: Mapping[str, str],
-        code: Sequence[str],
-        packages: Sequence[str],
-        parents: Sequence[Artifact] = (),
-        seed: int | None = None,
-        resumable: bool = False,
-        trains: bool = False,
-        shared: bool = False,
-    ) -> Artifact:
+    def make(self, stage: Stage, work: Callable[[Path], object]) -> Artifact:
         """Return the leader's artifact; join its work first where there is none yet. Arguments as of Store."""
-        identity = self.identity(stage, config, inputs, code, packages)
+        identity = stage.identity()
         joined = False
         while True:
             found = self.find(identity)
             if found is not None:
                 return found
-            if trains and not joined:
+            if stage.trains and not joined:
                 with tempfile.TemporaryDirectory() as folder:  # what this process writes is not kept
                     work(Path(folder))
                 joined = True
-            if shared and not joined:
+            if stage.shared and not joined:
                 work(self.partial(identity))
                 joined = True
             if os.getppid() != self._leader:
-                raise StageError(f"{stage}: the leading process is gone")
+                raise StageError(f"{stage.name}: the leading process is gone")
             time.sleep(POLL_SECONDS)
 
     def publish(self, *_: Any, **__: Any) -> None:

@@ -81,6 +81,45 @@ class Artifact:
         return True
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a run: everything that its artifact depends on, and how it is made.
+
+    Attributes:
+        name: its name, which is also its folder's.
+        config: everything of the configuration that matters, as JSON-able data.
+        inputs: names and digests of what is read.
+        code: modules whose sources matter (with all that they import).
+        packages: distributions whose versions matter.
+        parents: the artifacts it is made from, for the manifest.
+        seed: the seed it runs under, for the manifest.
+        resumable: whether the work goes on from files that a killed run left.
+        trains: whether the processes that follow this one take part in the work, each in a folder of its own.
+        shared: whether they take part in it in this one's folder.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    code: Sequence[str]
+    packages: Sequence[str]
+    parents: Sequence[Artifact] = ()
+    seed: int | None = None
+    resumable: bool = False
+    trains: bool = False
+    shared: bool = False
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that the result depends on, as JSON-able data."""
+        return {
+            "stage": self.name,
+            "config": self.config,
+            "inputs": dict(self.inputs),
+            "code": code_digest(*self.code),
+            "packages": {package: _version(package) for package in self.packages},
+        }
+
+
 class Store:
     """The artifacts of one run.
 
@@ -129,77 +168,45 @@ class Store:
                 if self._created and not any(is_work(path, self.root) for path in files):
                     shutil.rmtree(self.root)
 
-    def make(
-        self,
-        stage: str,
-        work: Callable[[Path], object],
-        *,
-        config: Any,
-        inputs: Mapping[str, str],
-        code: Sequence[str],
-        packages: Sequence[str],
-        parents: Sequence[Artifact] = (),
-        seed: int | None = None,
-        resumable: bool = False,
-        trains: bool = False,
-        shared: bool = False,
-    ) -> Artifact:
+    def make(self, stage: Stage, work: Callable[[Path], object]) -> Artifact:
         """Return the stage's artifact, running `work` only when there is none for these inputs yet.
 
         Args:
-            stage: the stage's name, which is also its folder's.
+            stage: what it is made from, and how.
             work: writes the stage's files into the folder it is given.
-            config: everything of the configuration that matters, as JSON-able data.
-            inputs: names and digests of what is read.
-            code: modules whose sources matter (with all that they import).
-            packages: distributions whose versions matter.
-            parents: the artifacts it was made from, for the manifest.
-            seed: the seed it ran under, for the manifest.
-            resumable: whether `work` goes on from files that a killed run left.
-            trains: whether the processes that follow this one take part in `work`, each in a folder of its own.
-            shared: whether they take part in it in this one's folder.
         """
-        identity = self.identity(stage, config, inputs, code, packages)
+        identity = stage.identity()
         key = key_of(identity)
         found = self._taken_from(identity)
         if found is not None:
             return found
-        with self.place.making(stage, key, lambda: self._notice(f"{stage}: another edgeproof is making it; waiting")):
-            return self._taken_from(identity, mend=True) or self._made(
-                identity, work, [f"{parent.stage}/{parent.key}" for parent in parents], seed, resumable=resumable
-            )
+        waiting = f"{stage.name}: another edgeproof is making it; waiting"
+        with self.place.making(stage.name, key, lambda: self._notice(waiting)):
+            return self._taken_from(identity, mend=True) or self._made(stage, identity, work)
 
-    def _made(
-        self,
-        identity: Mapping[str, Any],
-        work: Callable[[Path], object],
-        parents: Sequence[str],
-        seed: int | None,
-        *,
-        resumable: bool,
-    ) -> Artifact:
-        stage, key = identity["stage"], key_of(identity)
-        folder, partial = self.place.artifact(stage, key), self.partial(identity)
-        if not resumable:
+    def _made(self, stage: Stage, identity: Mapping[str, Any], work: Callable[[Path], object]) -> Artifact:
+        key = key_of(identity)
+        folder, partial = self.place.artifact(stage.name, key), self.partial(identity)
+        if not stage.resumable:
             shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True, exist_ok=True)
         started = time.time()
         try:
             work(partial)
         except BaseException as error:
-            if not resumable:
+            if not stage.resumable:
                 shutil.rmtree(partial, ignore_errors=True)
             if not isinstance(error, OSError):
                 raise
-            raise StageError(f"{stage}: {error.strerror or error} ({error.filename or partial})") from error
+            raise StageError(f"{stage.name}: {error.strerror or error} ({error.filename or partial})") from error
         files = {
             str(path.relative_to(partial)): sha256_of(path) for path in sorted(partial.rglob("*")) if path.is_file()
         }
         record = {
             **identity,
             "key": key,
-            "seed": seed,
-            "parents": parents,
+            "seed": stage.seed,
+            "parents": [f"{parent.stage}/{parent.key}" for parent in stage.parents],
             "files": files,
             "machine": machine(),
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
@@ -216,19 +223,7 @@ class Store:
                     raise
                 shutil.rmtree(partial, ignore_errors=True)
                 return found
-        return Artifact(stage, key, folder, record)
-
-    def identity(
-        self, stage: str, config: Any, inputs: Mapping[str, str], code: Sequence[str], packages: Sequence[str]
-    ) -> dict[str, Any]:
-        """Return everything that a stage's result depends on; arguments as of `make`."""
-        return {
-            "stage": stage,
-            "config": config,
-            "inputs": dict(inputs),
-            "code": code_digest(*code),
-            "packages": {package: _version(package) for package in packages},
-        }
+        return Artifact(stage.name, key, folder, record)
 
     def partial(self, identity: Mapping[str, Any]) -> Path:
         """The folder in which a stage is being made."""

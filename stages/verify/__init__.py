@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .attack import Attacked, attack_subject, sample
     from .config import VerifyConfig, default_workers
+    from .evaluation import Evaluation
     from .measures.corruption_accuracy import CorruptionsConfig
+    from .shards.workforce import Workforce
     from .subject.function_subject import FunctionSubject
     from .subject.subject import EngineSubject, Subject, TorchSubject
 
@@ -19,10 +21,12 @@ __all__ = [
     "Attacked",
     "CorruptionsConfig",
     "EngineSubject",
+    "Evaluation",
     "FunctionSubject",
     "Subject",
     "TorchSubject",
     "VerifyConfig",
+    "Workforce",
     "attack_subject",
     "default_workers",
     "sample",
@@ -31,7 +35,9 @@ __all__ = [
 _HOMES = {
     "attack": ("Attacked", "attack_subject", "sample"),
     "config": ("VerifyConfig", "default_workers"),
+    "evaluation": ("Evaluation",),
     "measures.corruption_accuracy": ("CorruptionsConfig",),
+    "shards.workforce": ("Workforce",),
     "subject.function_subject": ("FunctionSubject",),
     "subject.subject": ("EngineSubject", "Subject", "TorchSubject"),
 }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,10 @@ from ..eight_bit import towards
 from ..statistics.estimate import Estimate
 from ..statistics.paired import compare_paired
 from ..statistics.proportions import retention, retention_interval
-from ..threat import ThreatModel
 from .attack import Attacked
 from .checks.base import Finding
 from .checks.twin_agreement import TwinAgreement, TwinCounts
-from .config import VerifyConfig
+from .evaluation import Evaluation
 from .evidence.candidates import Candidates
 from .figures import BesideStudent, CheckRecord, Stopped, SubjectFigures, TwinShares, write_figures
 from .measures.corruption_accuracy import CorruptionAccuracy, corrupted_accuracies
@@ -32,21 +31,28 @@ from .subject.subject import Predict, Subject, digest_of_subject, fooled
 REPLAY = "replay"
 
 
+@dataclass(frozen=True)
+class Ledger:
+    """The subjects of a verification, in the order of its report, and how they are compared.
+
+    Attributes:
+        subjects: how to open them.
+        student: the float student's name, against which retention is measured and the others are compared sample by
+            sample; None where there is none.
+        curve_of: the subjects that have a curve.
+        classes: names by label.
+        about: what the manifest says of all packs: `threat`, `dataset`.
+    """
+
+    subjects: Mapping[str, Subject]
+    student: str | None = None
+    curve_of: Sequence[str] = ()
+    classes: Sequence[str] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
 def aggregate(
-    attacked: Mapping[str, Attacked],
-    subjects: Mapping[str, Subject],
-    split: Split,
-    folder: Path,
-    *,
-    student: str | None = None,
-    stop: Sequential | None = None,
-    about: Mapping[str, Any] | None = None,
-    config: VerifyConfig | None = None,
-    threat: ThreatModel | None = None,
-    curve_of: Sequence[str] = (),
-    classes: Sequence[str] = (),
-    workers: int = 1,
-    earlier: Candidates | None = None,
+    ledger: Ledger, attacked: Mapping[str, Attacked], evaluation: Evaluation, folder: Path, workers: int = 1
 ) -> None:
     """Replay all candidates on all subjects and write what the report shows.
 
@@ -54,64 +60,56 @@ def aggregate(
     candidates), `adversarial/manifest.json`, `verification/figures.json` and `verification/examples.npz`.
 
     Args:
-        attacked: what was found on each subject, in ledger order.
-        subjects: how to open them.
-        split: the samples.
+        ledger: the subjects.
+        attacked: what was found on each.
+        evaluation: as it was attacked.
         folder: where the files go.
-        student: the float student's name, against which retention is measured and the others are compared sample by
-            sample; None where there is none.
-        stop: what ended the attacks early; the intervals are its own then, and there is no curve.
-        about: what the manifest says of all packs: `threat`, `dataset`.
-        config: what else is measured: its corruptions and its curve; nothing when None.
-        threat: the ball, which a curve needs.
-        curve_of: the subjects that have a curve.
-        classes: names by label.
         workers: processes that attack for the curve.
-        earlier: candidates of earlier runs, which all subjects face.
     """
+    subjects, student = ledger.subjects, ledger.student
+    split, threat, config, stop = evaluation.split, evaluation.threat, evaluation.config, evaluation.stop
     (folder / "verification").mkdir()
     (folder / "adversarial").mkdir()
-    with _opened(subjects, attacked) as predictors:
+    with _opened(subjects) as predictors:
         corrupted: Mapping[str, CorruptionAccuracy] = {}
-        if config is not None and config.corruptions is not None:
+        if config.corruptions is not None:
             corrupted = corrupted_accuracies(predictors, split, config.corruptions)
         curve = None
-        if config is not None and threat is not None and stop is None:
-            curve = Curve.attacked(
-                {name: subjects[name] for name in curve_of}, attacked, split, threat, config, workers
-            )
+        if stop is None:
+            with_curve = {name: subjects[name] for name in ledger.curve_of}
+            curve = Curve.attacked(with_curve, attacked, split, threat, config, workers)
             attacked = attacked if curve is None else curve.joined(attacked)
         own = curve.inside if curve is not None else {}
         shape = split.images.shape[1:]
         more = {
-            name: Candidates.join([part for part in (own.get(name), earlier) if part is not None], shape)
-            for name in attacked
+            name: Candidates.join([part for part in (own.get(name), evaluation.earlier) if part is not None], shape)
+            for name in subjects
         }
-        faced = {name: _faced(name, attacked, predictors[name], split, more[name]) for name in attacked}
+        faced = {name: _faced(name, attacked, predictors[name], split, more[name]) for name in subjects}
         curves = {} if curve is None else curve.figures(faced, predictors)
         figures: dict[str, SubjectFigures] = {}
-        for name, found in attacked.items():
+        for name in subjects:
             _save_bits(folder / "verification" / f"{name}.npz", faced[name])
-            _save_pack(folder / "adversarial" / f"{name}.npz", found, split, faced[name].robust)
+            _save_pack(folder / "adversarial" / f"{name}.npz", attacked[name], split, faced[name].robust)
             figures[name] = replace(
                 _figures(faced[name], stop),
                 corrupted=corrupted.get(name),
                 curve=curves.get(name),
                 beside=None if student is None else _beside(faced[student], faced[name], itself=name == student),
             )
-        save_examples(folder / EXAMPLES, faced, predictors, split, classes, student=student)
-    digests = {name: digest_of_subject(subjects[name]) for name in attacked}
-    write_manifest(folder / "adversarial", digests, about or {})
+        save_examples(folder / EXAMPLES, faced, predictors, split, ledger.classes, student=student)
+    digests = {name: digest_of_subject(subject) for name, subject in subjects.items()}
+    write_manifest(folder / "adversarial", digests, ledger.about)
     write_figures(folder, figures)
 
 
 @contextmanager
-def _opened(subjects: Mapping[str, Subject], names: Iterable[str]) -> Iterator[dict[str, Predict]]:
+def _opened(subjects: Mapping[str, Subject]) -> Iterator[dict[str, Predict]]:
     """The subjects' forwards, and an end to the processes that some of them have to themselves."""
     with ExitStack() as opened:
         predictors: dict[str, Predict] = {}
-        for name in names:
-            predictors[name] = predict = subjects[name].predictor()
+        for name, subject in subjects.items():
+            predictors[name] = predict = subject.predictor()
             opened.callback(getattr(predict, "close", lambda: None))
         yield predictors
 

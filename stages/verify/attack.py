@@ -14,17 +14,17 @@ import numpy as np
 
 from ...core.errors import UsageError
 from ..data import Split
-from ..threat import ThreatModel
 from .checks.base import as_json, find, total
 from .checks.white_box_audit import too_much_missed
 from .config import VerifyConfig
+from .evaluation import Evaluation
 from .evidence.candidates import Candidates
 from .evidence.counts import Counts
 from .evidence.shard_result import ShardResult
-from .shards.machines import ALONE, Machines
-from .shards.run_shards import Job, Progress, run_shards
+from .shards.run_shards import Job, run_shards
 from .shards.sequential import Sequential
 from .shards.shard import attack_shard, strengthen_shard
+from .shards.workforce import Workforce
 from .subject.subject import Subject, in_worker
 
 BITS = "bits.npz"
@@ -142,17 +142,12 @@ def between_looks(samples: int, size: int | None) -> list[np.ndarray]:
 
 def attack_subject(
     subject: Subject,
-    split: Split,
-    threat: ThreatModel,
-    config: VerifyConfig,
+    evaluation: Evaluation,
     order: Sequence[str],
     folder: Path,
     *,
     pool: Candidates | None = None,
-    workers: int = 1,
-    progress: Progress = lambda *_: None,
-    stop: Sequential | None = None,
-    machines: Machines = ALONE,
+    workforce: Workforce | None = None,
 ) -> None:
     """Attack a subject and write `bits.npz`, `candidates.npz` and `attack.json` into `folder`.
 
@@ -161,17 +156,14 @@ def attack_subject(
 
     Args:
         subject: what is attacked.
-        split: the samples.
-        threat: the ball.
-        config: how hard to try.
+        evaluation: on which samples, in which ball, and how hard.
         order: route names, cheapest first.
         folder: where the result goes.
-        pool: candidates found on other subjects, for the replay route.
-        workers: processes, one thread each.
-        progress: called after every shard.
-        stop: attack the samples, which are in random order, only until its gates are decided.
-        machines: those that share the shards; all must see `folder`, and the leading one writes the result.
+        pool: candidates found on other subjects and in earlier runs, for the replay route.
+        workforce: who attacks; this process alone when None.
     """
+    split, threat, config, stop = evaluation.split, evaluation.threat, evaluation.config, evaluation.stop
+    workforce = workforce or Workforce()
     pool = Candidates.none(split.images.shape[1:]) if pool is None else pool
     size = config.shard_size
     shards = in_shards(split, size) if stop is None else [split.take(rows) for rows in between_looks(len(split), size)]
@@ -185,23 +177,16 @@ def attack_subject(
     results = run_shards(
         jobs(in_worker(subject)),
         folder / "shards",
-        workers,
-        progress,
+        workforce,
         careful=jobs(subject),
-        machines=machines,
         enough=None if stop is None else partial(_decided, stop),
     )
     counts = total([result.counts for result in results])
     if too_much_missed(counts):
-        results = run_shards(
-            [partial(strengthen_shard, subject, result, threat, config) for result in results],
-            folder / "strong",
-            workers,
-            progress,
-            machines=machines,
-        )
-    machines.meet()  # nobody reads shards any more
-    if machines.leads:
+        again = [partial(strengthen_shard, subject, result, threat, config) for result in results]
+        results = run_shards(again, folder / "strong", workforce)
+    workforce.machines.meet()  # nobody reads shards any more
+    if workforce.machines.leads:
         _write(results, counts, config, folder)
 
 

@@ -12,14 +12,11 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from edgeproof.pipeline.cli import main as cli
-from edgeproof.pipeline.commands import verify as verification
-from edgeproof.stages.verify import VerifyConfig
 
 from tests.e2e.docs_blocks import COMMANDS, ROOT, Block
 
@@ -40,17 +37,27 @@ SMALL_RECIPE = (
     "bench.repeats=10",
     "bench.batches=[1]",
 )
-SETS = [part for override in SMALL_RECIPE for part in ("--set", override)]
+SMALL_VERIFY = (
+    "verify.square_queries=20",
+    "verify.backward=[relu]",
+    "verify.strong_restarts=1",
+    "verify.isolate=false",
+)
+
+
+def _sets(overrides: tuple[str, ...]) -> list[str]:
+    return [part for override in overrides for part in ("--set", override)]
+
+
+SETS = _sets(SMALL_RECIPE)
 SMALLER = {
     "build": [*SETS, "--workers", "1"],
     **dict.fromkeys(("teacher", "distill", "prune", "export", "quantize", "compile"), SETS),
     "recover": ["--set", "recover.epochs=1", "--set", "recover.inner.steps=2", "--set", "recover.selection_steps=2"],
-    "verify": ["--samples", "4", "--workers", "1"],
+    "verify": ["--samples", "4", "--workers", "1", *_sets(SMALL_VERIFY)],
     "bench": ["--repeats", "10", "--batch", "1"],
     "teachers": ["--samples", "40", "--steps", "2"],
 }
-# `verify` has no options for these; the commands of pages that need processes of their own go without.
-SMALL_VERIFY = {"square_queries": 20, "backward": ("relu",), "strong_restarts": 1, "isolate": False}
 # On so few samples a verdict may be any; a wrong command line is 2, and a stage that fails 3.
 VERDICTS = {"build", "verify", "gate", "report", "replay", "lint", "device"}
 
@@ -170,7 +177,6 @@ def exit_code(arguments: list[str]) -> int:
     """The exit code of the command line in this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["edgeproof", *arguments])
-        patch.setattr(verification, "VerifyConfig", partial(VerifyConfig, **SMALL_VERIFY))
         try:
             cli.main()
         except SystemExit as ended:

@@ -16,21 +16,17 @@ from ....core.malloc import keep_freed_memory
 from ....targets.process.orphan import end_with
 from ....targets.process.safe_path import safe_children
 from ..evidence.shard_result import ShardResult
-from .machines import ALONE, Machines
+from .workforce import Workforce
 
-# (shards done, shards in all, samples done, samples still robust)
-Progress = Callable[[int, int, int, int], None]
 Job = Callable[[], ShardResult]
 
 
 def run_shards(
     jobs: Sequence[Job],
     folder: Path,
-    workers: int,
-    progress: Progress,
+    workforce: Workforce,
     *,
     careful: Sequence[Job] | None = None,
-    machines: Machines = ALONE,
     enough: Callable[[Sequence[ShardResult]], bool] | None = None,
 ) -> list[ShardResult]:
     """Run the jobs whose shard file is not there yet.
@@ -38,11 +34,9 @@ def run_shards(
     Args:
         jobs: one a shard.
         folder: where finished shards lie, for all machines to see.
-        workers: processes on this machine.
-        progress: called after every shard.
+        workforce: who runs them.
         careful: the same jobs, slower, but no danger to the process they run in: for this process, and for what is
             left once a worker has died.
-        machines: those that share the jobs.
         enough: says of the first results whether the others are needed; on a single machine only.
 
     Returns:
@@ -54,11 +48,11 @@ def run_shards(
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{number:04d}.npz" for number in range(len(jobs))]
     done = {path: ShardResult.load(path) for path in paths if path.exists()}
-    missing = [path for path in machines.part(paths) if path not in done]
+    missing = [path for path in workforce.machines.part(paths) if path not in done]
 
     def report() -> None:
         robust = sum(int(result.robust.sum()) for result in done.values())
-        progress(len(done), len(jobs), sum(len(result.split) for result in done.values()), robust)
+        workforce.progress(len(done), len(jobs), sum(len(result.split) for result in done.values()), robust)
 
     seen = 0
 
@@ -89,7 +83,7 @@ def run_shards(
     if not complete():
         careful = jobs if careful is None else careful
         # One is this very process, so that a debugger and small jobs stay simple.
-        processes = min(workers, max(len(missing), 1))
+        processes = min(workforce.workers, max(len(missing), 1))
         try:
             try:
                 run(jobs if processes > 1 else careful, processes)
@@ -99,7 +93,7 @@ def run_shards(
             raise StageError(f"{folder}: a worker process died twice: {reason_of(error)}") from None
     if enough is not None:
         return [done[path] for path in paths[:seen]]
-    machines.meet()
+    workforce.machines.meet()
     for path in paths:
         if path not in done and not path.exists():
             raise StageError(f"{path}: another machine did not write it; all must see its folder and run the same code")

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from edgeproof.core.errors import UsageError
 from edgeproof.pipeline.store.place import ENVIRONMENT
-from edgeproof.pipeline.store.store import MANIFEST, Artifact, Store
+from edgeproof.pipeline.store.store import MANIFEST, Artifact, Stage, Store
 
 # A process that makes one stage, slowly: it says in `log` when it works, and what the stage holds.
 _MAKER = """
 import sys, time
 from pathlib import Path
-from edgeproof.pipeline.store.store import Store
+from edgeproof.pipeline.store.store import Stage, Store
 run, shared, log, seconds, resumable = sys.argv[1:]
 def work(folder):
     with open(log, "a") as file:
@@ -29,7 +29,8 @@ def work(folder):
     (folder / "out.txt").write_text("whole")
 store = Store(Path(run), print, Path(shared))
 with store.locked():
-    made = store.make("stage", work, config=1, inputs={}, code=[], packages=[], resumable=resumable == "yes")
+    stage = Stage("stage", config={}, inputs={}, code=[], packages=[], resumable=resumable == "yes")
+    made = store.make(stage, work)
     store.publish({"out.txt": (made, "out.txt")}, {}, request="r", external={})
 """
 
@@ -57,7 +58,7 @@ def make(run: Path, shared: Path | None, calls: list[str]) -> Artifact:
         (folder / "out.txt").write_text("x")
 
     store = Store(run, shared=shared)
-    artifact = store.make("teacher", work, config=1, inputs={}, code=[], packages=[])
+    artifact = store.make(Stage("teacher", config={}, inputs={}, code=[], packages=[]), work)
     store.publish({"teacher/out.txt": (artifact, "out.txt")}, {}, request="r", external={})
     return artifact
 

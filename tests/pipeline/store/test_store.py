@@ -11,16 +11,19 @@ from pathlib import Path
 import pytest
 from edgeproof.core.errors import StageError, UsageError
 from edgeproof.pipeline.store.code_digest import code_digest
-from edgeproof.pipeline.store.store import MANIFEST, Artifact, Store, amend, fingerprint, finished_files
+from edgeproof.pipeline.store.store import MANIFEST, Artifact, Stage, Store, amend, fingerprint, finished_files
 
 
-def make(store: Store, calls: list[str], *, config: object = 1, content: str = "x", **more) -> Artifact:
+def described(config: object = 1, **more) -> Stage:
+    return Stage("stage", **{"config": {"setting": config}, "inputs": {}, "code": [], "packages": ["numpy"], **more})
+
+
+def make(store: Store, calls: list[str], *, content: str = "x", **more) -> Artifact:
     def work(folder: Path) -> None:
         calls.append("ran")
         (folder / "out.txt").write_text(content)
 
-    described = {"config": config, "inputs": {}, "code": [], "packages": ["numpy"], **more}
-    return store.make("stage", work, **described)
+    return store.make(described(**more), work)
 
 
 def test_a_finished_stage_is_not_run_again(tmp_path: Path):
@@ -55,7 +58,7 @@ def test_a_stage_that_fails_leaves_nothing(tmp_path: Path):
 
     store = Store(tmp_path / "run")
     with pytest.raises(StageError, match="broken"), store.locked():
-        store.make("stage", work, config=1, inputs={}, code=[], packages=[])
+        store.make(described(), work)
     assert not (tmp_path / "run").exists()
 
 
@@ -217,7 +220,7 @@ def test_a_record_that_is_none_of_ours(tmp_path: Path, record: str):
     calls: list[str] = []
     artifact = make(Store(tmp_path), calls)
     (artifact.folder / "stage.json").write_text(record)
-    identity = Store(tmp_path).identity("stage", 1, {}, [], ["numpy"])
+    identity = described().identity()
     assert Store(tmp_path).find(identity) is None
     make(Store(tmp_path), calls).path("out.txt")
     assert len(calls) == 2
@@ -263,7 +266,7 @@ def test_a_full_disk_is_a_stage_error(tmp_path: Path):
         raise OSError(28, os.strerror(28), str(folder / "big"))
 
     with pytest.raises(StageError, match="No space left on device"):
-        Store(tmp_path).make("stage", work, config=1, inputs={}, code=[], packages=[])
+        Store(tmp_path).make(described(), work)
 
 
 def test_a_finished_run_notices_changed_data(tmp_path: Path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from edgeproof.stages.data import Dataset, Split
 from edgeproof.stages.threat import ThreatModel
-from edgeproof.stages.verify import Attacked, EngineSubject, VerifyConfig, attack_subject
+from edgeproof.stages.verify import Attacked, EngineSubject, Evaluation, VerifyConfig, attack_subject
 from edgeproof.targets.base import EngineFile
 
 SAMPLES = 25
@@ -42,7 +42,7 @@ def samples(digits: Dataset) -> Split:
 
 def attacked(path: Path, samples: Split, threat: ThreatModel, folder: Path) -> Attacked:
     subject = EngineSubject("engine", EngineFile.of("onnxruntime", path), path, CONFIG.backward, isolated=False)
-    attack_subject(subject, samples, threat, CONFIG, CONFIG.routes, folder)
+    attack_subject(subject, Evaluation(samples, threat, CONFIG), CONFIG.routes, folder)
     return Attacked.load(folder)
 
 

@@ -9,7 +9,7 @@ import pytest
 from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.threat import ThreatModel
-from edgeproof.stages.verify import VerifyConfig, attack_subject
+from edgeproof.stages.verify import Evaluation, VerifyConfig, attack_subject
 from edgeproof.stages.verify.attack import Attacked
 from edgeproof.stages.verify.checks.base import find
 from edgeproof.stages.verify.checks.twin_agreement import TwinCounts
@@ -26,7 +26,7 @@ ORDER = ("apgd-ce", "square")
 
 def attacked(subject, digits: Dataset, threat: ThreatModel, folder: Path, count: int = 60) -> Attacked:
     folder.mkdir()
-    attack_subject(subject, digits.test.take(slice(0, count)), threat, CONFIG, ORDER, folder)
+    attack_subject(subject, Evaluation(digits.test.take(slice(0, count)), threat, CONFIG), ORDER, folder)
     return Attacked.load(folder)
 
 

@@ -10,8 +10,8 @@ import pytest
 from edgeproof.core.errors import UsageError
 from edgeproof.stages.data import Split
 from edgeproof.stages.threat import ThreatModel
-from edgeproof.stages.verify import VerifyConfig, attack_subject
-from edgeproof.stages.verify.aggregate import aggregate
+from edgeproof.stages.verify import Evaluation, VerifyConfig, attack_subject
+from edgeproof.stages.verify.aggregate import Ledger, aggregate
 from edgeproof.stages.verify.attack import Attacked
 from edgeproof.stages.verify.evidence.candidates import Candidates
 from edgeproof.stages.verify.evidence.earlier_packs import read_earlier
@@ -73,16 +73,16 @@ def test_they_count_for_every_subject_that_faces_them(tmp_path: Path):
     for folder in (attacks, bare, more):
         folder.mkdir()
     subject = LinearSubject()
-    attack_subject(subject, SPLIT, THREAT, config, ("square",), attacks)
+    attack_subject(subject, Evaluation(SPLIT, THREAT, config), ("square",), attacks)
     found = {"linear": Attacked.load(attacks)}
     # Straight along the weights, where the linear classifier is sure to fall.
     strong = tmp_path / "strong"
     strong.mkdir()
-    attack_subject(subject, SPLIT, THREAT, VerifyConfig(curve=None), ("apgd-ce", "apgd-t"), strong)
+    attack_subject(subject, Evaluation(SPLIT, THREAT, VerifyConfig(curve=None)), ("apgd-ce", "apgd-t"), strong)
     earlier = Attacked.load(strong).candidates
     assert len(earlier)
-    aggregate(found, {"linear": subject}, SPLIT, bare, earlier=Candidates.none(SPLIT.images.shape[1:]))
-    aggregate(found, {"linear": subject}, SPLIT, more, earlier=earlier)
+    for folder, known in ((bare, Candidates.none(SPLIT.images.shape[1:])), (more, earlier)):
+        aggregate(Ledger({"linear": subject}), found, Evaluation(SPLIT, THREAT, config, earlier=known), folder)
     before, after = (
         json.loads((folder / "verification" / "figures.json").read_text())["linear"] for folder in (bare, more)
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import colorsys
 import json
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -194,13 +193,13 @@ def test_what_does_not_suit_the_images_is_refused_before_any_attack(digits: Data
 
 def test_a_proof_gets_the_column_without_a_second_attack(float_onnx: Path, tmp_path: Path, monkeypatch):
     def proof(**more):
-        return verify(float_onnx, dataset="digits", eps=0.1, samples=2, out=tmp_path, workers=1, **more)
+        small = ["verify.routes=[replay, whitebox]", "verify.backward=[relu]", "verify.square_queries=50"]
+        asked = {"dataset": "digits", "eps": 0.1, "samples": 2, "out": tmp_path, "workers": 1, "overrides": small}
+        return verify(float_onnx, **asked, **more)
 
-    small = partial(VerifyConfig, routes=("replay", "whitebox"), backward=("relu",), square_queries=50)
-    monkeypatch.setattr("edgeproof.pipeline.commands.verify.VerifyConfig", small)
     plain = proof()
     assert "corruptions" not in plain.subjects[0]
-    monkeypatch.setattr("edgeproof.pipeline.commands.verify.attack_subject", None)
+    monkeypatch.setattr("edgeproof.pipeline.run.proof.attack_subject", None)
     with pytest.raises(UsageError, match="--gate: corrupted_accuracy is measured with --corruptions"):
         proof(gates=["corrupted_accuracy >= 0.9"])
     corruptions = CorruptionsConfig(severities=(3,))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,8 @@ import pytest
 from edgeproof.pipeline.commands.verify import verify
 from edgeproof.stages.data import Split
 from edgeproof.stages.threat import ThreatModel
-from edgeproof.stages.verify import Attacked, VerifyConfig, attack_subject
-from edgeproof.stages.verify.aggregate import aggregate
+from edgeproof.stages.verify import Attacked, Evaluation, VerifyConfig, attack_subject
+from edgeproof.stages.verify.aggregate import Ledger, aggregate
 from edgeproof.stages.verify.figures import FIGURES_FILE
 from edgeproof.stages.verify.measures.curve_config import CurveConfig
 from pydantic import ValidationError
@@ -26,9 +25,10 @@ def settled(folder: Path, split: Split, threat: ThreatModel, config: VerifyConfi
     """Attack the linear classifier and return its figures and its bits."""
     subject = LinearSubject()
     (folder / "attack").mkdir(parents=True)
-    attack_subject(subject, split, threat, config, order, folder / "attack")
+    attack_subject(subject, Evaluation(split, threat, config), order, folder / "attack")
     found = {"linear": Attacked.load(folder / "attack")}
-    aggregate(found, {"linear": subject}, split, folder, config=config, threat=threat, curve_of=["linear"], **more)
+    ledger = Ledger({"linear": subject}, curve_of=["linear"])
+    aggregate(ledger, found, Evaluation(split, threat, config), folder, **more)
     with np.load(folder / "verification" / "linear.npz") as bits:
         robust = bits[next(reversed(bits.files))]
     return json.loads((folder / FIGURES_FILE).read_text())["linear"], robust
@@ -94,14 +94,14 @@ def test_radii_that_make_no_curve():
     assert [ball.eps for ball in wide] == [0.15], "no ball is wider than the pixel range"
 
 
-def test_a_proof_has_a_curve_unless_it_is_not_wanted_or_sequential(float_onnx: Path, tmp_path: Path, monkeypatch):
+def test_a_proof_has_a_curve_unless_it_is_not_wanted_or_sequential(float_onnx: Path, tmp_path: Path):
+    small = ["verify.routes=[whitebox]", "verify.backward=[relu]", "verify.square_queries=50"]
+
     def proof(**more):
         asked = {"dataset": "digits", "eps": 0.1, "samples": 4, "out": tmp_path / "out", "workers": 1, **more}
-        (engine,) = verify(float_onnx, **asked).subjects
+        (engine,) = verify(float_onnx, overrides=small, **asked).subjects
         return engine
 
-    small = partial(VerifyConfig, routes=("whitebox",), backward=("relu",), square_queries=50)
-    monkeypatch.setattr("edgeproof.pipeline.commands.verify.VerifyConfig", small)
     with_curve = proof()
     assert with_curve["curve"]["samples"] == 4
     assert "curve" not in proof(curve=False)

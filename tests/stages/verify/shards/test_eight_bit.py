@@ -12,7 +12,7 @@ import torch
 from edgeproof.stages.data import Split
 from edgeproof.stages.eight_bit import towards, whole_steps
 from edgeproof.stages.threat import ThreatModel
-from edgeproof.stages.verify import Attacked, VerifyConfig, attack_subject
+from edgeproof.stages.verify import Attacked, Evaluation, VerifyConfig, attack_subject
 from edgeproof.stages.verify.subject.subject import OpenedSubject, in_batches
 from torch import nn
 
@@ -68,7 +68,7 @@ def test_both_figures_are_the_known_ones(tmp_path: Path):
     chosen = np.flatnonzero(near & (np.abs(margins) < 6 * reach))[:60]
     split = Split(images[chosen].astype(np.float32), (margins[chosen] < 0).astype(np.int64), chosen)
     threat = ThreatModel(norm="Linf", eps=eps)
-    attack_subject(Linear(weights), split, threat, VerifyConfig(square_queries=500), ("apgd-ce",), tmp_path)
+    attack_subject(Linear(weights), Evaluation(split, threat, VerifyConfig(square_queries=500)), ("apgd-ce",), tmp_path)
     found = Attacked.load(tmp_path)
     size = np.abs(margins[chosen])
     assert found.clean_correct.all()

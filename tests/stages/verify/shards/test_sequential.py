@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import Dataset
-from edgeproof.stages.verify import Attacked, TorchSubject, VerifyConfig, attack_subject, sample
-from edgeproof.stages.verify.aggregate import aggregate
+from edgeproof.stages.verify import Attacked, Evaluation, TorchSubject, VerifyConfig, Workforce, attack_subject, sample
+from edgeproof.stages.verify.aggregate import Ledger, aggregate
 from edgeproof.stages.verify.attack import between_looks
 from edgeproof.stages.verify.figures import FIGURES_FILE
 from edgeproof.stages.verify.shards.sequential import Sequential, confidence_sequence
@@ -84,7 +84,9 @@ def test_a_run_stops_at_the_same_sample_whoever_works_and_reports_its_own_interv
     for workers in (1, 2):
         folder = tmp_path / str(workers)
         folder.mkdir()
-        attack_subject(subject, split, threat, config, ("apgd-ce",), folder, workers=workers, stop=stop)
+        attack_subject(
+            subject, Evaluation(split, threat, config, stop=stop), ("apgd-ce",), folder, workforce=Workforce(workers)
+        )
         found.append(Attacked.load(folder))
     count = len(found[0].index)
     looks = [rows[-1] + 1 for rows in between_looks(200, config.shard_size)]
@@ -95,7 +97,7 @@ def test_a_run_stops_at_the_same_sample_whoever_works_and_reports_its_own_interv
     assert np.array_equal(found[0].label, split.labels[:count])
     settled = tmp_path / "settled"
     settled.mkdir()
-    aggregate({"student": found[0]}, {"student": subject}, split, settled, stop=stop)
+    aggregate(Ledger({"student": subject}), {"student": found[0]}, Evaluation(split, threat, config, stop), settled)
     figures = (settled / FIGURES_FILE).read_text()
     interval = confidence_sequence(int(found[0].robust.sum()), count, 500)
     assert interval[0] > 0.2

@@ -20,9 +20,17 @@ from edgeproof.core.errors import StageError, UsageError
 from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import Dataset, Split
 from edgeproof.stages.statistics.paired import compare_paired
-from edgeproof.stages.verify import EngineSubject, TorchSubject, VerifyConfig, attack_subject, sample
+from edgeproof.stages.verify import (
+    EngineSubject,
+    Evaluation,
+    TorchSubject,
+    VerifyConfig,
+    Workforce,
+    attack_subject,
+    sample,
+)
 from edgeproof.stages.verify import attack as attack_module
-from edgeproof.stages.verify.aggregate import aggregate
+from edgeproof.stages.verify.aggregate import Ledger, aggregate
 from edgeproof.stages.verify.attack import Attacked, divided
 from edgeproof.stages.verify.evidence.candidates import Candidates
 from edgeproof.stages.verify.evidence.counts import Counts
@@ -51,7 +59,13 @@ def test_the_number_of_workers_changes_nothing(student: Classifier, digits: Data
     for workers in (1, 2):
         folder = tmp_path / str(workers)
         folder.mkdir()
-        attack_subject(TorchSubject("student", student), split, threat, CONFIG, ORDER, folder, workers=workers)
+        attack_subject(
+            TorchSubject("student", student),
+            Evaluation(split, threat, CONFIG),
+            ORDER,
+            folder,
+            workforce=Workforce(workers),
+        )
     assert same(tmp_path / "1", tmp_path / "2")
 
 
@@ -59,7 +73,7 @@ def test_a_killed_run_goes_on_from_its_finished_shards(student, digits, threat, 
     split = digits.test.take(slice(0, 30))
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     whole.mkdir(), killed.mkdir()
-    attack_subject(TorchSubject("student", student), split, threat, CONFIG, ORDER, whole)
+    attack_subject(TorchSubject("student", student), Evaluation(split, threat, CONFIG), ORDER, whole)
     calls: list[int] = []
 
     def dying(*arguments):
@@ -70,9 +84,9 @@ def test_a_killed_run_goes_on_from_its_finished_shards(student, digits, threat, 
 
     monkeypatch.setattr(attack_module, "attack_shard", dying)
     with pytest.raises(KeyboardInterrupt):
-        attack_subject(TorchSubject("student", student), split, threat, CONFIG, ORDER, killed)
+        attack_subject(TorchSubject("student", student), Evaluation(split, threat, CONFIG), ORDER, killed)
     assert len(list((killed / "shards").glob("*.npz"))) == 2
-    attack_subject(TorchSubject("student", student), split, threat, CONFIG, ORDER, killed)
+    attack_subject(TorchSubject("student", student), Evaluation(split, threat, CONFIG), ORDER, killed)
     assert len(calls) == 4, "two shards were there already, so only the third is attacked again"
     assert same(whole, killed)
 
@@ -119,9 +133,10 @@ def run(student, int8_engine, int8_onnx, float_onnx, digits, threat, tmp_path_fa
     for name, order in (("student", ("apgd-ce",)), ("onnxruntime", ("replay", "whitebox", "square"))):
         (folder / name).mkdir()
         pool = attacked["student"].candidates if attacked else None
-        attack_subject(subjects[name], split, threat, config, order, folder / name, pool=pool)
+        attack_subject(subjects[name], Evaluation(split, threat, config), order, folder / name, pool=pool)
         attacked[name] = Attacked.load(folder / name)
-    aggregate(attacked, subjects, split, folder, student="student", about={"dataset": {"name": "digits"}})
+    ledger = Ledger(subjects, student="student", about={"dataset": {"name": "digits"}})
+    aggregate(ledger, attacked, Evaluation(split, threat, config), folder)
     return folder, attacked, split
 
 
@@ -201,7 +216,7 @@ def test_an_altered_engine_is_not_attacked(int8_onnx, digits, threat, tmp_path: 
     subject = EngineSubject("onnxruntime", EngineFile.of("onnxruntime", path), path, ("relu",))
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(Exception, match="altered"):
-        attack_subject(subject, digits.test.take(slice(0, 5)), threat, CONFIG, ORDER, tmp_path)
+        attack_subject(subject, Evaluation(digits.test.take(slice(0, 5)), threat, CONFIG), ORDER, tmp_path)
 
 
 HALF = """
@@ -211,7 +226,7 @@ import torch
 from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import DataConfig, load_dataset
 from edgeproof.stages.threat import ThreatModel
-from edgeproof.stages.verify import TorchSubject, VerifyConfig, attack_subject
+from edgeproof.stages.verify import Evaluation, TorchSubject, VerifyConfig, Workforce, attack_subject
 from edgeproof.stages.verify.shards.machines import Machines
 
 torch.set_num_threads(1)
@@ -219,7 +234,8 @@ weights, folder = map(Path, sys.argv[1:])
 split = load_dataset(DataConfig(dataset="digits")).test.take(slice(0, 30))
 student = TorchSubject("student", Classifier("cnn8_small", weights, (1, 8, 8), 10))
 config, threat = VerifyConfig(square_queries=50, shard_size=10), ThreatModel(norm="Linf", eps=0.1)
-attack_subject(student, split, threat, config, ("apgd-ce",), folder, machines=Machines.launched(2))
+both = Workforce(machines=Machines.launched(2))
+attack_subject(student, Evaluation(split, threat, config), ("apgd-ce",), folder, workforce=both)
 """
 
 
@@ -234,7 +250,9 @@ def test_two_machines_share_the_shards_and_come_to_the_same(
     there = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", HALF, str(student.weights), str(shared)]
     both = [subprocess.Popen(command, env={**there, "NODE_RANK": rank}) for rank in ("0", "1")]
-    attack_subject(TorchSubject("student", student), digits.test.take(slice(0, 30)), threat, CONFIG, ORDER, alone)
+    attack_subject(
+        TorchSubject("student", student), Evaluation(digits.test.take(slice(0, 30)), threat, CONFIG), ORDER, alone
+    )
     assert [process.wait(240) for process in both] == [0, 0]
     assert same(alone, shared)
     assert not (shared / "shards").exists()
@@ -248,7 +266,7 @@ def test_what_another_machine_left_undone_is_an_error(tmp_path: Path):
     empty = Split(np.zeros((0, 1, 1, 1), np.float32), np.zeros(0, np.int64), np.zeros(0, np.int64))
     done = ShardResult(empty, np.zeros(0, bool), {}, Candidates.none((1, 1, 1)), Counts())
     with pytest.raises(StageError, match=r"0001\.npz: another machine did not write it"):
-        run_shards([lambda: done] * 2, tmp_path, 1, lambda *_: None, machines=Half())
+        run_shards([lambda: done] * 2, tmp_path, Workforce(machines=Half()))
 
 
 def test_what_is_left_when_a_worker_dies_is_done_carefully(student, digits, threat, tmp_path: Path):
@@ -258,13 +276,12 @@ def test_what_is_left_when_a_worker_dies_is_done_carefully(student, digits, thre
         partial(attack_shard, subject, split.take(rows), threat, CONFIG, ORDER, none)
         for rows in np.array_split(np.arange(30), 3)
     ]
-    expected = run_shards(careful, tmp_path / "expected", 1, lambda *_: None)
+    expected = run_shards(careful, tmp_path / "expected", Workforce())
     seen: list[int] = []
     found = run_shards(
         [careful[0], os.abort, os.abort],
         tmp_path / "found",
-        2,
-        lambda done, *_: seen.append(done),
+        Workforce(2, lambda done, *_: seen.append(done)),
         careful=careful,
     )
     for one, other in zip(found, expected, strict=True):
@@ -272,7 +289,7 @@ def test_what_is_left_when_a_worker_dies_is_done_carefully(student, digits, thre
         assert np.array_equal(one.candidates.images, other.candidates.images)
     assert seen[-1] == 3
     with pytest.raises(StageError, match="a worker process died twice"):
-        run_shards([os.abort, os.abort], tmp_path / "twice", 2, lambda *_: None)
+        run_shards([os.abort, os.abort], tmp_path / "twice", Workforce(2))
 
 
 def test_a_process_that_nobody_replaces_takes_no_risk(tmp_path: Path, student, digits, threat):
@@ -286,7 +303,7 @@ def test_a_process_that_nobody_replaces_takes_no_risk(tmp_path: Path, student, d
         Candidates.none((1, 8, 8)),
     )
     for workers in (1, 2):  # a single job runs here, whatever the number of workers
-        (found,) = run_shards([os.abort], tmp_path / str(workers), workers, lambda *_: None, careful=[job])
+        (found,) = run_shards([os.abort], tmp_path / str(workers), Workforce(workers), careful=[job])
         assert len(found.split) == 5
 
 

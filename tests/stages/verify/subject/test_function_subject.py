@@ -10,7 +10,7 @@ import pytest
 from edgeproof.core.errors import UsageError
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.threat import ThreatModel
-from edgeproof.stages.verify import Attacked, FunctionSubject, VerifyConfig, attack_subject
+from edgeproof.stages.verify import Attacked, Evaluation, FunctionSubject, VerifyConfig, attack_subject
 from edgeproof.targets.onnxruntime.target import open_session
 
 MODULE = """
@@ -96,7 +96,7 @@ def subject(module: str, name: str, surrogate: Path | None = None) -> FunctionSu
 def attacked(found: FunctionSubject, digits: Dataset, threat: ThreatModel, folder: Path, count: int) -> Attacked:
     config = VerifyConfig(square_queries=300, strong_restarts=1, hard_label_iterations=2)
     order = ["whitebox", "probe", "square", *(["hop-skip-jump"] if found.open().labels_only else [])]
-    attack_subject(found, digits.test.take(slice(0, count)), threat, config, order, folder)
+    attack_subject(found, Evaluation(digits.test.take(slice(0, count)), threat, config), order, folder)
     return Attacked.load(folder)
 
 

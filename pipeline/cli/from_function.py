@@ -1,0 +1,157 @@
+"""Command-line options from a function's signature and docstring: names, types, defaults and help are written once.
+
+The function's source is read, not imported: `--help` waits for no torch.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+_COMMANDS = Path(__file__).parents[1] / "commands"
+_KINDS: dict[str, type] = {"str": str, "int": int, "bool": bool, "Path": Path}
+_ARGUMENT = re.compile(r"^    (\w+): (.*)$")
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of the function as the command line asks for it.
+
+    Attributes:
+        function: `module:name`, the module one of `pipeline/commands`.
+        given: its arguments.
+    """
+
+    function: str
+    given: Mapping[str, Any]
+
+    def __call__(self, **more: Any) -> Any:
+        """Import the function and call it, with further arguments."""
+        module, _, name = self.function.partition(":")
+        return getattr(import_module(f"..commands.{module}", __package__), name)(**self.given, **more)
+
+
+def asks(
+    function: str, *, without: Collection[str] = ("reporter",), **names: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the arguments and options of a function of `pipeline/commands`.
+
+    What is positional there is an argument, what is keyword-only an option; of a union the first type counts, and
+    `Annotated[int, Field(ge=1)]` bounds a number. The command gets a `Call` first, then what it asks for besides.
+
+    Args:
+        function: `module:name`.
+        without: parameters that are no options.
+        names: the options of those parameters that are called otherwise on the command line.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        derived = list(_parameters(function, without, names))
+        hints = get_type_hints(command, include_extras=True)
+        _, *own = inspect.signature(command).parameters.values()
+        theirs = {each.name for each in derived}
+
+        def run(**given: Any) -> None:
+            # What is left out is the function's own default.
+            asked = {name: value for name, value in given.items() if name in theirs and value is not None}
+            command(Call(function, asked), **{name: given[name] for name in given.keys() - theirs})
+
+        mine = [each.replace(annotation=hints[each.name], kind=each.KEYWORD_ONLY) for each in own]
+        run.__signature__ = inspect.Signature([*derived, *mine])  # pyright: ignore[reportFunctionMemberAccess]
+        run.__annotations__ = {each.name: each.annotation for each in (*derived, *mine)}
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        return run
+
+    return decorate
+
+
+def _parameters(function: str, without: Collection[str], names: Mapping[str, str]) -> Iterator[inspect.Parameter]:
+    module, _, name = function.partition(":")
+    tree = _tree(module)
+    constants = {
+        node.targets[0].id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    node = next(each for each in tree.body if isinstance(each, ast.FunctionDef) and each.name == name)
+    docs = _documented(ast.get_docstring(node) or "")
+    for each, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
+        if each.arg not in without:
+            value = constants[default.id] if isinstance(default, ast.Name) else default
+            yield _option(each, value, docs[each.arg], names.get(each.arg))
+    for each in node.args.args:
+        yield _argument(each, docs[each.arg])
+
+
+@cache
+def _tree(module: str) -> ast.Module:
+    return ast.parse((_COMMANDS / f"{module}.py").read_text())
+
+
+def _documented(docstring: str) -> dict[str, str]:
+    """What a docstring says of each argument, on one line."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in docstring.partition("\nArgs:\n")[2].splitlines():
+        if line and not line.startswith(" "):
+            break
+        if match := _ARGUMENT.match(line):
+            name, found[match[1]] = match[1], match[2]
+        elif name:
+            found[name] += f" {line.strip()}"
+    return found
+
+
+def _says(text: str, more: str = "") -> str:
+    """A docstring's text as help, which rich would take brackets out of."""
+    plain = text.replace("`", "").rstrip(" .").replace("[", "\\[")
+    return f"{plain[:1].upper()}{plain[1:]}{more}."
+
+
+def _argument(argument: ast.arg, text: str) -> inspect.Parameter:
+    kind, _ = _kind(argument)
+    annotation = Annotated[kind, typer.Argument(help=_says(text))]
+    return inspect.Parameter(argument.arg, inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
+
+
+def _option(argument: ast.arg, default: ast.expr | None, text: str, name: str | None) -> inspect.Parameter:
+    kind, least = _kind(argument)
+    flag = name or f"--{argument.arg.replace('_', '-')}"
+    value: Any = inspect.Parameter.empty
+    if default is not None:
+        value = ast.literal_eval(default)
+    several = not isinstance(kind, type)
+    if several or value is None:
+        kind, value = kind | None, None
+    if value is True:
+        flag = f"{flag}/--no-{flag[2:]}"
+    option = typer.Option(flag, help=_says(text, "; repeatable" if several else ""), min=least)
+    annotation = Annotated[kind, option]
+    return inspect.Parameter(argument.arg, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=annotation)
+
+
+def _kind(argument: ast.arg) -> tuple[Any, int | None]:
+    """The type of a parameter's values, and the least of them."""
+    found = argument.annotation
+    while isinstance(found, ast.BinOp):  # of a union the first
+        found = found.left
+    if not isinstance(found, ast.Subscript):
+        assert isinstance(found, ast.Name), f"{argument.arg} needs a plain type first"
+        return _KINDS[found.id], None
+    inner = found.slice
+    if ast.unparse(found.value) == "Annotated":
+        assert isinstance(inner, ast.Tuple)
+        kind, bound = inner.elts
+        assert isinstance(bound, ast.Call)
+        return _KINDS[ast.unparse(kind)], {each.arg: ast.literal_eval(each.value) for each in bound.keywords}["ge"]
+    kind, least = _kind(ast.arg(argument.arg, inner))
+    return list[kind], least

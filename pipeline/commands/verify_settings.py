@@ -1,0 +1,121 @@
+"""Settings of `verify`: the data, the ball and the effort, from options, `--set` and a recipe's sections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from ...core.errors import UsageError
+from ...stages.data import DataConfig
+from ...stages.threat import ThreatModel
+from ...stages.verify import VerifyConfig
+from ..recipe.read import apply_override, read_recipe
+from ..recipe.validation_errors import one_line
+from .options import data_config, threat_model
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_SECTION = "verify"
+# The options that are keys of the section, where they are called otherwise.
+_OPTIONS = {"packs": "pack", "curve": "no-curve"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to verify with.
+
+    Attributes:
+        data: which data set.
+        threat: the ball.
+        verify: how hard to try.
+    """
+
+    data: DataConfig
+    threat: ThreatModel
+    verify: VerifyConfig
+
+    @classmethod
+    def read(
+        cls,
+        overrides: Sequence[str],
+        recipe: Path | str | None,
+        data: Mapping[str, Any],
+        threat: Mapping[str, Any],
+        verify: Mapping[str, Any],
+    ) -> Settings:
+        """Put together what options say, then `--set`, then the recipe.
+
+        Args:
+            overrides: `verify.key=value` each.
+            recipe: a recipe's file; None for the sections' defaults.
+            data: the options on the section `data`; None where one was not given.
+            threat: those on `threat`, likewise.
+            verify: those on `verify`, likewise; of `corruptions` False is what is not given, of `curve` True.
+
+        Raises:
+            UsageError: names the option, or the recipe's key, that is wrong; or an option and `--set` say the same key.
+        """
+        raw = {} if recipe is None else read_recipe(Path(recipe))
+        return cls(
+            _data(raw.get("data"), recipe, {key: value for key, value in data.items() if value is not None}),
+            _threat(raw.get("threat"), recipe, {key: value for key, value in threat.items() if value is not None}),
+            _verify(raw.get(_SECTION), recipe, _said(verify), overrides),
+        )
+
+
+def _data(section: Any, recipe: Path | str | None, given: dict[str, Any]) -> DataConfig:
+    if "dataset" in given or not isinstance(section, dict):
+        if "dataset" not in given:
+            raise UsageError("--dataset: is needed, or a --recipe that names one")
+        return data_config(given["dataset"], given.get("root"), given.get("image_size"))
+    return _checked(DataConfig, {**section, **given}, f"{recipe}: data.")
+
+
+def _threat(section: Any, recipe: Path | str | None, given: dict[str, Any]) -> ThreatModel:
+    if isinstance(section, dict):
+        return _checked(ThreatModel, {**section, **given}, f"{recipe}: threat.")
+    if "eps" not in given:
+        raise UsageError("--eps: is needed, or a --recipe that says it")
+    return threat_model(given.get("norm", "Linf"), given["eps"])
+
+
+def _said(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options on `verify` that were given, as the section has them."""
+    said = {key: value for key, value in options.items() if value is not None}
+    if said.pop("curve") is False:
+        said["curve"] = None
+    if said["corruptions"] is False:
+        del said["corruptions"]
+    elif said["corruptions"] is True:
+        said["corruptions"] = {}
+    return said
+
+
+def _verify(section: Any, recipe: Path | str | None, said: dict[str, Any], overrides: Sequence[str]) -> VerifyConfig:
+    _checked(VerifyConfig, said, "--")
+    raw: dict[str, Any] = {_SECTION: dict(section) if isinstance(section, dict) else {}}
+    _checked(VerifyConfig, raw[_SECTION], f"{recipe}: {_SECTION}.")
+    for override in overrides:
+        name, _, _ = override.partition("=")
+        head, _, key = name.strip().partition(".")
+        if head != _SECTION or not key:
+            raise UsageError(f"--set {override!r}: must be of the form {_SECTION}.key=value")
+        apply_override(raw, override)
+        option = key.partition(".")[0]
+        # `--corruptions` alone asks for them as they come; `--set` may say how.
+        if option in said and said[option] != {}:
+            raise UsageError(f"--{_OPTIONS.get(option, option)}: --set {override!r} says it as well; leave one out")
+    if said.get("corruptions") == {} and raw[_SECTION].get("corruptions") is not None:
+        del said["corruptions"]
+    return _checked(VerifyConfig, {**raw[_SECTION], **said}, f"--set {_SECTION}.")
+
+
+def _checked(model: type[Model], values: Any, where: str) -> Model:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(where + one_line(error, model)) from None
