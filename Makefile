@@ -5,20 +5,23 @@ BIN := .venv/bin
 # A file is dealt to a worker whole, unless its marks say otherwise (tests/distribution.py).
 TESTS := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: quickstart test test-fast test-cpu install lint format types docs check benchmarks clean
+.PHONY: quickstart test test-fast test-walks test-cpu install lint format types docs check benchmarks clean
 
 quickstart: install ## create the environment and run the main job
 	$(BIN)/edgeproof build examples/digits.yaml
 
 test: install ## create the environment and run all tests: what CI runs
-	$(TESTS) --durations=30
+	$(TESTS) --durations=30 -m "not walk"
+
+test-walks: install ## long walks: every model there is; after changes of the twin or the models
+	$(TESTS) --durations=30 -m walk
 
 test-fast: install ## for daily work: without what is slow, and with what the last run made
-	EDGEPROOF_TEST_STORE=$${EDGEPROOF_TEST_STORE:-build/tests} $(TESTS) -m "not slow"
+	EDGEPROOF_TEST_STORE=$${EDGEPROOF_TEST_STORE:-build/tests} $(TESTS) -m "not slow and not walk"
 
 test-cpu: install ## CPU seconds by test file, into build/cpu_seconds.txt, and the list of slow tests anew
 	mkdir -p build
-	$(TESTS) --cpu-seconds build/cpu_seconds.txt
+	$(TESTS) -m "not walk" --cpu-seconds build/cpu_seconds.txt
 
 install: .venv/.installed
 

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,16 @@ def quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-@pytest.fixture(scope="module", params=list(lib.MODELS))
+# Made of the same operators as their smaller kin.
+LARGER = ("resnet50", "mobilenet_v3_large")
+
+
+def _dealt(name: str) -> Any:
+    marks = [pytest.mark.xdist_group(name), *([pytest.mark.walk] if name in LARGER else [])]
+    return pytest.param(name, marks=marks)
+
+
+@pytest.fixture(scope="module", params=[_dealt(name) for name in lib.MODELS])
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     model = lib.build(request.param)
     path = lib.export(model, tmp_path_factory.mktemp(request.param) / f"{request.param}.onnx")

@@ -15,24 +15,38 @@ from edgeproof.stages.verify.attacks.autoattack import STANDARD, inside, run_att
 from edgeproof.stages.verify.evidence.candidates import Candidates
 from edgeproof.stages.verify.shards.shard import attack_shard
 from pyautoattack import AutoAttack
+from pyautoattack.state import EvaluationState
 from torch import nn
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("threat", [ThreatModel(eps=0.1), ThreatModel(norm="L2", eps=0.5)], ids=["Linf", "L2"])
-def test_flags_equal_autoattack_standard_attack_by_attack(student: Classifier, digits: Dataset, threat: ThreatModel):
+def test_flags_equal_autoattack_standard_attack_by_attack(
+    student: Classifier, digits: Dataset, threat: ThreatModel, monkeypatch: pytest.MonkeyPatch
+):
     split = digits.test.take(slice(0, 24))
     config = VerifyConfig(square_queries=300)
     ours = attack_shard(
         TorchSubject("student", student), split, threat, config, STANDARD, Candidates.none(split.images.shape[1:])
     )
     x, y = torch.from_numpy(split.images), torch.from_numpy(split.labels)
-    for count in range(1, 5):
-        direct = AutoAttack(student.load(), norm=threat.norm, eps=threat.eps, seed=0, version="standard")
-        direct.attacks_to_run = list(STANDARD[:count])
-        direct.square.n_queries = 300
-        _, labels = direct.run_standard_evaluation(x, y, batch_size=24)
-        assert np.array_equal(ours.bits[STANDARD[count - 1]], (labels == y).numpy()), STANDARD[count - 1]
+    flags: dict[str, np.ndarray] = {}
+    ended = EvaluationState.add_run_attack
+
+    def keep_flags(state: EvaluationState, attack: str) -> None:
+        ended(state, attack)
+        assert state.robust_flags is not None
+        flags[attack] = state.robust_flags.numpy().copy()
+
+    monkeypatch.setattr(EvaluationState, "add_run_attack", keep_flags)
+    direct = AutoAttack(student.load(), norm=threat.norm, eps=threat.eps, seed=0, version="standard")
+    assert list(direct.attacks_to_run) == list(STANDARD)
+    direct.square.n_queries = 300
+    _, labels = direct.run_standard_evaluation(x, y, batch_size=24)
+    assert list(flags) == list(STANDARD)
+    for attack, robust in flags.items():
+        assert np.array_equal(ours.bits[attack], robust), attack
+    assert np.array_equal(ours.bits[STANDARD[-1]], (labels == y).numpy())
 
 
 def test_candidates_are_kept_of_winners_and_losers_inside_the_ball(student: Classifier, digits: Dataset, threat):

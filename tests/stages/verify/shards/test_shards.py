@@ -8,7 +8,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 from collections import Counter
 from functools import partial
 from importlib.metadata import version
@@ -39,6 +38,8 @@ from edgeproof.stages.verify.shards.machines import Machines
 from edgeproof.stages.verify.shards.run_shards import run_shards
 from edgeproof.stages.verify.shards.shard import attack_shard
 from edgeproof.targets.base import EngineFile
+
+from tests import warm
 
 DATA = Path(__file__).parents[3] / "data"
 CONFIG = VerifyConfig(square_queries=50, shard_size=10)
@@ -248,12 +249,12 @@ def test_two_machines_share_the_shards_and_come_to_the_same(
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     there = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", HALF, str(student.weights), str(shared)]
-    both = [subprocess.Popen(command, env={**there, "NODE_RANK": rank}) for rank in ("0", "1")]
-    attack_subject(
-        TorchSubject("student", student), Evaluation(digits.test.take(slice(0, 30)), threat, CONFIG), ORDER, alone
-    )
-    assert [process.wait(240) for process in both] == [0, 0]
+    (tmp_path / "half.py").write_text(HALF)
+    arguments = [str(student.weights), str(shared)]
+    both = [warm.Process(arguments, env={**there, "NODE_RANK": rank}, script=tmp_path / "half.py") for rank in "01"]
+    evaluation = Evaluation(digits.test.take(slice(0, 30)), threat, CONFIG)
+    attack_subject(TorchSubject("student", student), evaluation, ORDER, alone)
+    assert [process.wait() for process in both] == [0, 0], [process.said()[1] for process in both]
     assert same(alone, shared)
     assert not (shared / "shards").exists()
 
