@@ -15,13 +15,14 @@ from edgeproof.core.errors import StageError
 from edgeproof.stages.data import Split
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify import Attacked, VerifyConfig, attack_subject
-from edgeproof.stages.verify.aggregate import FIGURES_FILE, aggregate
+from edgeproof.stages.verify.aggregate import aggregate
 from edgeproof.stages.verify.checks.base import Check, Finding, Row, Shard, checks, in_order, rows_of, rows_of_counts
 from edgeproof.stages.verify.checks.huge_eps import HugeEpsCounts
 from edgeproof.stages.verify.checks.monotonicity import MonotonicityCounts
 from edgeproof.stages.verify.evidence.candidates import Candidates
 from edgeproof.stages.verify.evidence.counts import Counter, Counts
 from edgeproof.stages.verify.evidence.shard_result import ShardResult
+from edgeproof.stages.verify.figures import FIGURES_FILE
 
 from tests.stages.verify.linear_subject import LinearSubject, draw_split
 
