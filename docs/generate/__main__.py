@@ -8,11 +8,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import check_page
 import command_page
 import recipe_page
 
 DOCS = Path(__file__).parents[1]
-PAGES = {"recipe.md": recipe_page.page, "commands.md": command_page.page}
+PAGES = {"recipe.md": recipe_page.page, "commands.md": command_page.page, "checks.md": check_page.page}
 
 
 def main() -> int:

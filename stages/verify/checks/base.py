@@ -7,7 +7,7 @@ most: Carlini et al., "On Evaluating Adversarial Robustness", 2019 (arXiv 1902.0
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import reduce
 from operator import add
@@ -143,8 +143,17 @@ checks: Registry[Check[Any]] = Registry("check", "edgeproof.stages.verify.checks
 
 
 def in_order() -> list[Check[Any]]:
-    """All checks, in the order in which they question a shard."""
-    return sorted((checks[name] for name in checks.names()), key=lambda check: (check.rank, check.name))
+    """All checks, in the order in which they question a shard.
+
+    Raises:
+        UsageError: one of somebody else's does not load; a result that was not questioned by it would look better than
+            it is.
+    """
+    return _sorted(checks[name] for name in checks.names())
+
+
+def _sorted(found: Iterable[Check[Any]]) -> list[Check[Any]]:
+    return sorted(found, key=lambda check: (check.rank, check.name))
 
 
 def modules() -> list[str]:
@@ -203,10 +212,10 @@ def rows_of(check: Check[C], counter: C) -> list[tuple[str, int | None, str, int
     ]
 
 
-def rows_of_counts(flat: Any) -> list[tuple[str, int | None, str, int]]:
+def rows_of_counts(flat: Mapping[str, int]) -> list[tuple[str, int | None, str, int]]:
     """The rows of a run of edgeproof 0.1, which has the counters of all checks in one mapping."""
     found: list[tuple[str, int | None, str, int]] = []
-    for check in in_order():
+    for check in _sorted(checks.loaded().values()):
         known = {field.name: flat[field.name] for field in fields(check.counts) if field.name in flat}
         if known:
             found += rows_of(check, check.counts(**known))

@@ -47,9 +47,11 @@ class WhiteBoxAudit(Check[WhiteBoxCounts]):
     counts = WhiteBoxCounts
     rows = (
         Row("found by others, missed by the white box", "standing", "missed", "missed_by_white_box"),
-        Row("the same, with more restarts", "standing", "missed", "missed_by_strong"),
+        Row("found by others, missed with more restarts too", "standing", "missed", "missed_by_strong"),
         Row("found by the search alone", "standing", "missed by gradients", "search_missed"),
-        Row("the same, with more restarts", "standing", "missed by gradients", "search_missed_by_strong"),
+        Row(
+            "found by the search, with more restarts too", "standing", "missed by gradients", "search_missed_by_strong"
+        ),
     )
     rank = 10
     attacks = True
