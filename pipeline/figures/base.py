@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from ...core.errors import EdgeproofError, StageError, raised
 from ...core.registry import Registry
 
 Interval = tuple[float, float]
 Subject = Mapping[str, Any]
 BitColumns = Mapping[str, np.ndarray]
+T = TypeVar("T")
 ROBUST = "robust"
 
 # How a figure is held against a baseline:
@@ -96,8 +98,25 @@ class Figure:
     place: int = 1000
 
     def __post_init__(self) -> None:
+        told = self.help or self.words
         # What lists of plug-ins show of an entry.
-        object.__setattr__(self, "__doc__", f"{self.help or self.words}.")
+        object.__setattr__(self, "__doc__", f"{told[:1].upper()}{told[1:]}.")
+        object.__setattr__(self, "value", _guarded(self.name, self.value))
+        object.__setattr__(self, "interval", _guarded(self.name, self.interval))
+
+
+def _guarded(name: str, read: Callable[[Subject], T]) -> Callable[[Subject], T]:
+    """A reader whose failure, for somebody else may have written it, is told in a line."""
+
+    def guarded(subject: Subject) -> T:
+        try:
+            return read(subject)
+        except EdgeproofError:
+            raise
+        except Exception as error:
+            raise StageError(f"figure {name} of {subject.get('name')}: {raised(error)}") from error
+
+    return guarded
 
 
 GROUP = "edgeproof.figures"

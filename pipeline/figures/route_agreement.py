@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import ROBUST, BitColumns, Figure, Interval, Subject
+from .base import ROBUST, BitColumns, Figure, Interval, Subject, figures
 from .reading import number
 
 # `<route>_agreement` is a figure of every route.
@@ -47,3 +47,12 @@ def route_agreement(route: str) -> Figure:
         advice="Later attacks broke what this one left: gradients are hidden, or the attack is too weak.",
         place=60,
     )
+
+
+@figures.family("", form=f"<route>{AGREEMENT}", members=lambda: ())
+def _named(name: str) -> Figure:
+    """Share of the samples on which what a registered route left standing is what all routes left standing."""
+    route = name.removesuffix(AGREEMENT)
+    if route in ("", name):
+        raise KeyError(name)
+    return route_agreement(route)

@@ -19,7 +19,8 @@ def every(routes: Iterable[str] = ()) -> list[Figure]:
     Args:
         routes: whose agreements are among them.
     """
-    found = [*(figures[name] for name in figures.names()), *(route_agreement(route) for route in routes)]
+    known = [figure for name, figure in figures.loaded().items() if _problem(name, figure) is None]
+    found = [*known, *(route_agreement(route) for route in routes)]
     return sorted(found, key=lambda figure: (figure.place, "" if figure.name.endswith(AGREEMENT) else figure.name))
 
 
@@ -29,11 +30,24 @@ def gated(routes: Iterable[str] = ()) -> list[Figure]:
 
 
 def find_figure(name: str) -> Figure | None:
-    """A figure that gates can be set on; None where there is none of that name. Any route may have an agreement."""
+    """A figure that gates can be set on; None where there is none of that name. Any route may have an agreement.
+
+    Raises:
+        UsageError: it is a plug-in's that is broken.
+    """
     if name in figures.names():
-        return figures[name] if figures[name].kind != "shown" else None
+        found = figures[name]
+        if problem := _problem(name, found):
+            raise UsageError(f"the plug-in figure {name!r} {problem}")
+        return None if found.kind == "shown" else found
     route = name.removesuffix(AGREEMENT)
     return route_agreement(route) if route not in ("", name) else None
+
+
+def _problem(name: str, found: object) -> str | None:
+    if not isinstance(found, Figure):
+        return f"is a {type(found).__name__}, no Figure"
+    return None if found.name == name else f"is registered under another name than its own, {found.name!r}"
 
 
 def figure_named(name: str, routes: Iterable[str] | None = None) -> Figure:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from edgeproof.core import registry
-from edgeproof.core.errors import UsageError
+from edgeproof.core.errors import StageError, UsageError
 from edgeproof.pipeline.card.text import card_text
 from edgeproof.pipeline.cli.terminal import show
 from edgeproof.pipeline.commands.compare_many import page_of
@@ -53,10 +53,12 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     figures.names()  # ours are there, whatever comes
     monkeypatch.setattr(figures, "_entries", dict(figures._entries))
+    monkeypatch.setattr(figures, "_points", {})
     monkeypatch.setattr(figures, "_loaded", False)
-    point = EntryPoint("surprised", "toy_figure:SURPRISED", "edgeproof.figures")
+    lines = {"surprised": "toy_figure:SURPRISED", "absent": "toy_figure:MISSING", "wrong": "toy_figure:number"}
+    points = [EntryPoint(name, value, "edgeproof.figures") for name, value in lines.items()]
     for module in (registry, __import__("edgeproof.pipeline.figures.table", fromlist=["table"])):
-        monkeypatch.setattr(module, "entry_points", lambda *, group: [point] if group == point.group else [])
+        monkeypatch.setattr(module, "entry_points", lambda *, group: points if group == "edgeproof.figures" else [])
 
 
 def run_of(folder: Path, surprised: int) -> Path:
@@ -100,7 +102,7 @@ def test_a_figure_of_one_file_is_everywhere(tmp_path: Path):
         assert found["reason"].startswith(words)
     assert gate(worse, **one).report.exit_code == 1
 
-    assert figures["surprised"].__doc__ == "how many images surprised the engine."
+    assert figures["surprised"].__doc__ == "How many images surprised the engine."
     assert "toy_figure" in modules(), "a changed file draws the page anew"
 
 
@@ -108,3 +110,15 @@ def test_without_its_package_it_is_an_unknown_name(tmp_path: Path):
     assert find_figure("surprised") is None
     with pytest.raises(UsageError, match=r"unknown figure 'surprised'.*known: clean_accuracy, robust_accuracy"):
         gate(run_of(tmp_path / "run", 7), require=["surprised <= 7"])
+
+
+@pytest.mark.usefixtures("toy")
+def test_broken_ones_are_one_line_where_they_are_asked_for_and_no_matter_elsewhere(tmp_path: Path):
+    run = run_of(tmp_path / "run", 7)
+    assert gate(run, require=["surprised <= 7"]).report.exit_code == 0
+    for name, words in (("absent", "does not load"), ("wrong", "is a function, no Figure")):
+        with pytest.raises(UsageError, match=f"the plug-in figure '{name}'.*{words}"):
+            gate(run, require=[f"{name} <= 7"])
+    failing = replace(figures["surprised"], value=lambda subject: subject["nothing"])
+    with pytest.raises(StageError, match="figure surprised of onnxruntime: "):
+        failing.value({"name": "onnxruntime"})
