@@ -30,7 +30,7 @@ from .code_digest import code_digest
 from .place import STORE, Place, is_work
 
 MANIFEST = "manifest.json"
-_RECORD = "stage.json"
+RECORD = "stage.json"
 _KEY_LENGTH = 24
 _FINGERPRINT = "stat:"
 _RECORDED = {"files", "parents", "seed", "packages", "machine"}
@@ -205,7 +205,7 @@ class Store:
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
             "seconds": round(time.time() - started, 3),
         }
-        (partial / _RECORD).write_text(json.dumps(record, indent=1, sort_keys=True))
+        (partial / RECORD).write_text(json.dumps(record, indent=1, sort_keys=True))
         with self.place.steady():
             folder.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -239,7 +239,7 @@ class Store:
         stage, key = identity["stage"], key_of(identity)
         folder = self.place.artifact(stage, key)
         try:
-            artifact = Artifact(stage, key, folder, json.loads((folder / _RECORD).read_text()))
+            artifact = Artifact(stage, key, folder, json.loads((folder / RECORD).read_text()))
             return artifact if artifact.intact() else None
         except (OSError, ValueError):
             return None
