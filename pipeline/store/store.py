@@ -23,7 +23,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
 from typing import Any
 
-from ...core.atomic_write import write_atomically
+from ...core.atomic_write import clear_partial_files, write_atomically
 from ...core.errors import StageError, UsageError
 from ...core.model_file import sha256_of
 from .code_digest import code_digest
@@ -186,6 +186,7 @@ class Store:
         started = time.time()
         try:
             work(partial)
+            clear_partial_files(partial)
         except BaseException as error:
             if not resumable:
                 shutil.rmtree(partial, ignore_errors=True)
