@@ -27,15 +27,20 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """Give the name of a file beside `path` that takes its place when the block ends well, and is removed otherwise.
 
-    The name is this process's own, so that two of them may write the same file, and has the suffix of `path`, by
-    which some writers choose a format. What a killed process left goes by `.<name>.<process>.partial<suffix>`.
+    The name is this process's own, so that two of them may write the same file.
 
     Args:
         path: the file to be; its folder must be there.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial{path.suffix}")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def clear_partial_files(folder: Path) -> None:
+    """Remove, from a folder that nobody writes in any more, what killed processes left of the files they replaced."""
+    for path in folder.rglob(".*.partial"):
+        path.unlink(missing_ok=True)

@@ -23,15 +23,32 @@ and nothing else.
 
 def page() -> str:
     """The page as Markdown."""
-    group: Any = typer.main.get_command(app)
-    hints = {_name(info): get_type_hints(info.callback) for info in app.registered_commands if info.callback}
+    hints = _hints(app)
+    commands = dict(_commands(typer.main.get_command(app)))
     parts = [
         INTRODUCTION,
-        table(("command", "does"), (_row(name, command) for name, command in group.commands.items())),
+        table(("command", "does"), (_row(name, command) for name, command in commands.items())),
     ]
-    for name, command in group.commands.items():
+    for name, command in commands.items():
         parts += _of(name, command, hints[name])
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _hints(group: typer.Typer, before: str = "") -> dict[str, dict[str, Any]]:
+    """The types of all commands' parameters, by the commands' names; those of a group stand behind its own."""
+    found = {before + _name(info): get_type_hints(info.callback) for info in group.registered_commands if info.callback}
+    for info in group.registered_groups:
+        assert info.typer_instance is not None
+        found |= _hints(info.typer_instance, f"{before}{info.name} ")
+    return found
+
+
+def _commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{before}{name} ")
+        else:
+            yield before + name, command
 
 
 def _name(info: Any) -> str:
@@ -39,7 +56,7 @@ def _name(info: Any) -> str:
 
 
 def _row(name: str, command: Any) -> tuple[str, str]:
-    return f"[`{name}`](#{name})", _says(command)
+    return f"[`{name}`](#{name.replace(' ', '-')})", _says(command)
 
 
 def _says(command: Any) -> str:

@@ -10,12 +10,12 @@ from ...core.errors import BackendMissing, EdgeproofError, raised
 from ...core.malloc import keep_freed_memory
 from ...targets.process.safe_path import keep_children_safe
 from ..store.follower import follows
-from . import build, bundles, prove, screen, setup
+from . import build, bundles, prove, screen, setup, store
 from .app import app
 from .mistakes import Mistake, told
 
 # Importing them registers them; this is also the order of `--help`.
-__all__ = ["app", "build", "bundles", "main", "prove", "screen", "setup"]
+__all__ = ["app", "build", "bundles", "main", "prove", "screen", "setup", "store"]
 
 INTERRUPTED = 130
 # A fault of edgeproof's own (sysexits.h, EX_SOFTWARE): nobody may take it for a gate that failed.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ...core.atomic_write import write_atomically
 from ...core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,10 +46,8 @@ def write(path: Path, text: str) -> None:
     Raises:
         UsageError: it cannot be written.
     """
-    from ..reports.deliver import write_whole
-
     try:
-        write_whole(path, text)
+        write_atomically(path, text)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from torch import nn
 
+from ...core.atomic_write import clear_partial_files
 from ...core.errors import UsageError
 from ...core.model_file import digest_of
 from ...stages.data import Dataset, load_dataset
@@ -112,6 +113,7 @@ def recover_file(
     with reporter.stage("recover", recover.epochs) as bar:
         running = TrainingContext(folder=partial, on_step=bar.step, on_epoch=bar.epoch, notice=reporter.notice)
         recovery = recover_onnx(source, recover, network, data, threat, partial, running=running)
+    clear_partial_files(partial)
     out.mkdir(exist_ok=True)
     for path in sorted(partial.iterdir()):
         if path.is_dir():

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from ...core.atomic_write import write_atomically
 from ...core.errors import UsageError
 from ..figures.base import ROBUST
 from .record import Record, SubjectRecord
@@ -84,25 +83,11 @@ def save(record: Record, path: Path) -> str:
         UsageError: it cannot be written there.
     """
     text, checksum = _text(record)
-    partial = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-            partial = Path(file.name)
-            file.write(text)
-        partial.chmod(0o666 & ~_umask())
-        partial.replace(path)
+        write_atomically(path, text)
     except OSError as error:
-        if partial is not None:
-            partial.unlink(missing_ok=True)
         raise UsageError(f"--baseline {path}: cannot be written ({error.strerror})") from None
     return checksum
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _text(record: Record) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
+from ...core.atomic_write import write_atomically
 from ...core.errors import UsageError
 from ...core.registry import nearest
 from ..results.report import Report
@@ -84,7 +85,7 @@ class Outputs:
         failed: list[str] = []
         for name, path in self.files:
             try:
-                write_whole(path, formats[name](report))
+                write_atomically(path, formats[name](report))
             except OSError as error:
                 failed.append(f"--output {path}: not written ({error.strerror})")
         if failed:
@@ -129,18 +130,3 @@ def _in_repository(path: Path) -> str:
     root = Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd()).resolve()
     full = path.resolve()
     return full.relative_to(root).as_posix() if full.is_relative_to(root) else path.as_posix()
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file, and the folders above it, whole or not at all.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

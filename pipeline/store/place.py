@@ -96,12 +96,17 @@ class Place:
                 return
 
     def is_at_work(self, name: str) -> bool:
-        """Whether a live process works in a folder of `partial`."""
+        """Whether a live process works in a folder of `partial`; a lock that a killed one left is removed."""
+        path = self.folder / LOCKS / f"{name}.lock"
         try:
-            with (self.folder / LOCKS / f"{name}.lock").open() as lock:
-                return not _took(lock.fileno(), wait=False)
+            with path.open() as lock:
+                if not _took(lock.fileno(), wait=False):
+                    return True
+                if _is_at(lock.fileno(), path):  # only while it is held may it be removed
+                    path.unlink(missing_ok=True)
         except FileNotFoundError:
-            return False
+            pass
+        return False
 
     def taken(self) -> set[str]:
         """The artifacts that the run has taken so far, `<stage>/<key>`; see `refer`."""

@@ -23,14 +23,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
 from typing import Any
 
-from ...core.atomic_write import write_atomically
+from ...core.atomic_write import clear_partial_files, write_atomically
 from ...core.errors import StageError, UsageError
 from ...core.model_file import sha256_of
 from .code_digest import code_digest
 from .place import STORE, Place, is_work
 
 MANIFEST = "manifest.json"
-_RECORD = "stage.json"
+RECORD = "stage.json"
 _KEY_LENGTH = 24
 _FINGERPRINT = "stat:"
 _RECORDED = {"files", "parents", "seed", "packages", "machine"}
@@ -193,6 +193,7 @@ class Store:
         started = time.time()
         try:
             work(partial)
+            clear_partial_files(partial)
         except BaseException as error:
             if not stage.resumable:
                 shutil.rmtree(partial, ignore_errors=True)
@@ -212,7 +213,7 @@ class Store:
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
             "seconds": round(time.time() - started, 3),
         }
-        (partial / _RECORD).write_text(json.dumps(record, indent=1, sort_keys=True))
+        (partial / RECORD).write_text(json.dumps(record, indent=1, sort_keys=True))
         with self.place.steady():
             folder.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -234,7 +235,7 @@ class Store:
         stage, key = identity["stage"], key_of(identity)
         folder = self.place.artifact(stage, key)
         try:
-            artifact = Artifact(stage, key, folder, json.loads((folder / _RECORD).read_text()))
+            artifact = Artifact(stage, key, folder, json.loads((folder / RECORD).read_text()))
             return artifact if artifact.intact() else None
         except (OSError, ValueError):
             return None

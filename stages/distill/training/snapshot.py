@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ....core.atomic_write import replacing
 from ....core.errors import StageError
 
 SNAPSHOT = "resume.pt"
@@ -23,17 +24,11 @@ def write_snapshot(folder: Path, state: dict[str, Any]) -> None:
     Raises:
         OSError: the disk is full or the folder is gone; the old snapshot is still there.
     """
-    partial = folder / f"{SNAPSHOT}.partial"
-    try:
-        with partial.open("wb") as file:
+    with replacing(folder / SNAPSHOT) as partial, partial.open("wb") as file:
+        try:
             torch.save(state, file)
-    except RuntimeError as error:  # torch's zip writer reports a full disk in its own words
-        partial.unlink(missing_ok=True)
-        raise OSError(f"cannot write {partial}: {str(error).splitlines()[0]}") from error
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
-    partial.replace(folder / SNAPSHOT)
+        except RuntimeError as error:  # torch's zip writer reports a full disk in its own words
+            raise OSError(f"cannot write {partial}: {str(error).splitlines()[0]}") from error
 
 
 def read_snapshot(folder: Path) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ....core.atomic_write import replacing
 from ...data import Split
 from .candidates import Candidates
 from .counts import Counts
@@ -45,21 +46,20 @@ class ShardResult:
             "warnings": sorted(self.warnings),
             "seconds": self.seconds,
         }
-        partial = path.with_suffix(".partial.npz")
-        np.savez(
-            partial,
-            images=self.split.images,
-            labels=self.split.labels,
-            index=self.split.index,
-            clean_correct=self.clean_correct,
-            bits=np.array(list(self.bits.values())),
-            eight_bit=self.eight_bit,
-            candidate_index=self.candidates.index,
-            candidate_attack=self.candidates.attack,
-            candidate_images=self.candidates.images,
-            meta=np.array(json.dumps(meta)),
-        )
-        partial.rename(path)
+        with replacing(path) as partial, partial.open("wb") as file:
+            np.savez(
+                file,
+                images=self.split.images,
+                labels=self.split.labels,
+                index=self.split.index,
+                clean_correct=self.clean_correct,
+                bits=np.array(list(self.bits.values())),
+                eight_bit=self.eight_bit,
+                candidate_index=self.candidates.index,
+                candidate_attack=self.candidates.attack,
+                candidate_images=self.candidates.images,
+                meta=np.array(json.dumps(meta)),
+            )
 
     @classmethod
     def load(cls, path: Path) -> ShardResult:

@@ -1,0 +1,49 @@
+"""One writer of files: whole or as it was, whatever goes wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from edgeproof.core.atomic_write import clear_partial_files, replacing, write_atomically
+
+
+@pytest.mark.parametrize(("content", "stored"), [("grün", "grün".encode()), (b"\0\xff", b"\0\xff")])
+def test_what_is_written_is_all_that_is_there(tmp_path: Path, content: str | bytes, stored: bytes):
+    path = tmp_path / "below" / "file.txt"
+    for _ in range(2):
+        write_atomically(path, content)
+        assert path.read_bytes() == stored
+    assert [each.name for each in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    def fail() -> None:
+        with replacing(path) as partial:
+            partial.write_text("ne")
+            assert path.read_text() == "old"
+            raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_in_its_place_is_an_error(tmp_path: Path):
+    (tmp_path / "file.txt").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_atomically(tmp_path / "file.txt", "new")
+    assert [each.name for each in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_what_killed_processes_left_is_cleared(tmp_path: Path):
+    (tmp_path / "shards").mkdir()
+    left = tmp_path / "shards" / ".0.npz.12345.partial"
+    for path in (left, tmp_path / "shards" / "0.npz", tmp_path / ".hidden", tmp_path / "mine.partial"):
+        path.write_text("")
+    clear_partial_files(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [".hidden", "0.npz", "mine.partial"]
