@@ -13,7 +13,7 @@ from edgeproof.core.errors import StageError, UsageError
 from edgeproof.pipeline.commands.store import list_store, prune_store
 from edgeproof.pipeline.store.place import ENVIRONMENT, Place
 from edgeproof.pipeline.store.prune import prune, seconds_of
-from edgeproof.pipeline.store.store import MANIFEST, Artifact, Store
+from edgeproof.pipeline.store.store import MANIFEST, Artifact, Stage, Store
 
 
 def make(store: Store, stage: str, config: object, parents: tuple[Artifact, ...] = ()) -> Artifact:
@@ -93,7 +93,7 @@ def test_what_a_process_makes_stays_and_what_a_killed_one_left_goes(tmp_path: Pa
         raise StageError("broken")
 
     with pytest.raises(StageError):
-        store.make("stage", work, config=1, inputs={}, code=[], packages=[], resumable=True)
+        store.make(Stage("stage", config={}, inputs={}, code=[], packages=[], resumable=True), work)
     assert seen == [([], True)]
     (left,) = prune_store(shared)["removed"]
     assert left["stage"].startswith("partial/stage-")
