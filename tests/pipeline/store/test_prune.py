@@ -21,7 +21,8 @@ def make(store: Store, stage: str, config: object, parents: tuple[Artifact, ...]
         (folder / "out.txt").write_text(f"{stage} {config}")
 
     inputs = {parent.stage: parent.key for parent in parents}
-    return store.make(stage, work, config=config, inputs=inputs, code=[], packages=[], parents=parents)
+    described = Stage(stage, config={"setting": config}, inputs=inputs, code=[], packages=[], parents=parents)
+    return store.make(described, work)
 
 
 def build(run: Path, shared: Path | None, config: object) -> dict[str, Artifact]:
