@@ -10,7 +10,7 @@ from multiprocessing import get_context
 
 import torch
 from edgeproof.core.malloc import keep_freed_memory
-from edgeproof.targets.process.orphan import end_with
+from edgeproof.core.orphan import end_with
 from rich.console import Console
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from edgeproof.core.orphan import end_with
 from edgeproof.stages.data import DataConfig, Split
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.twin import load_twin
@@ -25,7 +26,6 @@ from edgeproof.stages.verify.attack import in_shards
 from edgeproof.stages.verify.attacks.autoattack import STANDARD
 from edgeproof.stages.verify.subject.engine_module import AttackableEngine
 from edgeproof.targets.base import EngineFile, targets
-from edgeproof.targets.process.orphan import end_with
 from joblib import Parallel, delayed, parallel_config
 from pyautoattack import AutoAttack
 

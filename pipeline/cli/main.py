@@ -8,7 +8,7 @@ import traceback
 
 from ...core.errors import BackendMissing, EdgeproofError, raised
 from ...core.malloc import keep_freed_memory
-from ...targets.process.safe_path import keep_children_safe
+from ...core.safe_path import keep_children_safe
 from ..store.follower import follows
 from . import build, bundles, prove, screen, setup, store
 from .app import app

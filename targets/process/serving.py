@@ -6,8 +6,8 @@ import signal
 import socket
 
 from ...core.errors import EdgeproofError, StageError, raised, reason_of
+from ...core.orphan import end_with
 from .framing import packed, receive, send
-from .orphan import end_with
 
 
 def serve(descriptor: int, parent: int) -> None:

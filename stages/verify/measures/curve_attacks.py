@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed, parallel_config
 
-from ....core.errors import StageError, reason_of
-from ....core.malloc import keep_freed_memory
-from ....targets.process.orphan import end_with
-from ....targets.process.safe_path import safe_children
+from ....core.process_pool import finished
 from ...data import Split
 from ...threat import ThreatModel
 from ..attacks.autoattack import Attack
@@ -84,7 +78,9 @@ def attack_other_radii(
             for rows in parts
         ]
 
-    found = _run(jobs(in_worker), jobs(lambda subject: subject), workers)
+    careful = jobs(lambda subject: subject)
+    results = dict(finished(jobs(in_worker), workers, careful=careful, what="accuracy over eps"))
+    found = [results[place] for place in range(len(careful))]
     shape = split.images.shape[1:]
     return {
         name: Candidates.join((each for owner, each in zip(names, found, strict=True) if owner == name), shape)
@@ -131,27 +127,3 @@ def _attacked(
                     found.append(outcome.candidates)
                     standing = standing.where(~outcome.broken)
     return Candidates.join(found, shape)
-
-
-def _run(jobs: Sequence[Job], careful: Sequence[Job], workers: int) -> list[Candidates]:
-    """Run the jobs, in this process where one is enough; again, carefully, where a worker dies of an engine."""
-    processes = min(workers, len(jobs))
-    try:
-        try:
-            return _in_processes(jobs if processes > 1 else careful, processes)
-        except BrokenProcessPool:
-            return _in_processes(careful, processes)
-    except BrokenProcessPool as error:
-        raise StageError(f"accuracy over eps: a worker process died twice: {reason_of(error)}") from None
-
-
-def _in_processes(jobs: Sequence[Job], processes: int) -> list[Candidates]:
-    with parallel_config(backend="loky", inner_max_num_threads=1), safe_children():
-        found: Any = Parallel(n_jobs=processes, max_nbytes=None)([delayed(_worked)(job, os.getpid()) for job in jobs])
-    return list(found)
-
-
-def _worked(job: Job, parent: int) -> Candidates:
-    end_with(parent)
-    keep_freed_memory()
-    return job()

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-from joblib import Parallel, delayed, parallel_config
-
-from ....core.errors import StageError, reason_of
-from ....core.malloc import keep_freed_memory
-from ....targets.process.orphan import end_with
-from ....targets.process.safe_path import safe_children
+from ....core.errors import StageError
+from ....core.process_pool import finished
 from ..evidence.shard_result import ShardResult
 from .workforce import Workforce
 
@@ -65,32 +58,18 @@ def run_shards(
                 return True
         return False
 
-    def run(jobs: Sequence[Job], processes: int) -> None:
-        todo = [delayed(_filed)(path, jobs[paths.index(path)], os.getpid()) for path in missing if path not in done]
-        with parallel_config(backend="loky", inner_max_num_threads=1), safe_children():
-            finished: Any = Parallel(n_jobs=processes, return_as="generator_unordered", max_nbytes=None)(todo)
-            for path, result in finished:
+    report()
+    if not complete():
+        places = [number for number, path in enumerate(paths) if path in missing]
+        todo, safe = ([given[number] for number in places] for given in (jobs, jobs if careful is None else careful))
+        with closing(finished(todo, workforce.workers, careful=safe, what=str(folder))) as results:
+            for place, result in results:
+                path = paths[places[place]]
                 result.save(path)
                 done[path] = result
                 report()
                 if complete():
-                    with warnings.catch_warnings():
-                        warnings.simplefilter("ignore")  # that it cancels what runs, which is the point
-                        finished.close()
-                    return
-
-    report()
-    if not complete():
-        careful = jobs if careful is None else careful
-        # One is this very process, so that a debugger and small jobs stay simple.
-        processes = min(workforce.workers, max(len(missing), 1))
-        try:
-            try:
-                run(jobs if processes > 1 else careful, processes)
-            except BrokenProcessPool:
-                run(careful, processes)
-        except BrokenProcessPool as error:
-            raise StageError(f"{folder}: a worker process died twice: {reason_of(error)}") from None
+                    break
     if enough is not None:
         return [done[path] for path in paths[:seen]]
     workforce.machines.meet()
@@ -98,9 +77,3 @@ def run_shards(
         if path not in done and not path.exists():
             raise StageError(f"{path}: another machine did not write it; all must see its folder and run the same code")
     return [done[path] if path in done else ShardResult.load(path) for path in paths]
-
-
-def _filed(path: Path, job: Callable[[], ShardResult], parent: int) -> tuple[Path, ShardResult]:
-    end_with(parent)
-    keep_freed_memory()
-    return path, job()

@@ -1,4 +1,4 @@
-"""Worker processes that end when the process they work for is gone."""
+"""Orphaned processes: workers that end when the process they work for is gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Child processes that import nothing from the folder they are started in."""
+"""Safe-path mode: child processes that import nothing from the folder they are started in."""
 
 from __future__ import annotations
 
