@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -13,31 +14,118 @@ LEVELS = ("core", "targets", "stages", "pipeline")  # each may import itself and
 FILES = sorted(path for level in LEVELS for path in (ROOT / level).rglob("*.py"))
 
 
-def imported(path: Path) -> set[str]:
-    """The absolute names of all modules that a file imports, relative imports resolved."""
-    package = ["edgeproof", *path.relative_to(ROOT).parent.parts]
-    found: set[str] = set()
+# Folders of like things, one file each, which may be as many as there are: what their registries are filled from.
+OF_LIKE_KIND = {
+    "pipeline/commands",
+    "pipeline/reports",
+    "stages/data/sets",
+    "stages/distill/methods",
+    "stages/distill/plugins",
+    "stages/lint/rules",
+    "stages/models",
+    "stages/twin/ops",
+    "stages/verify/checks",
+    "stages/verify/routes",
+}
+SIDE_BY_SIDE = 16
+
+
+def imports(path: Path, root: Path = ROOT) -> set[tuple[str, str]]:
+    """Every import of a file, in whatever line: a module, relative ones resolved, and the name taken from it."""
+    package = ["edgeproof", *path.relative_to(root).parent.parts]
+    found: set[tuple[str, str]] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            found |= {(alias.name, "") for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
-            found.add(".".join([*base, *([node.module] if node.module else [])]))
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {(module, alias.name) for alias in node.names}
     return found
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_point_one_way(path: Path):
-    level = path.relative_to(ROOT).parts[0]
+def circles(paths: Iterable[Path], root: Path = ROOT) -> list[str]:
+    """Modules that import one another, by whatever way round, those that are imported for types alone among them."""
+    modules = {
+        ".".join(["edgeproof", *path.relative_to(root).with_suffix("").parts]).removesuffix(".__init__"): path
+        for path in paths
+    }
+    left = {
+        name: {inner if (inner := f"{module}.{taken}") in modules else module for module, taken in imports(path, root)}
+        for name, path in modules.items()
+    }
+    while True:
+        # Who imports none of the rest, or is imported by none of it, is in no circle.
+        inside = {name for name, to in left.items() if to & left.keys() - {name}}
+        inside &= {name for importer, to in left.items() for name in to if name != importer}
+        if inside == left.keys():
+            return sorted(left)
+        left = {name: left[name] for name in inside}
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_imports_point_one_way(level: str):
     above = LEVELS[LEVELS.index(level) + 1 :]
-    for name in imported(path):
-        assert not name.startswith(tuple(f"edgeproof.{other}" for other in above)), name
-        assert name.split(".")[0] not in LEVELS, f"{name}: bare import of our own package"
+    for path in (path for path in FILES if path.relative_to(ROOT).parts[0] == level):
+        for name, _ in imports(path):
+            assert not name.startswith(tuple(f"edgeproof.{other}" for other in above)), f"{path}: {name}"
+            assert name.split(".")[0] not in LEVELS, f"{path}: {name}: bare import of our own package"
+            assert name != "edgeproof", f"{path}: the face is for users"
 
 
-def test_the_direction_test_sees_a_wrong_import(tmp_path: Path):
-    wrong = ROOT / "targets" / "base.py"
-    assert "edgeproof.core.errors" in imported(wrong), "relative imports must be resolved for the test to mean much"
+def test_the_direction_test_sees_a_wrong_import():
+    assert "edgeproof.core.errors" in {module for module, _ in imports(ROOT / "targets" / "base.py")}
+
+
+def test_no_modules_import_one_another():
+    assert circles(FILES) == []
+
+
+def test_the_circle_test_sees_a_circle(tmp_path: Path):
+    (tmp_path / "core").mkdir()
+    texts = {
+        "a": "from .b import thing",
+        "b": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .c import other",
+        "c": "def late():\n    from . import a",
+        "d": "from .a import thing",
+    }
+    for name, text in texts.items():
+        (tmp_path / "core" / f"{name}.py").write_text(text)
+    paths = sorted(tmp_path.rglob("*.py"))
+    assert circles(paths, tmp_path) == ["edgeproof.core.a", "edgeproof.core.b", "edgeproof.core.c"]
+    (tmp_path / "core" / "c.py").write_text("")
+    assert circles(paths, tmp_path) == []
+
+
+def test_a_newcomer_can_look_over_every_room():
+    for folder in {path.parent for path in FILES}:
+        name = str(folder.relative_to(ROOT))
+        modules = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+        assert name in OF_LIKE_KIND or len(modules) <= SIDE_BY_SIDE, f"{name}: {len(modules)} modules side by side"
+
+
+@pytest.mark.parametrize("name", sorted(OF_LIKE_KIND))
+def test_rooms_of_like_kind_stand(name: str):
+    assert (ROOT / name).is_dir()
+
+
+def test_every_module_says_what_it_is():
+    for path in [*FILES, *(ROOT / "edgeproof").glob("*.py")]:
+        assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
+def test_the_face_knows_commands_alone_and_imports_them_when_they_are_called():
+    for path in (ROOT / "edgeproof").glob("*.py"):
+        tree = ast.parse(path.read_text())
+        at_once = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        names = {name for node in at_once for name in _of(node)}
+        allowed = {"edgeproof.pipeline.cli.main"} if path.name == "__main__.py" else set[str]()
+        assert {name for name in names if name.startswith("edgeproof")} <= allowed
+        assert names & {"torch", "numpy", "onnx", "pydantic"} == set()
+
+
+def _of(node: ast.Import | ast.ImportFrom) -> set[str]:
+    return {alias.name for alias in node.names} if isinstance(node, ast.Import) else {node.module or ""}
 
 
 def test_every_folder_is_a_listed_package():
