@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from edgeproof.core.errors import UsageError
@@ -22,10 +23,17 @@ KNOWN = {
     "targets": {"onnxruntime", "torch_tensorrt"},
     "norms": {"Linf", "L2"},
     "routes": {"replay", "square"},
-    "checks": set[str](),
+    "checks": {"huge-eps"},
     "figures": {"retention", "clean_accuracy"},
     "reports": {"report.json", "junit.xml"},
 }
+
+
+def there(kind: str) -> None:
+    """Skip a kind whose registry does not stand yet."""
+    module = Path(__file__).parents[3] / f"{KINDS[kind].registry.partition(':')[0].replace('.', '/')}.py"
+    if not module.is_file():
+        pytest.skip(f"no {module.name} of {kind} yet")
 
 
 def answered(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
@@ -39,6 +47,7 @@ def answered(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_entry_of_a_kind_says_what_it_is(kind: str):
+    there(kind)
     found = list_entries(kind)
     assert {entry["name"] for entry in found} >= KNOWN[kind]
     for entry in found:
@@ -48,6 +57,7 @@ def test_every_entry_of_a_kind_says_what_it_is(kind: str):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_third_parties_add_to_a_kind_through_the_group_of_its_name(kind: str):
+    there(kind)
     assert registry_of(kind).group == f"edgeproof.{kind}"
 
 
