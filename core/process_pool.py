@@ -56,7 +56,8 @@ def _run(jobs: Mapping[int, Callable[[], T]], processes: int) -> Generator[tuple
     with parallel_config(backend="loky", inner_max_num_threads=1), safe_children():
         results: Any = Parallel(n_jobs=processes, return_as="generator_unordered", max_nbytes=None)(todo)
         try:
-            for each in results:  # not `yield from`, which would close it before the warning is off
+            # Not `yield from`, which would close it before the warning is off.
+            for each in results:  # noqa: UP028
                 yield each
         finally:
             with warnings.catch_warnings():
