@@ -57,7 +57,8 @@ def sources_digest() -> str:
     """A digest of everything that decides what is made: the product, the tests' own helpers, the pinned packages."""
     rooms = ("core", "edgeproof", "pipeline", "stages", "targets")
     paths = [path for room in rooms for path in (ROOT / room).rglob("*.py")]
-    paths += [*(ROOT / "tests").rglob("conftest.py"), *(ROOT / "tests" / "data").iterdir(), ROOT / "constraints.txt"]
+    data = (path for path in (ROOT / "tests" / "data").rglob("*") if path.is_file())
+    paths += [*(ROOT / "tests").rglob("conftest.py"), *data, ROOT / "constraints.txt"]
     found = hashlib.sha256()
     for path in sorted(paths):
         found.update(str(path.relative_to(ROOT)).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
