@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-
 # x86 without VNNI adds pairs of int8 products in 16 bits, which saturate, unless it is told not to; where they do not,
 # this changes no answer (onnxruntime.ai, "Quantize ONNX models").
 EXACT_SUMS = ("session.x64quantprecision", "1")
