@@ -10,6 +10,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.plain_runtime import EXACT_SUMS
+
 
 def model(
     nodes: Sequence[onnx.NodeProto],
@@ -45,6 +47,7 @@ def run_onnxruntime(proto: onnx.ModelProto, *inputs: np.ndarray, optimise: bool 
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
     options.log_severity_level = 3
     options.intra_op_num_threads = 1
+    options.add_session_config_entry(*EXACT_SUMS)
     session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_inputs()]
     return session.run(None, dict(zip(names, inputs, strict=True)))

@@ -200,7 +200,8 @@ def test_the_integer_form_agrees_with_onnxruntime_and_passes_gradients(op_type: 
     leaf = torch.from_numpy(x).requires_grad_()
     y = Twin(proto)(leaf)
     assert isinstance(y, torch.Tensor)
-    difference = np.abs(y.detach().numpy() - run_onnxruntime(proto, x)[0])
+    # Optimised, as only an optimisation keeps the sums exact on processors that would let them saturate.
+    difference = np.abs(y.detach().numpy() - run_onnxruntime(proto, x, optimise=True)[0])
     assert difference.max() <= 0.1 * 1.001  # one output step: the products of scales are rounded in another order
     assert (difference > 1e-6).mean() < 0.01
     (grad,) = torch.autograd.grad(y.sum(), leaf)
