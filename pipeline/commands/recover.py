@@ -97,7 +97,7 @@ def recover_file(
             "scheme": vars(chosen.scheme),
             "quantize": quantize.model_dump(mode="json"),
             "recover": recover.model_dump(mode="json"),
-            "code": code_digest(*_CODE, *method_code(recover)),
+            "code": code_digest(*_CODE, type(threat.geometry).__module__, *method_code(recover)),
         }
     )
     partial = out.parent / f".{out.name}{_PARTIAL}-{key}"
