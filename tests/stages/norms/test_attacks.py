@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from edgeproof.stages.norms.base import Norm, norms
 from edgeproof.stages.norms.l2 import L2
 from edgeproof.stages.norms.linf import Linf
 from edgeproof.stages.threat import ThreatModel
-from edgeproof.stages.verify import VerifyConfig
 from edgeproof.stages.verify.attacks.autoattack import run_attack
 from edgeproof.stages.verify.attacks.batched_radii import apgd_in_balls
 from edgeproof.stages.verify.attacks.other_norms import apgd_single_run
@@ -158,14 +156,23 @@ def test_a_norm_of_pyautoattack_is_attacked_by_its_own(attack, monkeypatch: pyte
 
 
 def test_training_and_a_proof_in_the_toy_norm(
-    toy_norm: str, student: Classifier, digits: Dataset, int8_onnx: Path, tmp_path: Path, monkeypatch
+    toy_norm: str, student: Classifier, digits: Dataset, int8_onnx: Path, tmp_path: Path
 ):
     threat = ThreatModel(norm=toy_norm, eps=0.04)
     clean, robust = pgd_accuracy(student.load(), digits.test.take(slice(0, 60)), threat, steps=5, seed=0)
     assert 0 < robust < clean, "what chooses checkpoints attacks in it"
-    settings = {"routes": ("whitebox", "probe", "square"), "backward": ("relu",), "square_queries": 100, "curve": None}
-    monkeypatch.setattr("edgeproof.pipeline.commands.verify.VerifyConfig", partial(VerifyConfig, **settings))
-    proof = verify(int8_onnx, dataset="digits", eps=0.04, norm=toy_norm, samples=6, out=tmp_path, workers=1)
+    small = ["verify.routes=[whitebox, probe, square]", "verify.backward=[relu]", "verify.square_queries=100"]
+    proof = verify(
+        int8_onnx,
+        dataset="digits",
+        eps=0.04,
+        norm=toy_norm,
+        samples=6,
+        overrides=small,
+        curve=False,
+        out=tmp_path,
+        workers=1,
+    )
     assert proof.data["threat_model"] == {"norm": "Tilted", "eps": 0.04}
     (engine,) = proof.subjects
     assert 0 < engine["robust_accuracy"] <= engine["clean_accuracy"]
