@@ -31,6 +31,7 @@ from edgeproof.stages.data import DataConfig, Dataset, Split, load_dataset
 from edgeproof.stages.distill import InnerMaximisation
 from edgeproof.stages.export import export_onnx
 from edgeproof.stages.margin import margins
+from edgeproof.stages.norms.base import norms
 from edgeproof.stages.quantize import CalibrationConfig, QuantizeConfig, calibration_split, quantize_onnx, scheme_of
 from edgeproof.stages.statistics.proportions import clopper_pearson
 from edgeproof.stages.threat import ThreatModel
@@ -77,7 +78,7 @@ def pgd_candidates(model: nn.Module, x: Tensor, y: Tensor, eps: float, *, steps:
     found: list[Tensor] = []
     for run in range(runs):
         torch.manual_seed(run)
-        attack = InnerMaximisation("Linf", eps, eps / (4, 10, 25)[run % 3], steps, "uniform")
+        attack = InnerMaximisation(norms["Linf"], eps, eps / (4, 10, 25)[run % 3], steps, "uniform")
         found.append(attack.run(lambda z: F.cross_entropy(model(z), y, reduction="sum"), x))
     return found
 

@@ -17,6 +17,7 @@ from edgeproof.stages.distill.methods.adaad import AdaAD, AdaADConfig
 from edgeproof.stages.distill.methods.saad import Saad, SaadConfig
 from edgeproof.stages.kernels import StridedDepthwiseConv2d, ThinConv2d, spare_slow_gradients
 from edgeproof.stages.models import build_model
+from edgeproof.stages.norms.base import norms
 from torch import Tensor, nn
 
 EPS, STEP, STEPS = 8 / 255, 2 / 255, 10
@@ -133,7 +134,7 @@ class Library:
             kind = LinearAdaAD if chosen.method == "linear" else AdaAD
             self.method = kind(AdaADConfig(official=not chosen.skip_clean), self.student, teacher)
         self.method.student = Autocast(self.student, chosen.bfloat16_outer)
-        self.maximisation = InnerMaximisation("Linf", EPS, STEP, STEPS, "gaussian")
+        self.maximisation = InnerMaximisation(norms["Linf"], EPS, STEP, STEPS, "gaussian")
         self.optimiser = sgd(self.student)
 
     def _view(self, network: nn.Module) -> FoldedCopy | None:

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from edgeproof.pipeline.commands.options import data_config, threat_model
-from edgeproof.stages.ball import sizes
 from edgeproof.stages.data import Split, load_dataset
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify import EngineSubject, VerifyConfig, sample
@@ -81,7 +80,7 @@ def walks(
     found: list[np.ndarray] = []
     for rank in range(2, fab.n_target_classes + 2):
         ends = fab_single_run(fab, x, y, ranked[:, -rank], random_start=False, leave_hopeless=leave_hopeless)
-        apart = sizes(ends - x, threat.norm).numpy() / threat.eps
+        apart = threat.geometry.size(ends - x).numpy() / threat.eps
         found.append(np.where((ends == x).flatten(1).all(1).numpy(), np.inf, apart))
     return np.concatenate(found), counted.images
 

@@ -29,7 +29,6 @@ from edgeproof.stages.data import DataConfig, Dataset, load_dataset
 from edgeproof.stages.distill import TrainConfig, TrainingContext, train
 from edgeproof.stages.export import export_onnx
 from edgeproof.stages.latency.bench import BenchConfig, measure
-from edgeproof.stages.mixed import assign
 from edgeproof.stages.models import build_model
 from edgeproof.stages.quantize import QuantizeConfig, quantize_student
 from edgeproof.stages.recover import RecoverConfig, recover_onnx
@@ -226,10 +225,8 @@ def make_row(bench: Bench, name: str) -> None:
     export_onnx(student.load(), dataset.image_shape, floating, opset=18)
     config = QuantizeConfig.model_validate(row.quantize)
     source = partial / "quantized"
-    if config.precision == "mixed":
-        assign(floating, config, targets[TARGET], dataset, bench.threat, source, limits={})
-    else:
-        quantize_student(floating, config, targets[TARGET].scheme, dataset, bench.threat, source)
+    target = targets[TARGET]
+    quantize_student(floating, config, target.scheme, dataset, bench.threat, source, target=target)
     if row.recover is not None:
         settings = bench.preset.coarse if config.activation_bits == 4 else bench.preset.recover
         recover = RecoverConfig.model_validate({**settings, **row.recover})

@@ -1,16 +1,15 @@
-"""What the attacker may do: the threat model of a run."""
+"""Threat model: what the attacker may do, a norm and a radius."""
 
 from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, model_validator
 
 from ..core.config import Config
-
-Norm = Literal["Linf", "L2"]
+from .norms.base import Norm, NormName, norms
 
 
 def parse_radius(value: Any) -> float:
@@ -39,12 +38,22 @@ class ThreatModel(Config):
     `eps` is in (0, 1] for Linf and above 0 for L2; it is given as a number or a fraction (`8/255`).
     """
 
-    norm: Norm = "Linf"
+    norm: NormName = "Linf"
     eps: Radius
 
     @model_validator(mode="after")
     def _eps_in_range(self) -> ThreatModel:
-        if self.eps <= 0 or (self.norm == "Linf" and self.eps > 1):
-            allowed = "in (0, 1]" if self.norm == "Linf" else "above 0"
+        widest = self.geometry.widest
+        if self.eps <= 0 or self.eps > widest:
+            allowed = "above 0" if math.isinf(widest) else f"in (0, {widest:g}]"
             raise ValueError(f"eps: must be {allowed} for {self.norm}, got {self.eps:g}")
         return self
+
+    @property
+    def geometry(self) -> Norm:
+        """The norm itself: sizes, balls, directions."""
+        return norms[self.norm]
+
+    def of_radius(self, eps: float) -> ThreatModel:
+        """The ball of another radius, which need not be one that a recipe may ask for."""
+        return self.model_copy(update={"eps": eps})

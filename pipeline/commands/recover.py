@@ -20,6 +20,7 @@ from ...stages.data import Dataset, load_dataset
 from ...stages.distill import TrainingContext
 from ...stages.distill.inner import InnerMaximisation
 from ...stages.quantize import MODEL, QuantizeConfig, is_quantized, quantize_student
+from ...stages.quantize.precisions.base import precisions
 from ...stages.recover import RecoverConfig, recover_onnx
 from ...stages.teacher.pretrained import weights_digest
 from ...stages.threat import ThreatModel
@@ -97,7 +98,7 @@ def recover_file(
             "scheme": vars(chosen.scheme),
             "quantize": quantize.model_dump(mode="json"),
             "recover": recover.model_dump(mode="json"),
-            "code": code_digest(*_CODE, *method_code(recover)),
+            "code": code_digest(*_CODE, type(threat.geometry).__module__, *method_code(recover)),
         }
     )
     partial = out.parent / f".{out.name}{_PARTIAL}-{key}"
@@ -153,7 +154,7 @@ def _sections(overrides: Sequence[str]) -> tuple[QuantizeConfig, RecoverConfig]:
         quantize = QuantizeConfig.model_validate(raw["quantize"])
     except ValidationError as error:
         raise UsageError(f"--set quantize.{one_line(error, QuantizeConfig)}") from None
-    if quantize.precision != "int8":
+    if not precisions[quantize.precision].integers:
         raise UsageError(f"--set quantize.precision: recover trains int8 graphs, got {quantize.precision!r}")
     try:
         return quantize, RecoverConfig.model_validate(raw["recover"])

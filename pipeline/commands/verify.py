@@ -12,7 +12,7 @@ from pydantic import Field
 from ...core.errors import UsageError
 from ...core.function import is_function
 from ...core.model_file import engine_files, sha256_of
-from ...core.onnx_reader import read_onnx
+from ...stages.quantize.precisions.base import precision_of
 from ...stages.verify import CorruptionsConfig, Evaluation, Workforce, default_workers
 from ...stages.verify.figures import FIGURES_FILE, SubjectFigures, read_figures
 from ...stages.verify.routes.base import routes
@@ -200,17 +200,3 @@ def folder_of(model: str | Path, out: Path | str | None) -> Path:
 def name_of(model: str) -> str:
     """A short name of a model, for folders and reports: its file's, or its function's."""
     return model.partition(":")[2] if is_function(model) and not Path(model).exists() else Path(model).stem
-
-
-def precision_of(path: Path) -> str:
-    """Name the precision of an ONNX file by what it holds: int8, mixed types, fp16 or fp32."""
-    import onnx
-
-    model = read_onnx(path, weights=False)
-    operators = {node.op_type for node in model.graph.node}
-    if operators & {"QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"}:
-        return "int8"
-    kinds = {tensor.data_type for tensor in model.graph.initializer}
-    if onnx.TensorProto.FLOAT16 in kinds:
-        return "fp16"
-    return "bf16" if onnx.TensorProto.BFLOAT16 in kinds else "fp32"

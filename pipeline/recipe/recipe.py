@@ -21,6 +21,7 @@ from ...stages.export import ExportConfig
 from ...stages.latency.bench import BenchConfig
 from ...stages.prune import PruneConfig
 from ...stages.quantize import QuantizeConfig
+from ...stages.quantize.precisions.base import precisions
 from ...stages.recover import RecoverConfig
 from ...stages.student import StudentConfig
 from ...stages.teacher import NaturalTeacherConfig, TeacherConfig
@@ -114,8 +115,9 @@ class Recipe(Config):
 
     @model_validator(mode="after")
     def _something_to_recover(self) -> Recipe:
-        if self.recover is not None and self.quantize.precision == "fp32":
-            raise ValueError("recover: learns back what quantization cost; quantize.precision fp32 costs nothing")
+        if self.recover is not None and precisions[self.quantize.precision].exact:
+            name = self.quantize.precision
+            raise ValueError(f"recover: learns back what quantization cost; quantize.precision {name} costs nothing")
         return self
 
     def trainings(self) -> dict[str, TrainConfig]:

@@ -120,10 +120,14 @@ class Artifacts:
         whole = replace(
             stage,
             config=settings,
-            code=[*stage.code, *code, *model_code(self._models)],
+            code=[*stage.code, *code, *self._norm_code(stage), *model_code(self._models)],
             packages=[*stage.packages, *packages],
         )
         return self.maker.make(whole, work, total)
+
+    def _norm_code(self, stage: Stage) -> list[str]:
+        """The norm's module, where the ball matters: no import statement leads to it."""
+        return [module_of(type(self.recipe.threat.geometry))] if "threat" in stage.config else []
 
     def running_in(self, folder: Path, bar: Bar) -> TrainingContext:
         """Where and on what a training in `folder` runs, and who is told."""

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from ...stages.export import MODEL, export_student
-from ...stages.mixed import assign
 from ...stages.quantize import quantize_student
+from ...stages.quantize.precisions.base import precisions
 from ...stages.recover import recover_onnx
 from ...targets.base import TargetOptions, targets
 from ...targets.onnxruntime.target import OnnxRuntime
@@ -16,9 +16,6 @@ from ..store.store import Artifact, Stage
 from .artifacts import STAGES, Artifacts, network_inputs
 from .networks import TRAINING, Networks, method_code
 from .plugin_code import module_of
-
-# Precisions that are chosen by how fast engines are here.
-MEASURED = ("mixed", "auto")
 
 
 class Engines:
@@ -36,7 +33,8 @@ class Engines:
         self._options = artifacts.recipe.chosen_targets
         states = {name: targets[name].available() for name in self._options}
         self.available = tuple(name for name, state in states.items() if state.available)
-        measured = artifacts.recipe.quantize.precision in MEASURED
+        self._precision = precisions[artifacts.recipe.quantize.precision]
+        measured = self._precision.measured
         self.built = tuple(name for name, state in states.items() if state.available or (state.builds and not measured))
         self.missing = tuple(
             f"target {name!r} is {'built and not attacked' if name in self.built else 'missing'}: {state.reason}"
@@ -72,7 +70,7 @@ class Engines:
 
     def quantized(self, target: str) -> Artifact:
         """The ONNX file in a target's scheme; targets of one scheme share it unless its speed is measured."""
-        if self._artifacts.recipe.quantize.precision in MEASURED:
+        if self._precision.measured:
             return self._assigned(target)
         scheme, exported = targets[target].scheme, self.exported()
         return self._artifacts.make(
@@ -84,7 +82,7 @@ class Engines:
                     "threat": self._artifacts.recipe.threat,
                 },
                 inputs={"model": exported.sha256(MODEL), "data": self._artifacts.dataset.digest},
-                code=[f"{STAGES}.quantize.quantization"],
+                code=[f"{STAGES}.quantize.quantization", module_of(type(self._precision))],
                 packages=("onnx", "onnxruntime", "numpy", "torch"),
                 parents=[exported],
                 seed=self._artifacts.recipe.quantize.calibration.seed,
@@ -114,18 +112,22 @@ class Engines:
                     **({"options": chosen} if (chosen := self._options[target].chosen) else {}),
                 },
                 inputs={"model": exported.sha256(MODEL), "data": self._artifacts.dataset.digest},
-                code=[f"{STAGES}.mixed.choose", module_of(type(targets[target]))],
+                code=[
+                    f"{STAGES}.quantize.quantization",
+                    *map(module_of, (type(self._precision), type(targets[target]))),
+                ],
                 packages=("onnx", "onnxruntime", "numpy", "torch"),
                 parents=[exported],
                 seed=recipe.quantize.calibration.seed,
             ),
-            lambda folder, bar: assign(
+            lambda folder, bar: quantize_student(
                 exported.path(MODEL),
                 recipe.quantize,
-                targets[target],
+                targets[target].scheme,
                 self._artifacts.dataset,
                 recipe.threat,
                 folder,
+                target=targets[target],
                 limits=limits,
                 options=self._options[target],
                 notice=self._artifacts.reporter.notice,

@@ -121,7 +121,13 @@ class Proof:
                 **pool,
                 **(self._pack_inputs() if facing else {}),
             },
-            code=[_ATTACK_CODE, *check_modules(), *(module_of(type(routes[route])) for route in order), *about.code],
+            code=[
+                _ATTACK_CODE,
+                module_of(type(threat.geometry)),
+                *check_modules(),
+                *(module_of(type(routes[route])) for route in order),
+                *about.code,
+            ],
             packages=(*_ATTACKING, *about.packages),
             parents=[*([] if source is None else [source]), *before],
             seed=config.seed,
@@ -169,7 +175,7 @@ class Proof:
                 **({} if evaluation.stop is None else {"stop": repr(evaluation.stop)}),
             },
             inputs={name: artifacts[name].key for name in subjects} | self._pack_inputs(),
-            code=[_AGGREGATE_CODE],
+            code=[_AGGREGATE_CODE, module_of(type(evaluation.threat.geometry))],
             packages=_AGGREGATING,
             parents=[artifacts[name] for name in subjects],
         )

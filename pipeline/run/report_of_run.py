@@ -10,6 +10,7 @@ from ...stages.latency.bench import BENCH
 from ...stages.properties import properties_of
 from ...stages.quantize import CALIBRATION, MODEL, precision_name
 from ...stages.verify.figures import FIGURES_FILE, read_figures
+from ...targets.base import targets
 from ..results.report import Report, draw_up, engine_subject, torch_subject
 from ..store.store import Artifact
 from . import RecipeRun
@@ -38,7 +39,9 @@ def assemble(stages: RecipeRun) -> Report:
                 name,
                 path=f"engines/{name}/{engine.path.name}" if ships else f"{graph.stage}/{engine.path.name}",
                 sha256=engine.sha256,
-                precision=properties_of(graph.path(MODEL)).get("edgeproof.precision", precision_name(recipe.quantize)),
+                precision=properties_of(graph.path(MODEL)).get(
+                    "edgeproof.precision", precision_name(recipe.quantize, targets[engine.target].scheme)
+                ),
                 figures=figures[name],
                 times=times[name],
                 bench=json.loads(stages.benches.engine(name).path(BENCH).read_text()) if ships else None,

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ...core.config import Config
 from ...core.errors import StageError, UsageError
-from ..ball import clip_to_ball, norms
-from ..threat import Norm, Radius, ThreatModel
+from ..norms.base import Norm
+from ..threat import Radius, ThreatModel
 from .eval_mode import BatchNormMode
 
 Start = Literal["none", "gaussian", "uniform"]
@@ -30,7 +30,7 @@ class InnerConfig(Config):
 
     Attributes:
         steps: ascent steps.
-        step: their length, in pixels of [0, 1] (Linf) or in L2 norm.
+        step: their length, in the threat model's norm.
         start: `none`, the clean image itself; `gaussian`, the image plus `0.001 * N(0, 1)` (the start of TRADES
             and AdaAD, not clipped to [0, 1]); `uniform`, a point of the ball, clipped to [0, 1]. The method's own
             when left out.
@@ -63,7 +63,7 @@ class InnerConfig(Config):
 class InnerMaximisation:
     """PGD with all its numbers settled; `run` reads like the algorithm in Madry et al. (arXiv 1706.06083).
 
-    Linf steps follow the gradient's sign; L2 steps follow the gradient scaled to unit norm.
+    Steps go in the norm's direction of steepest ascent: the gradient's sign in Linf, the gradient of unit length in L2.
     """
 
     norm: Norm
@@ -100,7 +100,7 @@ class InnerMaximisation:
                 f"{where}.step: {step:g} is larger than threat.eps {threat.eps:g}; "
                 "a step must not leave the ball (are step and eps exchanged?)"
             )
-        return cls(threat.norm, threat.eps, step, config.steps_at(fraction), config.start or start)
+        return cls(threat.geometry, threat.eps, step, config.steps_at(fraction), config.start or start)
 
     def run(
         self,
@@ -139,32 +139,22 @@ class InnerMaximisation:
             return x.clone()
         if self.start == "gaussian":
             return x + 0.001 * torch.randn_like(x)
-        if self.norm == "Linf":
-            return (x + self.eps * (2 * torch.rand_like(x) - 1)).clamp(0, 1)
-        # Uniform in the L2 ball: a random direction, and a radius distributed as u^(1/d).
-        direction = _unit(torch.randn_like(x))
-        radius = torch.rand(x.shape[0], *[1] * (x.dim() - 1), dtype=x.dtype, device=x.device)
-        return (x + self.eps * radius ** (1 / x[0].numel()) * direction).clamp(0, 1)
+        return self.norm.start(x, self.eps)
 
     def direction(self, gradient: Tensor) -> Tensor:
         """Return the steepest ascent direction of unit length in the norm."""
-        return gradient.sign() if self.norm == "Linf" else _unit(gradient)
+        return self.norm.direction(gradient)
 
     def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Project onto the ball around x, then onto [0, 1]."""
-        return (x + clip_to_ball(x_adv - x, self.norm, self.eps)).clamp(0, 1)
+        return (x + self.norm.clip(x_adv - x, self.eps)).clamp(0, 1)
 
     def check(self, x_adv: Tensor, x: Tensor) -> None:
         """Hold the invariant of every inner maximisation: x' in the ball and in [0, 1]."""
-        delta = x_adv - x
-        size = delta.abs().max() if self.norm == "Linf" else norms(delta).max()
+        size = self.norm.size(x_adv - x).max()
         inside = (size <= self.eps + BALL_TOLERANCE) & (x_adv.min() >= 0) & (x_adv.max() <= 1)
         if not bool(inside):  # also when something is not a number
             raise StageError(
                 f"inner maximisation left the threat model: |x' - x| = {float(size):g} (eps {self.eps:g}), "
                 f"pixels in [{float(x_adv.min()):g}, {float(x_adv.max()):g}]"
             )
-
-
-def _unit(direction: Tensor) -> Tensor:
-    return direction / norms(direction)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...targets.base import Engine, Target, TargetOptions
 from ..latency.bench import BenchConfig, measure
-from ..quantize.config import SearchConfig
+from ..quantize.search_config import SearchConfig
 from ..threat import ThreatModel
 from ..twin import load_twin
 from ..verify.subject.engine_module import AttackableEngine

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,15 +13,12 @@ import numpy as np
 import torch
 
 from ...core.errors import StageError
-from ...targets.base import Scheme, Target, TargetOptions
 from ...targets.signature import read_signature
-from ..data import Dataset
-from ..properties import describe, properties_of
-from ..quantize import MODEL, QuantizeConfig, calibrate, precision_name, scheme_of
-from ..quantize.half import to_half
+from ..quantize import calibrate
+from ..quantize.precisions.base import FloatPrecision, Job
+from ..quantize.precisions.int8 import Int8
 from ..quantize.qdq import insert, prepare
 from ..quantize.ranges import Range, activation_ranges
-from ..threat import ThreatModel
 from ..twin import load_twin
 from .assignment import Assignment, Built, build_candidate, choose, compare, good_enough
 from .points import find_points
@@ -30,44 +27,25 @@ from .sensitivity import Sensitivity, measure_sensitivity
 ASSIGNMENT = "assignment.json"
 
 
-def assign(
-    float_model: Path,
-    config: QuantizeConfig,
-    target: Target,
-    dataset: Dataset,
-    threat: ThreatModel,
-    folder: Path,
-    *,
-    limits: Mapping[str, float],
-    options: TargetOptions | None = None,
-    notice: Callable[[str], None] = lambda _: None,
-    progress: Callable[[int, int], None] = lambda *_: None,
-) -> Assignment:
-    """Write `model.onnx`, `calibration.json`, `assignment.json`, `sensitivity.png` and `pareto.png` into `folder`.
+def assign(job: Job, *, others: Sequence[FloatPrecision] = ()) -> Assignment:
+    """Write `model.onnx`, `calibration.json`, `assignment.json`, `sensitivity.png` and `pareto.png`.
 
     Layers are put back into float from the most sensitive on, a few more at a time; every assignment's engine is
     attacked on the validation split, and the fastest one that reaches the limits is taken.
 
     Args:
-        float_model: the float ONNX file.
-        config: `mixed`, or `auto`, which also tries fp16 and the float file itself.
-        target: whose engine is attacked and timed.
-        dataset: its training split calibrates, its validation split is attacked.
-        threat: the ball.
-        folder: where the files go.
-        options: what the target's engines are built with.
-        limits: least `clean_accuracy`, `robust_accuracy` and `retention`; the recipe's gates.
-        notice: told where no assignment is good enough.
-        progress: told after each layer, with how many there are.
+        job: the file, its target, and the limits: least `clean_accuracy`, `robust_accuracy` and `retention`.
+        others: float precisions of the whole file that are tried as well.
 
     Raises:
         StageError: the quantizer or the target refuses the graph.
     """
-    limits = dict(limits) or {"retention": config.search.retention}
-    scheme = scheme_of(config, target.scheme)
-    images = calibrate(float_model, config, dataset, threat, folder, scheme=scheme, notice=notice)
+    target, float_model, scheme = job.target, job.float_model, job.scheme
+    assert target is not None, "measured precisions are made for a target"
+    limits = dict(job.limits) or {"retention": job.search.retention}
+    images = calibrate(job)
     twin = load_twin(float_model)
-    points = find_points(twin, dataset.validation, threat, config.search)
+    points = find_points(twin, job.dataset.validation, job.threat, job.search)
     with torch.no_grad():
         floating = np.logical_and.reduce(
             [
@@ -81,12 +59,10 @@ def assign(
         prepare(float_model, prepared)
         ends = read_signature(float_model)
         wide = (ends.input_name, ends.output_name)
-        ranges = activation_ranges(prepared, ends.input_name, images, config.calibration, scheme, wide=wide)
-        sensitivities = measure_sensitivity(prepared, ranges, scheme, points, progress=progress)
+        ranges = activation_ranges(prepared, ends.input_name, images, job.calibration, scheme, wide=wide)
+        sensitivities = measure_sensitivity(prepared, ranges, scheme, points, progress=job.progress)
         built: list[Built] = []
-        files = _files(
-            float_model, prepared, scratch, config, scheme=scheme, ranges=ranges, sensitivities=sensitivities
-        )
+        files = _files(job, prepared, scratch, others, ranges=ranges, sensitivities=sensitivities)
         for title, path, in_float in files:
             try:
                 built.append(
@@ -95,30 +71,27 @@ def assign(
                         path,
                         in_float,
                         target=target,
-                        options=options,
+                        options=job.options,
                         points=points,
-                        threat=threat,
-                        config=config.search,
+                        threat=job.threat,
+                        config=job.search,
                     )
                 )
             except StageError as error:
-                notice(f"quantize: {title} cannot be built: {error}")
+                job.notice(f"quantize: {title} cannot be built: {error}")
         if not built:
             raise StageError(f"quantize: the target {target.name!r} takes none of the candidates")
-        candidates = compare(built, points, floating, config.search)
+        candidates = compare(built, points, floating, job.search)
         chosen = choose(candidates, limits)
-        shutil.copyfile(next(each.path for each in built if each.name == chosen.name), folder / MODEL)
+        shutil.copyfile(next(each.path for each in built if each.name == chosen.name), job.path)
         for each in built:
             each.engine.close()
     if not good_enough(chosen, limits):
         wanted = ", ".join(f"{figure} >= {limit:g}" for figure, limit in limits.items())
-        notice(f"quantize: no assignment reaches {wanted} on the validation split; {chosen.name} comes nearest")
-    describe(
-        folder / MODEL,
-        {**properties_of(float_model), "edgeproof.precision": chosen.name, "edgeproof.scheme": scheme.name},
-    )
+        job.notice(f"quantize: no assignment reaches {wanted} on the validation split; {chosen.name} comes nearest")
+    job.describe(chosen.name)
     _record(
-        folder,
+        job.folder,
         candidates,
         chosen,
         sensitivities,
@@ -130,27 +103,25 @@ def assign(
 
 
 def _files(
-    float_model: Path,
+    job: Job,
     prepared: Path,
     scratch: Path,
-    config: QuantizeConfig,
+    others: Sequence[FloatPrecision],
     *,
-    scheme: Scheme,
     ranges: Mapping[str, Range],
     sensitivities: list[Sensitivity],
 ) -> Iterator[tuple[str, Path, tuple[str, ...]]]:
-    base = precision_name(config.model_copy(update={"precision": "int8"}))
+    base = Int8().label(job.scheme)
     ordered = [each.layer for each in sorted(sensitivities, key=lambda each: -each.margin_drop)]
     for count in _counts(len(ordered)):
         kept = tuple(ordered[:count])
         path = scratch / f"mixed-{count}.onnx"
-        insert(prepared, path, scheme, ranges, keep=kept)
+        insert(prepared, path, job.scheme, ranges, keep=kept)
         yield base + (f" but {count} of {len(ordered)} layers" if count else ""), path, kept
-    if config.precision == "auto":
-        half = scratch / "fp16.onnx"
-        to_half(float_model, half)
-        yield "fp16", half, tuple(ordered)
-        yield "fp32", float_model, tuple(ordered)
+    for other in others:
+        path = scratch / f"{other.name}.onnx"
+        other.convert(job.float_model, path)
+        yield other.name, path, tuple(ordered)
 
 
 def _counts(layers: int) -> list[int]:

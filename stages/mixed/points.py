@@ -11,7 +11,7 @@ from torch import nn
 
 from ..data import Split
 from ..distill.training.selection import pgd_attack, pgd_survivors
-from ..quantize.config import SearchConfig
+from ..quantize.search_config import SearchConfig
 from ..threat import ThreatModel
 
 _BATCH = 256

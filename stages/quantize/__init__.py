@@ -1,8 +1,11 @@
 """Stage `quantize`: the float ONNX file as a QDQ graph in the scheme of a target."""
 
-from .config import CalibrationConfig, QuantizeConfig
+from .calibration import CALIBRATION, calibrate
+from .calibration_config import CalibrationConfig
+from .config import QuantizeConfig
+from .precisions.base import MODEL
 from .qdq import is_quantized, quantize_onnx
-from .quantization import CALIBRATION, MODEL, calibrate, precision_name, quantize_student, scheme_of
+from .quantization import job_of, precision_name, quantize_student, scheme_of
 from .sample import calibration_sample, calibration_split
 
 __all__ = [
@@ -14,6 +17,7 @@ __all__ = [
     "calibration_sample",
     "calibration_split",
     "is_quantized",
+    "job_of",
     "precision_name",
     "quantize_onnx",
     "quantize_student",

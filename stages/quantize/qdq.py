@@ -15,7 +15,7 @@ from ...core.errors import StageError, UsageError
 from ...core.onnx_reader import read_onnx
 from ...targets.base import Images, Scheme
 from ...targets.signature import read_signature
-from .config import CalibrationConfig
+from .calibration_config import CalibrationConfig
 from .ranges import Range, activation_ranges
 
 # As ONNX Runtime's quantizer calls them; importing it takes longer than looking for what was quantized before.

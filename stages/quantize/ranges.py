@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...targets.base import Images, Scheme
-from .config import CalibrationConfig
+from .calibration_config import CalibrationConfig
 
 if TYPE_CHECKING:
     from onnxruntime.quantization.calibrate import TensorsData

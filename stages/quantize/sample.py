@@ -14,7 +14,7 @@ from ...core.errors import UsageError
 from ..data import Dataset, Split
 from ..distill.training.selection import pgd_attack
 from ..threat import ThreatModel
-from .config import CalibrationConfig
+from .calibration_config import CalibrationConfig
 
 # Ranges of fewer images depend on which; of a class with fewer than a third of its share, hardly anything is seen.
 FEW = 64

@@ -151,7 +151,7 @@ def test_models_that_are_refused(tmp_path: Path, float_onnx: Path, kind: str):
     ("more", "words"),
     [
         (("--eps", "3"), "--eps: must be in (0, 1] for Linf, got 3"),
-        (("--norm", "L7"), "--norm: input should be 'Linf' or 'L2'"),
+        (("--norm", "L7"), "--norm: unknown norm 'L7'; did you mean 'L2'? (known: L2, Linf)"),
         (("--dataset", "digit"), "--dataset: unknown dataset 'digit'; did you mean 'digits'"),
         (("--target", "onnxruntim"), "--target: unknown target"),
         (("--gate", "robust >= 1"), "--gate: unknown figure 'robust'"),

@@ -18,6 +18,7 @@ from edgeproof.stages.distill import InnerMaximisation
 from edgeproof.stages.distill.method import Method, methods
 from edgeproof.stages.distill.plugin import plugins
 from edgeproof.stages.distill.plugins.fair import class_weights
+from edgeproof.stages.norms.base import norms
 from safetensors.torch import load_file
 from torch import nn
 
@@ -88,7 +89,7 @@ def run(name: str, dtype: torch.dtype) -> Step:
         return recorded
 
     method.inner = recording  # type: ignore[method-assign]
-    maximisation = InnerMaximisation("Linf", parameters["eps"], parameters["step"], parameters["K"])
+    maximisation = InnerMaximisation(norms["Linf"], parameters["eps"], parameters["step"], parameters["K"])
     loss, x_adv = method.step(x, y, maximisation, start=start)
     loss.backward()
     return Step(x_adv, iterates[1], torch.stack(values), loss.detach(), method, networks)

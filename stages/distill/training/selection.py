@@ -40,7 +40,7 @@ def pgd_attack(
         watch: told the logits of every point on the way, the last one's excepted.
     """
     maximisation = InnerMaximisation(
-        threat.norm, threat.eps, step=2.5 * threat.eps / max(steps, 3), steps=steps, start="uniform"
+        threat.geometry, threat.eps, step=2.5 * threat.eps / max(steps, 3), steps=steps, start="uniform"
     )
     with evaluating(model), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
         torch.manual_seed(seed)

@@ -19,12 +19,12 @@ import torch
 from pyautoattack import AutoAttack
 from torch import Tensor, nn
 
-from ...ball import clip_to_ball, sizes
 from ...threat import ThreatModel
 from ..evidence.candidates import Candidates
 from .batched_targets import apgd_at_several, fab_at_several
 from .fast_fab import fab_single_run
 from .fast_square import square_single_run
+from .other_norms import apgd_single_run, search_single_run
 from .square_l2 import square_l2_single_run
 
 Attack = Literal["apgd-ce", "apgd-t", "fab-t", "square"]
@@ -33,6 +33,12 @@ STANDARD: tuple[Attack, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
 # The targeted attacks of the standard version aim at nine classes, and the targeted DLR loss needs four.
 TARGETS = 9
 DLR_CLASSES = 4
+
+# Attacks of ours in place of pyautoattack's, by what it calls the norm; where there is none it runs its own.
+_SQUARES = {"Linf": square_single_run, "L2": square_l2_single_run}
+_FABS = {"Linf", "L2"}
+# The warning where AutoAttack does not know the norm.
+NOT_AUTOATTACK = "not-autoattack"
 
 # x + (x' - x) in float32 may overshoot eps by this much; AutoAttack's own examples do.
 ROUNDING = 1e-6
@@ -74,7 +80,8 @@ def run_attack(
 
     With one restart, the default queries and at least ten classes this is exactly that attack of
     AutoAttack standard; with fewer classes the targeted attacks aim at all wrong classes, and APGD-T is
-    skipped below four classes, where its loss is not defined.
+    skipped below four classes, where its loss is not defined. In a norm that AutoAttack does not know APGD and, instead
+    of Square, a random search are edgeproof's own, FAB is skipped, and a warning says so.
 
     Args:
         attack: which one.
@@ -94,7 +101,10 @@ def run_attack(
     """
     if attack == "apgd-t" and classes < DLR_CLASSES:
         return AttackRun(x, Candidates.none(tuple(x.shape[1:])), frozenset({"no-targeted-dlr"}))
-    runner = AutoAttack(model, norm=threat.norm, eps=threat.eps, seed=seed, device=x.device)
+    norm, known = threat.geometry, threat.geometry.autoattack
+    if known is None and attack == "fab-t":
+        return AttackRun(x, Candidates.none(tuple(x.shape[1:])), frozenset({NOT_AUTOATTACK}))
+    runner = AutoAttack(model, norm=known or "Linf", eps=threat.eps, seed=seed, device=x.device)
     runner.attacks_to_run = [attack]
     runner.apgd_targeted.n_target_classes = runner.fab.n_target_classes = min(TARGETS, classes - 1)
     for part in (runner.apgd, runner.apgd_targeted, runner.fab):
@@ -110,29 +120,30 @@ def run_attack(
         "fab-t": runner.fab,
         "square": runner.square,
     }[attack]
-    if attack == "square":
-        single_run = square_single_run if threat.norm == "Linf" else square_l2_single_run
-        worker.attack_single_run = partial(single_run, worker)
-    elif attack == "fab-t":
+    if known is None:
+        own = partial(search_single_run, threat=threat) if attack == "square" else partial(apgd_single_run, norm=norm)
+        worker.attack_single_run = partial(own, worker)
+    elif attack == "square" and known in _SQUARES:
+        worker.attack_single_run = partial(_SQUARES[known], worker)
+    elif attack == "fab-t" and known in _FABS:
         worker.attack_single_run = partial(fab_single_run, worker, leave_hopeless=short_cuts)
     worker.attack_single_run = recorder.watching(worker.attack_single_run)
-    if attack == "fab-t":
-        worker.perturb = partial(fab_at_several, worker)
+    if attack == "fab-t" and known in _FABS:
+        worker.perturb = partial(fab_at_several, worker, norm=norm)
     elif attack == "apgd-t" and short_cuts:
         worker.perturb = partial(apgd_at_several, worker)
     with _warnings() as heard, _tracing_kept(), torch.random.fork_rng(devices=[]):
         x_adv, _ = runner.run_standard_evaluation(x, y, batch_size=max(len(x), 1))
-    return AttackRun(x_adv.detach(), recorder.candidates(), frozenset(heard))
+    return AttackRun(x_adv.detach(), recorder.candidates(), frozenset(heard if known else heard | {NOT_AUTOATTACK}))
 
 
 def inside(x_adv: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
     """Put candidates that left the ball around x, or [0, 1], back into it; the others stay as they are."""
     delta = x_adv - x
     pixels = ((x_adv >= 0) & (x_adv <= 1)).flatten(1).all(1)
-    fine = pixels & (sizes(delta, threat.norm) <= threat.eps + ROUNDING)
-    return torch.where(
-        fine.view(-1, *[1] * (x.dim() - 1)), x_adv, (x + clip_to_ball(delta, threat.norm, threat.eps)).clamp(0, 1)
-    )
+    fine = pixels & (threat.geometry.size(delta) <= threat.eps + ROUNDING)
+    put_back = (x + threat.geometry.clip(delta, threat.eps)).clamp(0, 1)
+    return torch.where(fine.view(-1, *[1] * (x.dim() - 1)), x_adv, put_back)
 
 
 class _Recorder:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...ball import sizes
+from ...norms.base import Norm
 
 # Pixels in a batch from which on a step's time grows with their number: measured on digits with small networks, where
 # an image's gradient takes 24 us in a batch of 123, 12 in one of 927 and 11 in larger ones.
@@ -48,7 +48,7 @@ def apgd_at_several(worker: Any, x: Tensor, y: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def fab_at_several(worker: Any, x: Tensor, y: Tensor) -> Tensor:
+def fab_at_several(worker: Any, x: Tensor, y: Tensor, *, norm: Norm) -> Tensor:
     """`FABAttack.perturb` with targets, but that as many targets share a batch as there is room for.
 
     The first restart is not random, so that with one restart nothing differs but the order.
@@ -57,6 +57,7 @@ def fab_at_several(worker: Any, x: Tensor, y: Tensor) -> Tensor:
         worker: pyautoattack's attack, whose `attack_single_run` is `fab_single_run`.
         x: `[N, C, H, W]` images.
         y: `[N]` labels.
+        norm: the worker's.
 
     Returns:
         Adversarial images of the samples that fell, the others as they were.
@@ -73,7 +74,7 @@ def fab_at_several(worker: Any, x: Tensor, y: Tensor) -> Tensor:
             each = rows.repeat(len(now))
             aims = torch.cat([classes[rows, -rank] for rank in now])
             ends = worker.attack_single_run(x[each], y[each], aims, random_start=restart > 0)
-            fallen = (worker.predict(ends).argmax(1) != y[each]) & (sizes(ends - x[each], worker.norm) <= worker.eps)
+            fallen = (worker.predict(ends).argmax(1) != y[each]) & (norm.size(ends - x[each]) <= worker.eps)
             _note(found, standing, rows, fallen, ends)
     return found
 

@@ -16,7 +16,6 @@ from pyautoattack.fab_projections import projection_l2
 from torch import Tensor, nn
 
 from ...bpda import BPDA
-from ...threat import Norm
 
 # Of the projection: a pixel at least runs out of room at each; a handful is usual.
 _MOST_STEPS = 100
@@ -132,7 +131,7 @@ class _Asked:
         return (logits.gather(1, self._aims[:, None]) - logits.gather(1, self.y[:, None]))[:, 0]
 
 
-def _random_start(x: Tensor, norm: Norm, eps: float) -> Tensor:
+def _random_start(x: Tensor, norm: str, eps: float) -> Tensor:
     noise = torch.rand_like(x) * 2 - 1 if norm == "Linf" else torch.randn_like(x)
     unit = noise / _sizes(noise, norm).view(-1, *[1] * (x.dim() - 1))
     return (x + 0.5 * eps * unit).clamp(0, 1)
@@ -183,7 +182,7 @@ def _project_l2(point: Tensor, clean: Tensor, slope: Tensor, lead: Tensor) -> tu
 _PROJECTIONS = {"Linf": _project_linf, "L2": _project_l2}
 
 
-def _sizes(delta: Tensor, norm: Norm) -> Tensor:
+def _sizes(delta: Tensor, norm: str) -> Tensor:
     """`[N]`, rounded as pyautoattack's are: a walk in the L2 norm ends elsewhere for a last bit."""
     flat = delta.flatten(1)
     return flat.abs().amax(1) if norm == "Linf" else (flat**2).sum(1).sqrt()

@@ -12,9 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import torch
 
-from ...ball import clip_to_ball
 from ...threat import ThreatModel
 
 Array = np.ndarray
@@ -74,14 +72,7 @@ def _proposals(random: np.random.Generator, clean: Array, points: Array, threat:
         rows, columns = (_within(random, count, side, room) for room in (height, width))
         chosen, levels = rows[:, None, :, None] & columns[:, None, None, :], (count, channels, 1, 1)
     new = random.uniform(-1, 1, levels) if random.random() < WITHIN else random.choice([-1.0, 1.0], levels)
-    delta = points - clean
-    if threat.norm == "Linf":
-        delta = np.where(chosen, threat.eps * new, delta).astype(np.float32)
-    else:
-        # As far as half of the ball, shared by the pixels.
-        step = 0.5 * threat.eps * size / np.sqrt(channels * chosen.reshape(count, -1).sum(1).mean())
-        moved = (delta + chosen * step * new).astype(np.float32)
-        delta = clip_to_ball(torch.from_numpy(moved), threat.norm, threat.eps).numpy()
+    delta = threat.geometry.proposal(points - clean, chosen, new, threat.eps, size)
     return (clean + delta).clip(0, 1)
 
 

@@ -21,17 +21,19 @@ _SENTENCES = {
     LABELS_ONLY: "the model answers labels alone; attacks that see no logits find less, and the figure is an upper "
     "bound",
     "no-targeted-dlr": "APGD-T was skipped: its loss needs at least four classes",
+    "not-autoattack": "AutoAttack does not know this norm: APGD, and a random search in place of Square, are "
+    "edgeproof's own, and FAB was skipped",
 }
 # These alone do not make a figure unreliable: other routes and the other checks speak about them.
-_HARMLESS = {"zero-gradient", "no-targeted-dlr"}
+_HARMLESS = {"zero-gradient", "no-targeted-dlr", "not-autoattack"}
 
 
 class AttackWarnings(Check[Counter]):
     """The attacks object: answers change from call to call, are labels or probabilities; no gradient arrives.
 
     Each warning is a finding by its own name: `randomised`, `probabilities`, `dynamic`, `zero-gradient`,
-    `no-gradients`, `labels-only`, `no-targeted-dlr`. `zero-gradient` and `no-targeted-dlr` do not make the verdict
-    inconclusive, nor does `probabilities` where the logits in front of them were attacked.
+    `no-gradients`, `labels-only`, `no-targeted-dlr`, `not-autoattack`. `zero-gradient` and the last two do not make the
+    verdict inconclusive, nor does `probabilities` where the logits in front of them were attacked.
     """
 
     name = "attack-warnings"

@@ -87,9 +87,9 @@ def in_other_balls(shard: Shard) -> Fallen:
     few, context = _few(shard.batch, shard.result.clean_correct), shard.context
     if not len(few) or not context.surface.gradient_sources:
         return Fallen(*np.zeros((4, 0), bool))
-    norm, eps = context.threat.norm, context.threat.eps
-    huge = 1.0 if norm == "Linf" else float(shard.batch.images[0].numel()) ** 0.5
-    wide = 2 * eps if norm == "L2" else min(1.0, 2 * eps)
+    norm, eps = context.threat.geometry, context.threat.eps
+    huge = norm.huge(tuple(shard.batch.images.shape[1:]))
+    wide = min(norm.widest, 2 * eps)
     first, *others = list(context.surface.gradient_sources)[:GRADIENTS]
     whole, wider, anywhere = _fall(few, context, first, (eps, wide, huge))
     for gradients in others:
@@ -105,15 +105,14 @@ def _few(batch: Batch, correct: np.ndarray) -> Batch:
 
 def _fall(batch: Batch, context: Context, gradients: str, radii: Sequence[float]) -> list[np.ndarray]:
     """Which samples fall in balls of several sizes: `[N]` booleans for each."""
-    from ...threat import ThreatModel
     from ..attacks.batched_radii import apgd_in_balls
     from ..evidence.candidates import Candidates
     from ..subject.guarded import SamplesFailed
 
-    balls = [ThreatModel(norm=context.threat.norm, eps=radius) for radius in radii]
+    norm, balls = context.threat.geometry, [context.threat.of_radius(radius) for radius in radii]
     with suppress(SamplesFailed), context.surface.watching(batch.images.numpy(), balls[-1]):
         model = context.surface.gradient_sources[gradients]
-        ends = apgd_in_balls(model, batch.images, batch.labels, context.threat.norm, radii, seed=context.config.seed)
+        ends = apgd_in_balls(model, batch.images, batch.labels, norm, radii, seed=context.config.seed)
         names = np.full(len(batch), "apgd-ce")
         return [
             replace(context, threat=ball).judge(Candidates(batch.index, names, images.numpy()), batch)

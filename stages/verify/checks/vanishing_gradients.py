@@ -53,9 +53,7 @@ class VanishingGradients(Check[GradientCounts]):
         if not len(chosen) or not shard.surface.gradient_sources:
             return GradientCounts()
         random = np.random.default_rng(shard.context.config.seed)
-        eps = shard.threat.eps
-        if shard.threat.norm == "L2":
-            eps /= float(chosen.images[0].numel()) ** 0.5
+        eps = shard.threat.geometry.along_signs(shard.threat.eps, tuple(chosen.images.shape[1:]))
         signs = torch.from_numpy(random.choice([-1.0, 1.0], chosen.images.shape).astype(np.float32))
         near = (chosen.images + 0.5 * eps * signs).clamp(0, 1)
         blind = np.ones(len(chosen), bool)

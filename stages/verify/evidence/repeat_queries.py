@@ -78,6 +78,6 @@ def patterns(shape: tuple[int, ...]) -> list[np.ndarray]:
 
 
 def shifted(images: Images, signs: np.ndarray, threat: ThreatModel) -> Images:
-    """Neighbours on the rim of the ball; in L2, signs of norm eps."""
-    size = threat.eps if threat.norm == "Linf" else threat.eps / np.sqrt(signs.size)
+    """Neighbours on the rim of the ball: signs, of size eps."""
+    size = threat.geometry.along_signs(threat.eps, signs.shape)
     return np.clip(images + size * signs, 0, 1).astype(np.float32)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ...ball import sizes
 from ...data import Split
 from ...statistics.estimate import Estimate
 from ...threat import ThreatModel
@@ -121,7 +120,7 @@ class Curve:
 def sizes_of(candidates: Candidates, split: Split, threat: ThreatModel) -> np.ndarray:
     """How far each candidate `[M]` is from the clean image of its sample, in the threat model's norm."""
     delta = candidates.images - split.images[candidates.rows_in(split.index)]
-    return sizes(torch.from_numpy(delta), threat.norm).numpy().astype(np.float64)
+    return threat.geometry.size(torch.from_numpy(delta)).numpy().astype(np.float64)
 
 
 def within(candidates: Candidates, split: Split, threat: ThreatModel) -> Candidates:

@@ -38,9 +38,8 @@ class CurveConfig(Config):
 
     def balls(self, threat: ThreatModel) -> list[ThreatModel]:
         """The other balls, smallest first; none is wider than the pixel range."""
-        widest = 1.0 if threat.norm == "Linf" else np.inf
         found = (factor * threat.eps for factor in self.radii)
-        return [ThreatModel(norm=threat.norm, eps=radius) for radius in found if radius <= widest]
+        return [threat.of_radius(radius) for radius in found if radius <= threat.geometry.widest]
 
     def draw(self, samples: int, seed: int) -> np.ndarray:
         """Which of so many samples the curve is about: rows in order."""

@@ -56,7 +56,7 @@ class HopSkipJump(Route):
         attack: Any = Attack(
             classifier,
             batch_size=256,
-            norm=np.inf if context.threat.norm == "Linf" else 2,
+            norm=context.threat.geometry.order,
             max_iter=context.config.hard_label_iterations,
             max_eval=1000,
             init_eval=50,

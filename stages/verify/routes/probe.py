@@ -106,10 +106,8 @@ class _Trail:
     def ascend(self, model: nn.Module) -> None:
         """Follow the slope of the margin, averaged over noise around each point."""
         threat, batch = self._context.threat, self._batch
-        spread = SPREAD * threat.eps
-        if threat.norm == "L2":
-            spread /= float(batch.images[0].numel()) ** 0.5
-        ascent = InnerMaximisation(threat.norm, threat.eps, 2.5 * threat.eps / STEPS, STEPS, "uniform")
+        spread = threat.geometry.along_signs(SPREAD * threat.eps, tuple(batch.images.shape[1:]))
+        ascent = InnerMaximisation(threat.geometry, threat.eps, 2.5 * threat.eps / STEPS, STEPS, "uniform")
 
         def objective(x: Tensor) -> Tensor:
             around = torch.cat([x + spread * torch.randn_like(x) for _ in range(DRAWS)]).clamp(0, 1)

@@ -8,8 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from ...eight_bit import STEPS, towards, whole_steps
-from ...threat import ThreatModel
+from ...eight_bit import STEPS, towards
 from ..attacks.autoattack import Attack
 from ..evidence.candidates import Candidates
 from ..evidence.shard_result import ROUNDED, ShardResult
@@ -39,9 +38,7 @@ def attack_eight_bit(result: ShardResult, batch: Batch, context: Context) -> Non
     news = known.of(batch.index[result.robust & ~eight_bit])
     result.candidates = Candidates.join([result.candidates, news], shape)
     result.bits[ROUNDED] = result.robust & eight_bit
-    threat = context.threat
-    if threat.norm == "Linf":
-        threat = ThreatModel.model_construct(norm="Linf", eps=whole_steps(threat.eps))
+    threat = context.threat.of_radius(context.threat.geometry.on_grid(context.threat.eps))
     config = context.config.model_copy(update={"square_queries": -(-context.config.square_queries // OF_QUERIES)})
     on_grid = replace(context, threat=threat, config=config, surface=_on_grid(context.surface))
     for attack in _attacks(on_grid, known, searched=PROBE in result.bits, thoroughly=context.config.square_queries):

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import torch
 
 from ....core.errors import EngineFailure
 from ....targets.base import Images, Logits
@@ -133,8 +134,7 @@ def _owners(failing: Images, clean: Images, threat: ThreatModel) -> dict[int, np
     """Rows of the samples that have one of the images in their ball, each with that image."""
     owners: dict[int, np.ndarray] = {}
     for image in failing:
-        apart = (image - clean).reshape(len(clean), -1)
-        sizes = np.linalg.norm(apart, ord=np.inf if threat.norm == "Linf" else 2, axis=1)
+        sizes = threat.geometry.size(torch.from_numpy(image - clean)).numpy()
         for row in np.flatnonzero(sizes <= threat.eps + _ROUNDING):
             owners.setdefault(int(row), image)
     return owners

@@ -139,7 +139,7 @@ def test_the_table_fits_eighty_columns_and_says_what_it_is():
         ((STUDENT, STUDENT), {}, "a candidate is given twice"),
         ((), {}, "no candidate is given"),
         ((STUDENT,), {"eps": "2"}, "--eps: must be in (0, 1] for Linf, got 2"),
-        ((STUDENT,), {"norm": "L3"}, "--norm: input should be 'Linf' or 'L2', got 'L3'"),
+        ((STUDENT,), {"norm": "L3"}, "--norm: unknown norm 'L3'; did you mean 'L2'? (known: L2, Linf)"),
         ((STUDENT,), {"dataset": "digit"}, "--dataset: unknown dataset 'digit'; did you mean 'digits'?"),
         ((STUDENT,), {"samples": 5000}, "--samples: must be from 2 to 1297, the validation and training images"),
         ((STUDENT,), {"samples": 1}, "--samples: must be from 2 to 1297"),

@@ -49,7 +49,7 @@ def parsed(*overrides: str):
         ("threat.eps=1.5", "threat.eps: must be in (0, 1] for Linf, got 1.5"),
         ("threat.eps=0", "threat.eps: must be in (0, 1] for Linf, got 0"),
         ("threat.eps=8/0", "threat.eps: must be a number or a fraction such as 8/255, got '8/0'"),
-        ("threat.norm=L3", "threat.norm: input should be 'Linf' or 'L2', got 'L3'"),
+        ("threat.norm=L3", "threat.norm: unknown norm 'L3'; did you mean 'L2'? (known: L2, Linf)"),
         ("data.dataset=digitz", "data.dataset: unknown dataset 'digitz'; did you mean 'digits'?"),
         ("data.dataset=cifar11", "data.dataset: unknown dataset 'cifar11'; did you mean 'cifar10'?"),
         ("data.dataset=no_such_file:load", "dataset 'no_such_file:load': the module no_such_file does not import"),

@@ -19,6 +19,7 @@ from edgeproof.stages.distill.folded import FoldedCopy
 from edgeproof.stages.distill.methods.adaad import AdaAD, AdaADConfig
 from edgeproof.stages.kernels import StridedDepthwiseConv2d, ThinConv2d, spare_slow_gradients
 from edgeproof.stages.models import build_model
+from edgeproof.stages.norms.base import norms
 from torch import Tensor, nn
 from torchvision import models as torchvision_models
 
@@ -210,7 +211,7 @@ def test_an_attack_through_bfloat16_is_as_strong(student: Classifier, digits: Da
     reached = []
     for seen in (model, FoldedCopy(model, dtype=torch.bfloat16)):
         torch.manual_seed(0)
-        attack = InnerMaximisation("Linf", 0.1, 0.025, 10, "uniform")
+        attack = InnerMaximisation(norms["Linf"], 0.1, 0.025, 10, "uniform")
         x_adv = attack.run(lambda z, seen=seen: F.cross_entropy(seen(z), y, reduction="sum"), x)
         with torch.no_grad():
             reached.append(float(F.cross_entropy(model(x_adv), y)))
@@ -226,7 +227,7 @@ def test_a_method_attacks_through_the_views(student: Classifier, digits: Dataset
     learner, teacher = student.load(), student.load()
     for parameter in teacher.parameters():
         parameter.add_(0.05 * torch.randn_like(parameter))
-    inner = InnerMaximisation("Linf", 0.1, 0.025, 10, "none")
+    inner = InnerMaximisation(norms["Linf"], 0.1, 0.025, 10, "none")
     plain = AdaAD(AdaADConfig(), learner, teacher)
     ours = AdaAD(AdaADConfig(), learner, FoldedCopy(teacher, dtype=torch.bfloat16))
     objective = plain.inner(x, y)

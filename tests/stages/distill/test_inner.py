@@ -6,6 +6,7 @@ import pytest
 import torch
 from edgeproof.core.errors import StageError, UsageError
 from edgeproof.stages.distill import InnerConfig, InnerMaximisation
+from edgeproof.stages.norms.base import norms
 from edgeproof.stages.threat import ThreatModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +24,7 @@ def test_the_result_is_in_the_ball_and_in_range(norm, eps, start, steps, seed):
     torch.manual_seed(seed)
     x = torch.rand(4, 1, 3, 3).round(decimals=1)  # some pixels sit on the edge of the range
     weights = torch.randn_like(x)
-    maximisation = InnerMaximisation(norm, eps, eps / 2, steps, start)
+    maximisation = InnerMaximisation(norms[norm], eps, eps / 2, steps, start)
     x_adv = maximisation.run(lambda z: (weights * z).sum(), x)
     delta = (x_adv - x).flatten(1)
     size = delta.abs().amax(1) if norm == "Linf" else delta.norm(dim=1)
@@ -35,14 +36,14 @@ def test_the_result_is_in_the_ball_and_in_range(norm, eps, start, steps, seed):
 def test_linf_finds_the_maximum_of_a_linear_objective():
     x = torch.full((2, 1, 2, 2), 0.5)
     weights = torch.randn_like(x)
-    x_adv = InnerMaximisation("Linf", 0.1, 0.05, 10, "none").run(lambda z: (weights * z).sum(), x)
+    x_adv = InnerMaximisation(norms["Linf"], 0.1, 0.05, 10, "none").run(lambda z: (weights * z).sum(), x)
     assert torch.allclose(x_adv, x + 0.1 * weights.sign())  # the best corner of the cube
 
 
 def test_l2_finds_the_maximum_of_a_linear_objective():
     x = torch.full((2, 1, 2, 2), 0.5)
     weights = torch.randn_like(x)
-    x_adv = InnerMaximisation("L2", 0.1, 0.05, 20, "none").run(lambda z: (weights * z).sum(), x)
+    x_adv = InnerMaximisation(norms["L2"], 0.1, 0.05, 20, "none").run(lambda z: (weights * z).sum(), x)
     unit = weights / weights.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
     assert torch.allclose(x_adv, x + 0.1 * unit, atol=1e-5)
 
@@ -50,7 +51,7 @@ def test_l2_finds_the_maximum_of_a_linear_objective():
 def test_uniform_start_fills_the_ball():
     x = torch.full((2000, 1, 1, 2), 0.5)
     torch.manual_seed(0)
-    start = InnerMaximisation("L2", 0.2, 0.1, 1, "uniform").initial(x)
+    start = InnerMaximisation(norms["L2"], 0.2, 0.1, 1, "uniform").initial(x)
     radius = (start - x).flatten(1).norm(dim=1) / 0.2
     # Uniform in a disc: the square of the radius is uniform in [0, 1].
     assert abs(float((radius**2).mean()) - 0.5) < 0.03
@@ -65,7 +66,7 @@ def test_step_and_eps_exchanged():
 def test_an_objective_that_is_not_a_number_is_noticed():
     x = torch.rand(1, 1, 2, 2)
     with pytest.raises(StageError, match="left the threat model"):
-        InnerMaximisation("L2", 0.1, 0.05, 2).run(lambda z: (z * float("nan")).sum(), x)
+        InnerMaximisation(norms["L2"], 0.1, 0.05, 2).run(lambda z: (z * float("nan")).sum(), x)
 
 
 @pytest.mark.parametrize("steps", [0, -1])

@@ -14,9 +14,10 @@ from edgeproof.stages.distill.losses import kl
 from edgeproof.stages.distill.method import Method, methods
 from edgeproof.stages.distill.methods.adaad import AdaAD, AdaADConfig
 from edgeproof.stages.distill.plugin import plugins
+from edgeproof.stages.norms.base import norms
 from torch import nn
 
-INNER = InnerMaximisation("Linf", 0.1, 0.025, 5)
+INNER = InnerMaximisation(norms["Linf"], 0.1, 0.025, 5)
 
 
 def model(seed: int) -> nn.Module:

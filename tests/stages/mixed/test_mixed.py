@@ -17,10 +17,12 @@ from edgeproof.stages.mixed.assignment import Assignment, choose
 from edgeproof.stages.mixed.choose import _counts
 from edgeproof.stages.mixed.points import find_points
 from edgeproof.stages.mixed.sensitivity import answer, measure_sensitivity
-from edgeproof.stages.quantize import QuantizeConfig, quantize_student
-from edgeproof.stages.quantize.config import SearchConfig
+from edgeproof.stages.quantize import QuantizeConfig, job_of, quantize_student
+from edgeproof.stages.quantize.precisions.fp16 import Fp16
+from edgeproof.stages.quantize.precisions.fp32 import Fp32
 from edgeproof.stages.quantize.qdq import prepare
 from edgeproof.stages.quantize.ranges import activation_ranges
+from edgeproof.stages.quantize.search_config import SearchConfig
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.twin import load_twin
 from edgeproof.targets.base import targets
@@ -95,9 +97,14 @@ def test_margins_are_below_zero_exactly_where_the_answer_is_wrong():
     np.testing.assert_array_equal(margins(logits, labels) > 0, logits.argmax(1) == labels)
 
 
+def assigned(path: Path, config: QuantizeConfig, digits: Dataset, folder: Path, limits, *, others=(), **more):
+    job = job_of(path, config, TARGET.scheme, digits, THREAT, folder, target=TARGET, limits=limits, **more)
+    return assign(job, others=others)
+
+
 def test_the_sensitive_layer_stays_in_float(planted: tuple[Path, str], digits: Dataset, tmp_path: Path):
     path, victim = planted
-    chosen = assign(path, per_tensor(precision="mixed"), TARGET, digits, THREAT, tmp_path, limits={"retention": 0.98})
+    chosen = assigned(path, per_tensor(precision="mixed"), digits, tmp_path, {"retention": 0.98})
     record = json.loads((tmp_path / ASSIGNMENT).read_text())
     by_name = {each["name"]: each for each in record["candidates"]}
     assert by_name["int8"]["retention"] < 0.9  # else nothing is shown
@@ -119,7 +126,7 @@ def test_the_sensitive_layer_stays_in_float(planted: tuple[Path, str], digits: D
 
 def test_auto_takes_the_fastest_of_all_that_are_good_enough(float_onnx: Path, digits: Dataset, tmp_path: Path):
     config = QuantizeConfig(precision="auto", search=FEW)
-    chosen = assign(float_onnx, config, TARGET, digits, THREAT, tmp_path, limits={"retention": 0.9})
+    chosen = assigned(float_onnx, config, digits, tmp_path, {"retention": 0.9}, others=(Fp16(), Fp32()))
     record = json.loads((tmp_path / ASSIGNMENT).read_text())
     assert {"int8", "fp16", "fp32"} <= {each["name"] for each in record["candidates"]}
     fine = [each for each in record["candidates"] if each["retention"] >= 0.9]
@@ -133,9 +140,7 @@ def test_where_nothing_is_good_enough_the_most_robust_is_taken_and_said(
 ):
     heard: list[str] = []
     config = per_tensor(precision="mixed")
-    chosen = assign(
-        planted[0], config, TARGET, digits, THREAT, tmp_path, limits={"robust_accuracy": 1.0}, notice=heard.append
-    )
+    chosen = assigned(planted[0], config, digits, tmp_path, {"robust_accuracy": 1.0}, notice=heard.append)
     assert heard == [
         f"quantize: no assignment reaches robust_accuracy >= 1 on the validation split; {chosen.name} comes nearest"
     ]

@@ -122,7 +122,7 @@ def test_four_bits_everywhere_but_at_the_ends(
         found = engine(images)
     assert (found.argmax(1) == twin.argmax(1)).mean() >= 0.99
     assert (found.argmax(1) == digits.test.labels).mean() > 0.9
-    assert precision_name(config) == "w4a4"
+    assert precision_name(config, targets[target].scheme) == "w4a4"
 
 
 def test_four_bit_activations_need_four_bit_weights():

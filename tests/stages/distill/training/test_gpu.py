@@ -12,6 +12,7 @@ from edgeproof.stages.data import Dataset
 from edgeproof.stages.distill import InnerMaximisation, TrainConfig, TrainingContext, train
 from edgeproof.stages.distill.methods.adaad import AdaAD, AdaADConfig
 from edgeproof.stages.models import build_model
+from edgeproof.stages.norms.base import norms
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify import TorchSubject
 from edgeproof.stages.verify.subject.subject import in_batches
@@ -29,7 +30,7 @@ def test_a_step_on_the_gpu_equals_the_step_on_the_cpu(digits: Dataset):
         student, teacher = (
             build_model(name, (1, 8, 8), 10, seed=0).double().to(device) for name in ("cnn8_small", "cnn8_wide")
         )
-        inner = InnerMaximisation("Linf", 0.1, 0.025, 5, "none")
+        inner = InnerMaximisation(norms["Linf"], 0.1, 0.025, 5, "none")
         loss, x_adv = AdaAD(AdaADConfig(), student, teacher).step(x.double().to(device), y.to(device), inner)
         found.append((loss.item(), x_adv.cpu()))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-6)

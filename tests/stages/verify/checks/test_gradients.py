@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from edgeproof.stages.ball import sizes
 from edgeproof.stages.bpda import BPDA
 from edgeproof.stages.data import Split
+from edgeproof.stages.norms.base import norms
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify.attacks.autoattack import run_attack
 from edgeproof.stages.verify.attacks.batched_radii import apgd_in_balls
@@ -95,14 +95,14 @@ def test_a_ball_among_others_is_attacked_as_if_alone(norm):
     model = Margins(lambda x: 0.3 - (x - 0.5).flatten(1).square().sum(1))
     x = 0.4 + 0.2 * torch.rand(3, *SHAPE, generator=torch.Generator().manual_seed(0))
     y = torch.zeros(3, dtype=torch.long)
-    ends = apgd_in_balls(model, x, y, norm, (0.1, 0.2, 2.0), seed=0)
-    (alone,) = apgd_in_balls(model, x, y, norm, (0.1,), seed=0)
+    ends = apgd_in_balls(model, x, y, norms[norm], (0.1, 0.2, 2.0), seed=0)
+    (alone,) = apgd_in_balls(model, x, y, norms[norm], (0.1,), seed=0)
     threat = ThreatModel(norm=norm, eps=0.1)
     reference = run_attack("apgd-ce", model, x, y, np.arange(3), threat, classes=4, seed=0).candidates
     assert sorted(reference.index) == [0, 1, 2]
     assert torch.equal(alone[reference.index], torch.from_numpy(reference.images))
     for radius, images in zip((0.1, 0.2, 2.0), ends, strict=True):
-        assert (sizes(images - x, norm) <= radius + 1e-5).all()
+        assert (norms[norm].size(images - x) <= radius + 1e-5).all()
         assert images.min() >= 0
         assert images.max() <= 1
     # Another random start, the same maximum of a convex loss.

@@ -1,0 +1,1 @@
+"""Norms of threat models, one file each."""
