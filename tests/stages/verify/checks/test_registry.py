@@ -14,8 +14,8 @@ import pytest
 from edgeproof.core.errors import StageError
 from edgeproof.stages.data import Split
 from edgeproof.stages.threat import ThreatModel
-from edgeproof.stages.verify import Attacked, VerifyConfig, attack_subject
-from edgeproof.stages.verify.aggregate import aggregate
+from edgeproof.stages.verify import Attacked, Evaluation, VerifyConfig, attack_subject
+from edgeproof.stages.verify.aggregate import Ledger, aggregate
 from edgeproof.stages.verify.checks.base import Check, Finding, Row, Shard, checks, in_order, rows_of, rows_of_counts
 from edgeproof.stages.verify.checks.huge_eps import HugeEpsCounts
 from edgeproof.stages.verify.checks.monotonicity import MonotonicityCounts
@@ -26,7 +26,7 @@ from edgeproof.stages.verify.figures import FIGURES_FILE
 
 from tests.stages.verify.linear_subject import LinearSubject, draw_split
 
-CONFIG = VerifyConfig(square_queries=20, strong_restarts=1, shard_size=15)
+CONFIG = VerifyConfig(square_queries=20, strong_restarts=1, shard_size=15, curve=None)
 THREAT = ThreatModel(norm="Linf", eps=0.02)
 SPLIT = draw_split(30)
 # As `counts` of a subject in the verification/figures.json of edgeproof 0.1.
@@ -76,7 +76,7 @@ def dark() -> Iterator[Dark]:
 
 def attacked(folder: Path, split: Split = SPLIT) -> Attacked:
     folder.mkdir(exist_ok=True)
-    attack_subject(LinearSubject(), split, THREAT, CONFIG, ("apgd-ce", "square"), folder)
+    attack_subject(LinearSubject(), Evaluation(split, THREAT, CONFIG), ("apgd-ce", "square"), folder)
     return Attacked.load(folder)
 
 
@@ -104,7 +104,8 @@ def test_a_check_is_one_class_that_is_registered(dark: Dark, tmp_path: Path):
     sentence = f"{(means < 0.5).sum()} of 30 are dark"
     assert {"name": "dark", "sentence": sentence, "inconclusive": False} in found.summary["findings"]  # type: ignore[operator]
     (tmp_path / "out").mkdir()
-    aggregate({"linear": found}, {"linear": LinearSubject()}, SPLIT, tmp_path / "out")
+    evaluation = Evaluation(SPLIT, THREAT, CONFIG)
+    aggregate(Ledger({"linear": LinearSubject()}), {"linear": found}, evaluation, tmp_path / "out")
     assert '"dark"' in (tmp_path / "out" / FIGURES_FILE).read_text()
     counted = found.summary["checks"]["dark"]  # type: ignore[index]
     counts = {"dark_asked": 30, "dark_images": int((means < 0.5).sum()), "brightest": int(100 * means.max())}
