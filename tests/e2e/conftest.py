@@ -7,7 +7,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
+from edgeproof.stages.data import Dataset
 
 from tests import warm
 from tests.shared import made_once, shared_folder
@@ -81,3 +84,34 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert done.code == 0, done.err
 
     return Path(shutil.copytree(made_once("run", build) / "digits", tmp_path_factory.mktemp("runs") / "digits"))
+
+
+@pytest.fixture(scope="session")
+def prepared(float_onnx: Path, int8_onnx: Path, digits: Dataset) -> Path:
+    """What the pages speak of: a small recipe and its finished run, two ONNX files, two checkpoints, some photos."""
+
+    def prepare(folder: Path) -> None:
+        _prepare_page(folder, float_onnx, int8_onnx, digits)
+
+    return made_once("prepared", prepare)
+
+
+def _prepare_page(folder: Path, float_onnx: Path, int8_onnx: Path, digits: Dataset) -> None:
+    from edgeproof.pipeline.recipe.read import read_recipe
+
+    from tests.e2e.docs_runner import SMALL_RECIPE, exit_code
+
+    recipe = read_recipe(ROOT / "examples" / "digits.yaml", [*SMALL_RECIPE, "gates={clean_accuracy: '>= 0.1'}"])
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("EDGEPROOF_STORE", "")
+        assert exit_code(["build", "recipe.yaml", "--workers", "1"]) in (0, 1, 4)
+    for name in ("before", "after"):
+        shutil.copytree(folder / "runs" / "digits", folder / "runs" / name)
+    shutil.copy(folder / "runs" / "digits" / "teacher" / "model.safetensors", folder / "teacher.safetensors")
+    shutil.copy(ROOT / "tests" / "data" / "student.safetensors", folder / "student.safetensors")
+    shutil.copy(float_onnx, folder / "float.onnx")
+    shutil.copy(int8_onnx, folder / "model.onnx")
+    test = digits.test.take(slice(0, 8))
+    np.savez(folder / "photos.npz", images=np.round(test.images * 255).astype(np.uint8), labels=test.labels)

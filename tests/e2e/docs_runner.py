@@ -6,7 +6,6 @@ import contextlib
 import io
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -18,9 +17,8 @@ from typing import Any
 import pytest
 from edgeproof.pipeline.cli import main as cli
 
-from tests.e2e.docs_blocks import COMMANDS, ROOT, Block
+from tests.e2e.docs_blocks import COMMANDS, Block
 
-PACKAGES = ("core", "pipeline", "stages", "targets")
 # What makes a command small. Each stands behind the page's own options; what a page sets itself stays, but for sizes.
 SMALL_RECIPE = (
     "teacher.train.epochs=1",
@@ -69,7 +67,7 @@ class Page:
     Attributes:
         folder: where its commands run.
         names: what its Python blocks have defined so far.
-        apart: a package or a clone is made on this page, so every command is a process of its own.
+        apart: a package is made on this page, so every command is a process of its own.
     """
 
     folder: Path
@@ -87,27 +85,18 @@ class Page:
             for line in block.commands():
                 self._command(line, block.where)
 
+    def edgeproof(self, *arguments: str) -> str:
+        """What a command that succeeds prints, where the page's package is installed."""
+        done = self._process([sys.executable, "-m", "edgeproof", *arguments])
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def _write(self, block: Block) -> None:
-        if block.title.split("/")[0] in PACKAGES:
-            path = self._clone() / block.title
-            assert not path.exists(), f"{block.where}: a new file of this name is there already"
-        else:
-            path = self.folder / block.title
+        path = self.folder / block.title
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(block.text, encoding="utf-8")
         if block.title == "pyproject.toml":
             self._install(tomllib.loads(block.text))
-
-    def _clone(self) -> Path:
-        """A copy of edgeproof that is found instead of the real one."""
-        clone = self.folder / "clone" / "edgeproof"
-        if not clone.exists():
-            ignore = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(ROOT / "edgeproof", clone, ignore=ignore)
-            for package in PACKAGES:
-                shutil.copytree(ROOT / package, clone / package, ignore=ignore)
-        self.apart = True
-        return clone
 
     def _install(self, project: Any) -> None:
         """Leave what pip leaves of an editable package: its metadata, on the path."""
@@ -146,7 +135,7 @@ class Page:
         assert done.stdout or done.returncode == 0, f"{where}: {line}\nexit {done.returncode}\n{done.stderr}"
 
     def _process(self, command: list[str]) -> subprocess.CompletedProcess[str]:
-        path = [str(self.folder / "clone"), str(self.folder), os.environ.get("PYTHONPATH", "")]
+        path = [str(self.folder), os.environ.get("PYTHONPATH", "")]
         env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, path))}
         return subprocess.run(
             command, capture_output=True, text=True, cwd=self.folder, env=env, check=False, timeout=300

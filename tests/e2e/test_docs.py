@@ -5,22 +5,17 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-import yaml
-from edgeproof.pipeline.recipe.read import read_recipe
-from edgeproof.stages.data import Dataset
 
 from tests.e2e.docs_blocks import COMMANDS, ELSEWHERE, ROOT, Block, blocks, pages
-from tests.e2e.docs_runner import SMALL_RECIPE, Page, exit_code
-from tests.shared import made_once
+from tests.e2e.docs_runner import Page
 
-STUDENT = ROOT / "tests" / "data" / "student.safetensors"
 # Pages whose commands a test of their own runs.
 ELSEWHERE_TESTED = {
     "bundle.md": "tests/e2e/test_carried.py",
     "ci.md": "tests/e2e/test_ci_example.py",
     "device.md": "tests/e2e/test_carried.py",
+    "extending.md": "tests/e2e/test_house.py",
 }
 ALL = {name: blocks(path) for name, path in pages().items()}
 RUN = [
@@ -31,33 +26,6 @@ RUN = [
 NOT_RUN = [block for name, found in ALL.items() if name not in ELSEWHERE_TESTED for block in found if block.reason]
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="session")
-def prepared(float_onnx: Path, int8_onnx: Path, digits: Dataset) -> Path:
-    """What the pages speak of: a small recipe and its finished run, two ONNX files, two checkpoints, some photos."""
-
-    def prepare(folder: Path) -> None:
-        _prepare(folder, float_onnx, int8_onnx, digits)
-
-    return made_once("prepared", prepare)
-
-
-def _prepare(folder: Path, float_onnx: Path, int8_onnx: Path, digits: Dataset) -> None:
-    recipe = read_recipe(ROOT / "examples" / "digits.yaml", [*SMALL_RECIPE, "gates={clean_accuracy: '>= 0.1'}"])
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("EDGEPROOF_STORE", "")
-        assert exit_code(["build", "recipe.yaml", "--workers", "1"]) in (0, 1, 4)
-    for name in ("before", "after"):
-        shutil.copytree(folder / "runs" / "digits", folder / "runs" / name)
-    shutil.copy(folder / "runs" / "digits" / "teacher" / "model.safetensors", folder / "teacher.safetensors")
-    shutil.copy(STUDENT, folder / "student.safetensors")
-    shutil.copy(float_onnx, folder / "float.onnx")
-    shutil.copy(int8_onnx, folder / "model.onnx")
-    test = digits.test.take(slice(0, 8))
-    np.savez(folder / "photos.npz", images=np.round(test.images * 255).astype(np.uint8), labels=test.labels)
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in RUN])
