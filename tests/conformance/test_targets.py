@@ -27,8 +27,12 @@ from onnx.reference import ReferenceEvaluator
 # What each calls itself when it refuses a graph.
 RUNTIMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "executorch": "ExecuTorch"}
 # Files that stand in for every kind of graph; the small CNN is the trained student of digits.
+# MobileNetV2 is what the small mobile network is made of, 52 layers deep: minutes for the slower builders.
+WALKED = "mobilenet_v2"
 MODELS = [
-    f"{model} {precision}" for model in ("cnn8_small", "resnet18", "mobilenet_v2") for precision in ("fp32", "int8")
+    pytest.param(f"{model} {precision}", marks=[pytest.mark.walk] if model == WALKED else [])
+    for model in ("cnn8_small", "resnet18", "mobile_small", WALKED)
+    for precision in ("fp32", "int8")
 ]
 SHAPE, CLASSES, SAMPLES = (3, 16, 16), 10, 33
 # Largest difference to the unoptimised graph, of the range of its logits. Other orders of summation move a float's last
@@ -50,7 +54,9 @@ class Case:
         return self.name.split()[1]
 
 
-@pytest.fixture(scope="module", params=targets.names())
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in targets.names()]
+)
 def target(request: pytest.FixtureRequest) -> Target:
     found = targets[request.param]
     state = found.available()
