@@ -1,1 +1,1 @@
-"""The ground floor: errors, registries, user functions, model files, config base, files and processes."""
+"""Foundations: errors, registries, user functions, model files, config base, files and processes."""

@@ -1,4 +1,4 @@
-"""The base of every configuration section: pydantic v2, unknown keys refused."""
+"""Config base: pydantic v2, unknown keys refused."""
 
 from __future__ import annotations
 

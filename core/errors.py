@@ -1,4 +1,4 @@
-"""The errors a user may see: one line each, with the exit code every command answers with."""
+"""Error classes and exit codes: one line each for users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files that an ONNX model names beside itself, found without onnx: a device may have only the runtime."""
+"""ONNX external data, found without onnx: a device may have only the runtime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's own function, named as `package.module:function`."""
+"""User function, named as `package.module:function`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process does with memory that it no longer needs."""
+"""malloc tuning: what a process does with memory that it no longer needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model on disk: one file, or a file and the data that belong to it."""
+"""Model file: one file, or a file and the data that belong to it, with their digest."""
 
 from __future__ import annotations
 

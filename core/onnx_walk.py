@@ -1,4 +1,4 @@
-"""Everything a model holds, subgraphs and functions included."""
+"""ONNX traversal: nodes and tensors of a model, subgraphs and functions included."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plug-in registries: one new file that registers itself is all that a new name needs."""
+"""Plug-in registry: one new file that registers itself, or an entry point, is all a new name needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wire format of Protocol Buffers, which ONNX files are written in, for where neither onnx nor protobuf is.
+"""Protocol Buffers wire format, for where neither onnx nor protobuf is.
 
 Source: protobuf.dev, "Encoding".
 """

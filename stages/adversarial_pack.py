@@ -1,4 +1,4 @@
-"""A pack of adversarial examples, `adversarial/<subject>.npz` of a run, as it is read again; needs no torch."""
+"""Adversarial pack, `adversarial/<subject>.npz` of a run, as it is read again; needs no torch."""
 
 from __future__ import annotations
 

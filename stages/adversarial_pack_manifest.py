@@ -1,4 +1,4 @@
-"""The manifest of a run's adversarial packs: what lies in `adversarial/`, and where it comes from; needs no torch."""
+"""Pack manifest: what lies in a run's `adversarial/`, and where it comes from; needs no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Backward pass differentiable approximation: one model's answers, another one's gradients."""
+"""Backward pass differentiable approximation (BPDA): one model's answers, another one's gradients."""
 
 from __future__ import annotations
 

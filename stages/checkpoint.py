@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors, or a `.pt` of plain tensors; never a pickle that runs code."""
+"""Checkpoints: safetensors, or a `.pt` of plain tensors; never a pickle that runs code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A classifier of the run as the later stages know it: a model name, a weight file, a shape."""
+"""Classifier reference: a model name, a weight file, a shape."""
 
 from __future__ import annotations
 

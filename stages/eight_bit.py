@@ -1,4 +1,4 @@
-"""Images as a camera delivers them: pixels that are whole multiples of 1/255."""
+"""8-bit images: pixels that are whole multiples of 1/255, as a camera delivers them."""
 
 from __future__ import annotations
 

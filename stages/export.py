@@ -1,4 +1,4 @@
-"""Stage `export`: the student as a float ONNX file, pixels in and logits out."""
+"""ONNX export: the student as a float file, pixels in and logits out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The margin of an answer: how far the label's logit leads."""
+"""Logit margin: how far the label's logit leads."""
 
 from __future__ import annotations
 

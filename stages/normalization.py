@@ -1,4 +1,4 @@
-"""Normalisation folded into a model, so that it takes pixels in [0, 1] like every other."""
+"""Input normalisation folded into a model, so that it takes pixels in [0, 1] like every other."""
 
 from __future__ import annotations
 

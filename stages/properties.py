@@ -1,4 +1,4 @@
-"""What an ONNX file says of itself: its `metadata_props`."""
+"""ONNX metadata: a file's `metadata_props`."""
 
 from __future__ import annotations
 

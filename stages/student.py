@@ -1,4 +1,4 @@
-"""Stage `distill`: a compact student learns from the robust teacher."""
+"""Distillation stage: a compact student learns from the robust teacher."""
 
 from __future__ import annotations
 

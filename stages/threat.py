@@ -1,4 +1,4 @@
-"""Threat model: what the attacker may do, a norm and a radius."""
+"""Threat model: norm and eps of what the attacker may do."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The runtimes: one module or folder per runtime behind one protocol."""
+"""Deployment targets: one module or folder per runtime behind one protocol."""

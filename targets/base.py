@@ -1,4 +1,4 @@
-"""The protocol every runtime stands behind: a target builds and loads engines; an engine answers images."""
+"""Target protocol: a target builds and loads engines, an engine answers images; and the registry."""
 
 from __future__ import annotations
 

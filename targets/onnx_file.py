@@ -1,4 +1,4 @@
-"""Runtimes that read ONNX files themselves: the engine file is the ONNX file."""
+"""ONNX-reading targets: the engine file is the ONNX file."""
 
 from __future__ import annotations
 

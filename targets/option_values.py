@@ -1,4 +1,4 @@
-"""The values of a target's options, checked against their types with nothing but the standard library."""
+"""Target option values, checked against their types with nothing but the standard library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every target wants its QDQ graph to look like, and where that is known from.
+"""Quantization schemes: what every target wants its QDQ graph to look like, and where that is known from.
 
 "Tried" means: small graphs with one departure each, and a ResNet-18, were given to the runtime itself
 (ONNX Runtime 1.31.1, TensorRT for RTX 1.7.1.116, OpenVINO 2026.4.1, all on x86), and its answers compared with the

@@ -1,4 +1,4 @@
-"""What an ONNX file promises: one image batch in, one row of logits per image out."""
+"""Model signature: one image batch in, one row of logits per image out."""
 
 from __future__ import annotations
 

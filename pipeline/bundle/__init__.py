@@ -1,1 +1,1 @@
-"""A finished run as one folder or archive: carried to a device, replayed there, and its verdict brought back."""
+"""Deployment bundle: a finished run carried to a device, replayed there, and its verdict brought back."""

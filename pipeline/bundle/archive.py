@@ -1,4 +1,4 @@
-"""A bundle as a folder, a `.tar` or a `.zip`: written so that the same content gives the same bytes, read with care."""
+"""Bundle archive: folder, `.tar` or `.zip`, reproducible to the byte, read with care."""
 
 from __future__ import annotations
 

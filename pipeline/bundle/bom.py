@@ -1,4 +1,4 @@
-"""The bill of materials of a bundle: CycloneDX 1.6, every engine a machine-learning model with its model card.
+"""Bill of materials (ML-BOM): CycloneDX 1.6, every engine a machine-learning model with its model card.
 
 `cyclonedx-python-lib` has no model cards yet (11.12: a to-do in `Component`), so they are put into its JSON.
 """

@@ -1,4 +1,4 @@
-"""Whether a bundle is what its `bundle.json` says: every file there, none altered, none besides."""
+"""Bundle integrity: every file of `bundle.json` there, none altered, none besides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`bundle.json`: what a bundle holds, and where it comes from."""
+"""Bundle manifest, `bundle.json`: what a bundle holds, and where it comes from."""
 
 from __future__ import annotations
 

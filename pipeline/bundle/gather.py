@@ -1,4 +1,4 @@
-"""What of a finished run goes into its bundle."""
+"""Bundle contents gathered from a finished run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`edgeproof bundle`: a finished run, made ready to be carried."""
+"""Bundle making: a finished run, made ready to be carried (`edgeproof bundle`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The run's own bits, as a device's are held against them."""
+"""Reference bits: the run's own, as a device's are held against them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bundle's signature, in the format of OpenSSF's `model-signing`: by a key pair, without a network."""
+"""Bundle signature in the format of OpenSSF's `model-signing`: by a key pair, without a network."""
 
 # An extra: not everybody who checks types has it.
 # pyright: reportMissingImports=false

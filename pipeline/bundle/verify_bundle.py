@@ -1,4 +1,4 @@
-"""`edgeproof verify-bundle`: whether a bundle is whole, signed, and about the engines inside it."""
+"""Bundle verification: whole, signed, and about the engines inside it (`edgeproof verify-bundle`)."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The model card of a finished run, in the format of the Hugging Face hub."""
+"""Model card of a finished run, in the format of the Hugging Face hub."""

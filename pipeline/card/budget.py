@@ -1,4 +1,4 @@
-"""How hard a finished run was attacked: every attack with its steps, restarts and queries, and on how many samples."""
+"""Attack budget of a finished run: every attack with its steps, restarts, queries and samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`edgeproof card`: the model card of a finished run, in the format of the Hugging Face hub; no network."""
+"""Model card making (`edgeproof card`): Hugging Face hub format; no network."""
 
 from __future__ import annotations
 

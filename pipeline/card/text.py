@@ -1,4 +1,4 @@
-"""The text of a model card: what was attacked, how hard, and what a pass does not mean."""
+"""Model card text: what was attacked, how hard, and what a pass does not mean."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The commands of the command line. Heavy imports happen inside them, so that `--help` answers at once."""
+"""Command line interface. Heavy imports happen inside the commands, so that `--help` answers at once."""

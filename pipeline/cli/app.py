@@ -1,4 +1,4 @@
-"""The application that commands register with."""
+"""Typer application that commands register with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`build`, and every stage as a command."""
+"""Command line of `build`, and of every stage as a command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`bundle`, `verify-bundle`, `card`, `replay`, `device`: a finished run carried away, and a device's verdict back."""
+"""Command line of `bundle`, `verify-bundle`, `card`, `replay`, `device`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line."""
+"""Entry point of the command line: errors as one line, exit codes, signals."""
 
 from __future__ import annotations
 

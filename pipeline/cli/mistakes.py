@@ -1,4 +1,4 @@
-"""What typer finds wrong with a command line, as one line that names the option, its value, and what would be right."""
+"""Usage errors of typer as one line that names the option, its value, and what would be right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How commands answer."""
+"""Command output: text, JSON, exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`verify`, `compare`, `gate`, `report`, `bench`, `lint`: asked of models and reports that are there."""
+"""Command line of `verify`, `compare`, `gate`, `report`, `bench`, `lint`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`teachers`."""
+"""Command line of `teachers`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`init`, `doctor`, `targets`, `list`, `schema`: what one asks before the first run."""
+"""Command line of `init`, `doctor`, `targets`, `schema`: what one asks before the first run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report on a terminal."""
+"""Terminal report."""
 
 from __future__ import annotations
 

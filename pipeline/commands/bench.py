@@ -1,4 +1,4 @@
-"""`edgeproof bench`: engine files timed side by side, each in a process of its own."""
+"""Benchmark of engine files side by side, each in a process of its own (`edgeproof bench`)."""
 
 from __future__ import annotations
 

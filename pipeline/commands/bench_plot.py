@@ -1,4 +1,4 @@
-"""Latencies of several engines as a picture."""
+"""Latency plot of several engines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`build`: from a recipe to attacked engines and a report, never doing a finished stage twice."""
+"""Build: from a recipe to attacked engines and a report, never doing a finished stage twice."""
 
 from __future__ import annotations
 

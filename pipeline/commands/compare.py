@@ -1,4 +1,4 @@
-"""`edgeproof compare`: what one engine loses and gains against another, sample by sample, from two finished runs."""
+"""Paired comparison of two finished runs, sample by sample (`edgeproof compare`)."""
 
 from __future__ import annotations
 

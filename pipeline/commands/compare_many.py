@@ -1,4 +1,4 @@
-"""`edgeproof compare` of more than two runs, and its page: every run against the first."""
+"""Comparison of more than two runs, and its page: every run against the first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The per-sample bits of a finished run, `verification/<subject>.npz`, and what the run says of them."""
+"""Comparison sides: the per-sample bits of a finished run, and what the run says of them."""
 
 from __future__ import annotations
 

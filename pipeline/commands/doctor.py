@@ -1,4 +1,4 @@
-"""What is installed here, and what can run."""
+"""Environment check: what is installed here, and what can run (`edgeproof doctor`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`edgeproof gate`: gates judged on a finished run, by themselves and against a baseline."""
+"""Gate command: gates judged on a finished run, by themselves and against a baseline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`edgeproof init`: a commented recipe to start from."""
+"""Starter recipe, commented (`edgeproof init`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`edgeproof lint`: an ONNX file against what a target wants."""
+"""Lint command: an ONNX file against what a target wants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trained networks, as command lines name them."""
+"""Network references: trained networks, as command lines name them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What several commands read off their options."""
+"""Option parsing that several commands share."""
 
 from __future__ import annotations
 

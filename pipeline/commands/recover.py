@@ -1,4 +1,4 @@
-"""`edgeproof recover MODEL`: learn robustness back in an ONNX file that came without any torch code."""
+"""Recovery of robustness in an ONNX file that came without any torch code (`edgeproof recover MODEL`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`edgeproof teachers`: which of several teachers to distil from."""
+"""Teacher ranking: which of several teachers to distil from (`edgeproof teachers`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`verify`: attack a model that somebody else exported, by the same code as a build."""
+"""Verification of a model that somebody else exported, by the same code as a build (`edgeproof verify`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `verify` is asked to prove, checked before anything is written."""
+"""Verification request: what `verify` is asked to prove, checked before anything is written."""
 
 from __future__ import annotations
 

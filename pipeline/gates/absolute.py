@@ -1,4 +1,4 @@
-"""Gates whose limit is a number."""
+"""Absolute gates, whose limit is a number."""
 
 from __future__ import annotations
 

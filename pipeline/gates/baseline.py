@@ -1,4 +1,4 @@
-"""A baseline: the record of a run as a small text file that is committed beside the recipe.
+"""Baseline file: the record of a run as a small text file that is committed beside the recipe.
 
     {"edgeproof_baseline": 1, "name": …, "dataset": …, …
      "rows": "10,24,28,34-35,…",

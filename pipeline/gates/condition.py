@@ -1,4 +1,4 @@
-"""One gate as it is written: a figure and its limit, a number or one that depends on a baseline."""
+"""Gate condition: a figure and its limit, a number or one that depends on a baseline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verdict on a report's gates."""
+"""Verdict on a report's gates."""
 
 from __future__ import annotations
 

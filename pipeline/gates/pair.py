@@ -1,4 +1,4 @@
-"""A run beside a baseline: whether the two can be compared at all, and what makes a comparison doubtful."""
+"""Comparability of a run and a baseline, and what makes a comparison doubtful."""
 
 from __future__ import annotations
 

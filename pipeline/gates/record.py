@@ -1,4 +1,4 @@
-"""What of a finished run a later one can be held against: per-sample bits, figures, and how they came to be."""
+"""Run record: per-sample bits, figures and provenance that a later run can be held against."""
 
 from __future__ import annotations
 

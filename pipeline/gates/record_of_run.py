@@ -1,4 +1,4 @@
-"""The record of a finished run, drawn from its report and its per-sample bits."""
+"""Record of a finished run, drawn from its report and its per-sample bits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An engine's figure held against the same engine's in a baseline."""
+"""Relative gates: an engine's figure held against the same engine's in a baseline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How gates came out: what text, JSON and exit codes are made from."""
+"""Gate results: what text, JSON and exit codes are made from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading a recipe file, before anything heavy is imported to validate it."""
+"""Recipe reader, before anything heavy is imported to validate it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recipe: one YAML file that says everything about a run."""
+"""Recipe: one YAML file that says everything about a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One entry of a recipe's `targets`: a name, or a name with the target's own options."""
+"""Target choice: one entry of a recipe's `targets`, a name or a name with the target's own options."""
 
 from __future__ import annotations
 

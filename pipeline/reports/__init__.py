@@ -1,4 +1,4 @@
-"""The report formats, one file each: a format turns a report into the text of a file."""
+"""Report formats, one file each: a format turns a report into the text of a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to do about a gate that is red: one or two sentences that name a key or a command."""
+"""Remediation advice for a red gate: one or two sentences that name a key or a command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`report.json`: stable and versioned; people's CI reads it."""
+"""JSON report, `report.json`: stable and versioned; people's CI reads it."""
 
 from __future__ import annotations
 

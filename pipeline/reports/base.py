@@ -1,4 +1,4 @@
-"""The registry of report formats."""
+"""Registry of report formats."""
 
 from __future__ import annotations
 

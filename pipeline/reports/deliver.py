@@ -1,4 +1,4 @@
-"""Where a report goes besides the terminal: files that were asked for, and what a CI system picks up by itself."""
+"""Report delivery besides the terminal: files that were asked for, and what a CI system picks up by itself."""
 
 from __future__ import annotations
 

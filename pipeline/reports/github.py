@@ -1,4 +1,4 @@
-"""GitHub's workflow commands: lines on stdout that become annotations of the run and of the pull request.
+"""GitHub workflow commands: lines on stdout that become annotations of the run and of the pull request.
 
 What stops a merge is an `::error::`, an inconclusive gate too; the report's warnings are `::warning::`, and a verdict
 of pass is one `::notice::`. GitLab and others have no such lines: there `junit.xml` is what a merge request shows.

@@ -1,4 +1,4 @@
-"""`junit.xml`: a test case a gate, for GitLab, Jenkins, GitHub's test viewers and whatever else reads JUnit.
+"""JUnit report, `junit.xml`: a test case a gate, for whatever reads JUnit.
 
 There is no standard; this keeps to what Jenkins' xUnit plugin validates (its junit-10.xsd) and GitLab parses.
 

@@ -1,4 +1,4 @@
-"""`summary.md`: the verdict, the gates and the ledger, for a step summary or a pull request."""
+"""Markdown summary, `summary.md`: verdict, gates and ledger, for a step summary or a pull request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`metrics.txt`: the figures in the OpenMetrics text format, for GitLab's metrics report and for Prometheus.
+"""OpenMetrics, `metrics.txt`: the figures for GitLab's metrics report and for Prometheus.
 
 GitLab shows in a merge request which of them changed. Latencies are left out: they differ from run to run and from
 machine to machine, and a figure that always changes teaches people to look away.

@@ -1,4 +1,4 @@
-"""Text from other people's files, made fit to be printed: no control characters, no line breaks where none belong."""
+"""Output sanitising: text from other people's files without control characters or stray line breaks."""
 
 from __future__ import annotations
 

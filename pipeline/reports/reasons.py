@@ -1,4 +1,4 @@
-"""What a report says, gate by gate, in sentences that are read in ten seconds; every format for people uses these."""
+"""Gate sentences: what a report says, gate by gate, read in ten seconds; every format for people uses these."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words and rows that the text formats share."""
+"""Table rows and notes that the text formats share."""
 
 from __future__ import annotations
 

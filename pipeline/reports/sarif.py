@@ -1,4 +1,4 @@
-"""`gate.sarif`: SARIF 2.1.0, for GitHub code scanning.
+"""SARIF 2.1.0, `gate.sarif`, for GitHub code scanning.
 
 What it is good for: code scanning keeps an alert open from the merge request that lost robustness to the one that won
 it back, on a file that somebody owns, and can be made a required check. An alert needs a file of the repository:

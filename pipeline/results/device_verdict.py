@@ -1,4 +1,4 @@
-"""What devices say of a finished run: a device that lost samples fails it, whatever its gates say."""
+"""Device verdicts of a finished run: a device that lost samples fails it, whatever its gates say."""
 
 from __future__ import annotations
 

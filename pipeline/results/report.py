@@ -1,4 +1,4 @@
-"""The report: what was measured, and the verdict; `report.json` is its stable form."""
+"""Report: what was measured, and the verdict; `report.json` is its stable form."""
 
 from __future__ import annotations
 

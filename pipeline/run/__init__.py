@@ -1,4 +1,4 @@
-"""The stages of a run as artifacts of its store: what each reads, and which code and packages matter."""
+"""Recipe run: every stage as an artifact of the store, what it reads, and which code and packages matter."""
 
 from ...stages.distill import TrainingContext
 from ..progress import Reporter

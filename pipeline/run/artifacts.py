@@ -1,4 +1,4 @@
-"""What all stages of a run share: the recipe, its data, the store, and how an artifact is made."""
+"""Artifact making: the recipe, its data and the store that all stages of a run share."""
 
 from __future__ import annotations
 

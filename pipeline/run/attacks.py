@@ -1,4 +1,4 @@
-"""The attacks of a run as artifacts: on teacher, student and engines, and what they come to."""
+"""Attack artifacts: on teacher, student and engines, and what they come to."""
 
 from __future__ import annotations
 

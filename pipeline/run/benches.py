@@ -1,4 +1,4 @@
-"""Latencies and sizes as artifacts."""
+"""Latency artifacts."""
 
 from __future__ import annotations
 

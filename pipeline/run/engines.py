@@ -1,4 +1,4 @@
-"""What is built from the student, as artifacts: ONNX files and engines."""
+"""Engine artifacts: ONNX files and engines built from the student."""
 
 from __future__ import annotations
 

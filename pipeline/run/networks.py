@@ -1,4 +1,4 @@
-"""The torch networks of a run as artifacts: teachers and the student."""
+"""Network artifacts: teachers and the student."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report of a verified run, from its artifacts."""
+"""Report of a build, from its artifacts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Source-code provenance: which code made an artifact, a digest over a module and everything of ours it imports."""
+"""Code digest: a module and everything of ours that it imports."""
 
 from __future__ import annotations
 

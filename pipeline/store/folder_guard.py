@@ -1,4 +1,4 @@
-"""Whether a folder is a run's own to replace: publishing removes what an earlier run published there."""
+"""Folder guard: whether a folder is a run's own to replace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process that only helps: it joins the trainings and attacks of the leading process and waits for the rest.
+"""Non-leading process (rank above 0): it joins trainings and attacks and waits for the rest.
 
 With several devices or machines every process runs the same command. One of them leads: it holds the run's folder and
 does everything. The others go through the same stages with a store that writes nothing: where a training stage is

@@ -1,4 +1,4 @@
-"""The files of a run by their paths in its folder, before they are published there and after."""
+"""Run files by their paths in the run's folder, before they are published there and after."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The store: every stage's output under a key of its inputs, published by one atomic rename.
+"""Content-addressed store: every stage's output under a key of its inputs, published by one atomic rename.
 
 Layout of a run's folder:
 

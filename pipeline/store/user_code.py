@@ -1,4 +1,4 @@
-"""The user's own code that a recipe names as `package.module:function`, found without importing any of it."""
+"""User code that a recipe names as `package.module:function`, found without importing any of it."""
 
 from __future__ import annotations
 

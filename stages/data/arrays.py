@@ -1,4 +1,4 @@
-"""Arrays out of an .npz file that somebody else made."""
+"""NPZ arrays that somebody else made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data-set contract and its registry."""
+"""Data set contract, and the registry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a loader must return: checked once, so that no stage has to."""
+"""Loader contract check: what a loader must return, checked once so that no stage has to."""
 
 from __future__ import annotations
 

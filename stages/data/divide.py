@@ -1,4 +1,4 @@
-"""Dividing a data set into train, validation and test: by class, and the test split never by the seed."""
+"""Train, validation and test split: by class, and the test split never by the seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders of images, one folder a class."""
+"""Class folders of images."""
 
 from __future__ import annotations
 

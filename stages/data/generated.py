@@ -1,4 +1,4 @@
-"""Generated training images, in the .npz layout in which they are published.
+"""Generated (synthetic) training images, in the .npz layout in which they are published.
 
 Source of the layout and of how they are used: Gowal et al., "Improving Robustness using Generated Data",
 NeurIPS 2021; Wang et al., "Better Diffusion Models Further Improve Adversarial Training", ICML 2023.

@@ -1,4 +1,4 @@
-"""The IDX format of the MNIST family: a big-endian header, then the values."""
+"""IDX format of the MNIST family: a big-endian header, then the values."""
 
 from __future__ import annotations
 

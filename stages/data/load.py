@@ -1,4 +1,4 @@
-"""`load_dataset`: what every stage gets its images from."""
+"""Data set loading: what every stage gets its images from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of published data sets: found under the data root, or downloaded through torchvision."""
+"""Published data set files: found under the data root, or downloaded through torchvision."""
 
 from __future__ import annotations
 

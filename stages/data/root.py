@@ -1,4 +1,4 @@
-"""Where the files of data sets lie."""
+"""Data root: where the files of data sets lie."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks as an attack sees them: fixed, in a chosen BatchNorm mode, their last answer remembered."""
+"""Frozen networks inside an attack: eval or chosen BatchNorm mode, their last answer remembered."""
 
 from __future__ import annotations
 

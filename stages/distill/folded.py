@@ -1,4 +1,4 @@
-"""A network that is only asked: the answers and input gradients of its eval mode, at the speed of inference."""
+"""BatchNorm-folded copy: answers and input gradients of a network's eval mode, at the speed of inference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The terms that distillation objectives are made of: all per sample, `[N, K]` logits to `[N]`."""
+"""Loss terms of distillation objectives: all per sample, `[N, K]` logits to `[N]`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training method is: an inner maximisation objective and an outer minimisation loss."""
+"""Distillation method: an inner maximisation objective and an outer minimisation loss; and the registry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plug-in is: a modification that goes on top of any method."""
+"""Method plug-in: a modification that goes on top of any method; and the registry."""
 
 from __future__ import annotations
 

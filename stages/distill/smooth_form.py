@@ -1,4 +1,4 @@
-"""Students that answer in steps: graphs whose activations are quantized coarsely."""
+"""Smooth form of coarsely quantized students, whose answers are steps."""
 
 from __future__ import annotations
 

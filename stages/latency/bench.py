@@ -1,4 +1,4 @@
-"""Stage `bench`: latency of an engine beside the float engine and torch eager, in one run."""
+"""Latency benchmark: an engine beside the float engine and torch eager, in one run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many times as long one model takes as another, with an interval."""
+"""Latency ratio: how many times as long one model takes as another, with an interval."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several models timed side by side: each in a process of its own, in turn, a few calls a round.
+"""Interleaved timing of several models: each in a process of its own, in turn, a few calls a round.
 
 In turn, so that the machine's moods hit all alike; apart, because the threads of one runtime spin for a while after its
 work is done, and would slow the next one down; and in random order, so that none always follows the same one.

@@ -1,4 +1,4 @@
-"""Check an ONNX file against what a target wants its QDQ graph to look like, without torch and without the target."""
+"""QDQ linter: an ONNX file against what a target wants, without torch and without the target."""
 
 from .finding import Severity, Violation
 from .linter import lint

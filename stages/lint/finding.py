@@ -1,4 +1,4 @@
-"""What a rule has to say about one node."""
+"""Lint violation: what a rule has to say about one node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An ONNX graph as the rules see it: who makes a tensor, who uses it, and what is known of it beforehand."""
+"""Graph view for lint rules: who makes a tensor, who uses it, and what is known of it beforehand."""
 
 from __future__ import annotations
 

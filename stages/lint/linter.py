@@ -1,4 +1,4 @@
-"""All rules over one model."""
+"""Linter: all rules over one model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What convolutions and matrix products compute with: where each operand comes from."""
+"""Operands of convolutions and matrix products: where each comes from."""
 
 from __future__ import annotations
 

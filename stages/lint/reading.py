@@ -1,4 +1,4 @@
-"""A model as the rules read it."""
+"""Model view for lint rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The list of rules, filled by the modules in `rules/`."""
+"""Rule registry of the linter, filled by the modules in `rules/`."""
 
 from __future__ import annotations
 

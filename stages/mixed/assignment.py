@@ -1,4 +1,4 @@
-"""One assignment of precisions: built for its target, attacked on the validation split, and timed."""
+"""Precision assignment: built for its target, attacked on the validation split, and timed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`precision: mixed` and `auto`: the cheapest assignment of precisions that is good enough."""
+"""Mixed-precision search: the cheapest assignment of precisions that is good enough (`mixed`, `auto`)."""
 
 from __future__ import annotations
 

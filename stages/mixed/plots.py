@@ -1,4 +1,4 @@
-"""Sensitivity per layer, and the front of latency against robustness."""
+"""Pareto plots: sensitivity per layer, and the front of latency against robustness."""
 
 from __future__ import annotations
 

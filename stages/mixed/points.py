@@ -1,4 +1,4 @@
-"""The fixed adversarial points that layers and assignments are compared on: of the validation split, never of the test
+"""Validation adversarial examples that layers and assignments are compared on; never of the test split.
 split."""
 
 from __future__ import annotations

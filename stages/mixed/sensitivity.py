@@ -1,4 +1,4 @@
-"""How much robust margin each layer costs when it alone is quantized."""
+"""Layer sensitivity: how much robust margin each layer costs when it alone is quantized."""
 
 from __future__ import annotations
 

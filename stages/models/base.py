@@ -1,4 +1,4 @@
-"""The model registry, and how a model is built from a name."""
+"""Model registry, and how a model is built from a name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two black images, to see whether a model keeps the contract."""
+"""Model contract check with two black images."""
 
 from __future__ import annotations
 

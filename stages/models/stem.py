@@ -1,4 +1,4 @@
-"""Fitting networks that were made for 224×224 photographs to the channels and size of other images.
+"""Stem fitting: networks made for 224×224 photographs, fitted to the channels and size of other images.
 
 A ResNet that starts with a 7×7 convolution of stride 2 and a max-pool has thrown away fifteen of sixteen
 positions of a 32×32 image before its first block. For images of up to 64 pixels its stem becomes the one that

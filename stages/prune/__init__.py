@@ -1,4 +1,4 @@
-"""Stage `prune`: structured channel pruning of the student, then adversarial fine-tuning."""
+"""Structured channel pruning of the student, then adversarial fine-tuning (stage `prune`)."""
 
 from .architecture import build_pruned
 from .config import FineTuneConfig, PruneConfig

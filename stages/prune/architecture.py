@@ -1,4 +1,4 @@
-"""The pruned architecture: a registered model, its layers cut as a record says. Needs no pruning library."""
+"""Pruned architecture: a registered model, its layers cut as a record says. Needs no pruning library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether what was cut away was all that belongs together."""
+"""Equivalence of pruned and masked network: what was cut away was all that belongs together."""
 
 from __future__ import annotations
 

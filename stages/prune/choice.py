@@ -1,4 +1,4 @@
-"""What goes in one round of pruning."""
+"""Pruning round: what goes in one step."""
 
 from __future__ import annotations
 

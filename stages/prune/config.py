@@ -1,4 +1,4 @@
-"""How much of a student is pruned, by what, and how it is fine-tuned."""
+"""Pruning settings: the recipe's `prune` section."""
 
 from __future__ import annotations
 

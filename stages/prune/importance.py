@@ -1,4 +1,4 @@
-"""How much a network needs each of its channels."""
+"""Channel importance: how much a network needs each of its channels."""
 
 from __future__ import annotations
 

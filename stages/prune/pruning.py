@@ -1,4 +1,4 @@
-"""Stage `prune`: channels leave the distilled student, and adversarial fine-tuning brings its robustness back."""
+"""Channel pruning stage: channels leave the distilled student, adversarial fine-tuning brings its robustness back."""
 
 from __future__ import annotations
 

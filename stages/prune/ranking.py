@@ -1,4 +1,4 @@
-"""Which channels go: the least important ones, so many that every layer keeps a multiple that kernels like."""
+"""Channel ranking: the least important ones go, so many that every layer keeps a multiple that kernels like."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was removed from a registered model, as JSON: enough to build the pruned architecture again."""
+"""Pruning record as JSON: enough to build the pruned architecture again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How large a network is."""
+"""Parameter and MAC counts of a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The registered model behind a student, as networks of any stage of its pruning."""
+"""Source model of a pruning: the registered model behind a student, at any stage of its pruning."""
 
 from __future__ import annotations
 

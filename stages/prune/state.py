@@ -1,4 +1,4 @@
-"""A pruning's whole state between its steps, from which a killed one goes on."""
+"""Pruning checkpoint: a pruning's whole state between its steps, from which a killed one goes on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage `quantize`: the float ONNX file as a QDQ graph in the scheme of a target."""
+"""Post-training quantization: the float ONNX file as a QDQ graph in the scheme of a target."""
 
 from .calibration import CALIBRATION, calibrate
 from .calibration_config import CalibrationConfig

@@ -1,4 +1,4 @@
-"""A float ONNX file in bfloat16: Casts at both ends, and around every operator that bfloat16 does not have."""
+"""bfloat16 conversion: Casts at both ends, and around every operator that bfloat16 does not have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quantization settings: how the student is quantized."""
+"""Quantization settings: the recipe's `quantize` section."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A float ONNX file in half precision: Casts at both ends, everything between in float16."""
+"""float16 conversion: Casts at both ends, everything between in half precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Q/DQ pairs in a float ONNX file, by ONNX Runtime's static quantizer."""
+"""Static QDQ quantization by ONNX Runtime's quantizer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage `quantize`: the float ONNX file in the precision of the recipe and the scheme of a target."""
+"""Quantization stage: the float ONNX file in the precision and scheme of a target."""
 
 from __future__ import annotations
 

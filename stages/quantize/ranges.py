@@ -1,4 +1,4 @@
-"""Activation ranges from calibration images: streamed batch by batch, so that memory stays bounded."""
+"""Activation-range calibration, streamed batch by batch so that memory stays bounded."""
 
 from __future__ import annotations
 

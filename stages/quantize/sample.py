@@ -1,4 +1,4 @@
-"""The images that activation ranges are found on."""
+"""Calibration sample: the images that activation ranges are found on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage `recover`: quantization-aware adversarial distillation into the ONNX file that ships."""
+"""Quantization-aware adversarial distillation into the ONNX file that ships (stage `recover`)."""
 
 from .config import RecoverConfig
 from .recovery import Recovery, recover_onnx

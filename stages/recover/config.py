@@ -1,4 +1,4 @@
-"""How a quantized graph is trained."""
+"""Training settings of quantization-aware distillation: the recipe's `recover` section."""
 
 from __future__ import annotations
 

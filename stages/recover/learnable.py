@@ -1,4 +1,4 @@
-"""What of a quantized ONNX graph can be learnt, and the graph with all of it as inputs."""
+"""Learnable parameters of a quantized ONNX graph, and the graph with all of them as inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage `recover`: robustness that quantization cost is learnt back, in the graph that ships."""
+"""Quantization-aware adversarial distillation: robustness that quantization cost is learnt back where it ships."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Master weights on the grid of their quantizer, by the very rule that the twin quantizes by."""
+"""Weight rounding on the quantizer's grid, by the very rule that the twin quantizes by."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trainable twin: a quantized graph whose float master weights and scales are parameters."""
+"""Trainable twin: a quantized graph whose float master weights and scales are parameters (LSQ)."""
 
 from __future__ import annotations
 

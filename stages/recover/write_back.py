@@ -1,4 +1,4 @@
-"""What was learnt, back into the ONNX file that it came from: the same nodes, other numbers."""
+"""Write-back of learnt weights and scales into the ONNX file they came from: same nodes, other numbers."""
 
 from __future__ import annotations
 

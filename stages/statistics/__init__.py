@@ -1,1 +1,1 @@
-"""Intervals, tests and sample sizes, free of heavy imports: a gate on finished bits answers in under a second."""
+"""Statistics: intervals, tests and sample sizes, free of heavy imports so that a gate answers in under a second."""

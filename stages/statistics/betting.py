@@ -1,4 +1,4 @@
-"""A paired comparison that holds whenever a run stops.
+"""Betting confidence sequence: a paired comparison that holds whenever a run stops.
 
 A run that ends as soon as its own gates are decided has a number of samples that depends on what was found; the p-value
 of a sample of fixed size means nothing there. Here a bettor starts with 1 and stakes, at each sample, on more being

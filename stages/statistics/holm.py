@@ -1,4 +1,4 @@
-"""Several tests at one error level."""
+"""Holm correction: several tests at one error level."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The interval of a difference from the intervals of both."""
+"""MOVER: the interval of a difference from the intervals of both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two subjects on the same samples: what the second loses and gains against the first, and how sure that is."""
+"""McNemar and Tango: what the second of two subjects loses and gains on the same samples, and how sure that is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Intervals for robust accuracies and for what an engine keeps of them."""
+"""Clopper-Pearson and retention intervals: robust accuracies, and what an engine keeps of them."""
 
 from __future__ import annotations
 

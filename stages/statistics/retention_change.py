@@ -1,4 +1,4 @@
-"""How much less an engine keeps of its student than another engine kept of its own."""
+"""Change of retention: how much less an engine keeps of its student than another engine kept of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many samples a paired comparison needs."""
+"""Sample size of a paired comparison."""
 
 from __future__ import annotations
 

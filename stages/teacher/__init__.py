@@ -1,4 +1,4 @@
-"""Stage `teacher`: a robust teacher, from a file, from RobustBench's zoo, from a user's function, or trained here."""
+"""Robust teacher: from a file, RobustBench's zoo, a user's function, or trained here (stage `teacher`)."""
 
 from .config import NaturalTeacherConfig, TeacherConfig
 from .making import make_teacher, teacher_model, weight_file

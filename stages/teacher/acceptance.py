@@ -1,4 +1,4 @@
-"""What a teacher that comes from elsewhere must show before anything is learnt from it."""
+"""Teacher acceptance: what a teacher from elsewhere must show before anything is learnt from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which teacher a recipe names."""
+"""Teacher settings: the recipe's `teacher` section."""
 
 from __future__ import annotations
 

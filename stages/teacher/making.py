@@ -1,4 +1,4 @@
-"""Stage `teacher`: a robust teacher, from a file, from RobustBench's zoo, from a user's function, or trained here."""
+"""Teacher stage: a robust teacher obtained or trained, checked, and saved."""
 
 from __future__ import annotations
 

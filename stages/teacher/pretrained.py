@@ -1,4 +1,4 @@
-"""Teachers that are trained already: a checkpoint, a model of RobustBench's zoo, a user's own model."""
+"""Pretrained teachers: a checkpoint, a model of RobustBench's zoo, a user's own model."""
 
 from __future__ import annotations
 

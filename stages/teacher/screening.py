@@ -1,4 +1,4 @@
-"""Screening teachers: which of several candidates is likely to make the most robust student.
+"""Teacher screening: which of several candidates is likely to make the most robust student.
 
 The most robust teacher often does not. Lee & Chung, "Toward Understanding Adversarial Distillation: Why Robust
 Teachers Fail", ICML 2026 (arXiv 2605.21999): a student memorises noise where the teacher is confident on training

@@ -1,4 +1,4 @@
-"""The weights of RobustBench's zoo: fetched once, kept beside torch's own downloads, loaded without running code."""
+"""RobustBench weights: fetched once, kept beside torch's own downloads, loaded without running code."""
 
 from __future__ import annotations
 

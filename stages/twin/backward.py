@@ -1,4 +1,4 @@
-"""The gradient rule: what the twin answers where the graph has no useful derivative.
+"""Straight-through gradient rule: what the twin answers where the graph has no useful derivative.
 
 With ``x`` the input of a quantizer, ``lower = (qmin - zero_point) * scale`` and ``upper = (qmax - zero_point) *
 scale``, the gradient through quantize → dequantize is 1, except that it is 0

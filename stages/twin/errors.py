@@ -1,4 +1,4 @@
-"""What the twin refuses, and why, in one line."""
+"""Unsupported operators: what the twin refuses, and why, in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Element types of a node's outputs, from the operator's own schema.
+"""Type inference: element types of a node's outputs, from the operator's own schema.
 
 A whole-model shape inference would say it too, but fails on the first operator it does not know; types are all
 that the kernels need.

@@ -1,4 +1,4 @@
-"""A graph's quantizers as torch's own quantize and dequantize operators, on real integers: what ships, not what trains.
+"""Integer quantizers: torch's own quantize and dequantize operators on real integers, for what ships.
 
 The twin fake-quantizes, for its gradients; a runtime's compiler wants to see where integers are.
 """

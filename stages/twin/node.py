@@ -1,4 +1,4 @@
-"""What an operator's builder sees of its node."""
+"""Node view: what an operator's builder sees of its node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From an ONNX graph to a flat list of kernels: names resolved, constants folded, dead nodes dropped."""
+"""Graph compiler: an ONNX graph as a flat list of kernels, names resolved, constants folded, dead nodes dropped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of operators. A new operator is one decorated function."""
+"""Operator table of the twin. A new operator is one decorated function."""
 
 from __future__ import annotations
 

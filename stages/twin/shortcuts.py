@@ -1,4 +1,4 @@
-"""What a quantized graph computes twice: exporters quantize behind a layer, behind its ReLU and behind a reshape.
+"""Redundant quantizers: exporters quantize behind a layer, its ReLU and a reshape; each is computed once.
 
 Where nothing but these lies between two quantizers with the same scale and zero point, the second changes nothing, to
 the last bit: `round(k * scale / scale)` is k for whole numbers of up to 16 bits. Nor does a ReLU behind a quantizer

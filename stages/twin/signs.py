@@ -1,4 +1,4 @@
-"""Which values of a graph are never below zero: a quantizer of those has no lower clip to speak of."""
+"""Sign analysis: values never below zero, whose quantizer has no lower clip to speak of."""
 
 from __future__ import annotations
 

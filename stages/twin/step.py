@@ -1,4 +1,4 @@
-"""A step of a compiled graph."""
+"""Step of a compiled graph."""
 
 from __future__ import annotations
 

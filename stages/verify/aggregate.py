@@ -1,4 +1,4 @@
-"""Stage `verify`, last part: every subject faces everybody's candidates, then the figures are drawn up."""
+"""Aggregation: candidates of all subjects replayed on each (transfer), per-sample worst case, figures drawn up."""
 
 from __future__ import annotations
 

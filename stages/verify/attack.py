@@ -1,4 +1,4 @@
-"""Stage `attack`: one subject, attacked by all its routes, sharded over processes."""
+"""Attack stage: one subject attacked by all its routes, sharded over processes."""
 
 from __future__ import annotations
 

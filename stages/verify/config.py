@@ -1,4 +1,4 @@
-"""How hard the attacks try."""
+"""Attack budget: the recipe's `verify` section."""
 
 from __future__ import annotations
 

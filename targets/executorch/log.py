@@ -1,4 +1,4 @@
-"""What ExecuTorch says beside its answers.
+"""ExecuTorch's log, beside its answers.
 
 Its C++ code raises exceptions that carry a number; the reason goes to `sys.stderr`.
 """

@@ -1,4 +1,4 @@
-"""From a torch program to a `.pte` file: exported, prepared for XNNPACK, lowered."""
+"""ExecuTorch lowering: from a torch program to a `.pte` file, prepared for XNNPACK."""
 
 # An extra: not everybody who checks types has it.
 # pyright: reportMissingImports=false

@@ -1,4 +1,4 @@
-"""ExecuTorch's runtime in Python: programs opened, described and run."""
+"""ExecuTorch runtime in Python: programs opened, described and run."""
 
 # An extra: not everybody who checks types has it.
 # pyright: reportMissingImports=false

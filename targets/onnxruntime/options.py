@@ -1,4 +1,4 @@
-"""How ONNX Runtime runs a graph: on which execution provider, and what may go elsewhere."""
+"""ONNX Runtime options: execution provider, and what may go elsewhere."""
 
 from __future__ import annotations
 

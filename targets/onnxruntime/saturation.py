@@ -1,4 +1,4 @@
-"""Whether this machine's fast int8 kernels add up exactly."""
+"""INT8 saturation (no VNNI): whether this machine's fast int8 kernels add up exactly."""
 
 from __future__ import annotations
 

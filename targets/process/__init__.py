@@ -1,1 +1,1 @@
-"""Engines in a process of their own: guarded against crashes and hangs, watched, or timed."""
+"""Process isolation: engines guarded against crashes and hangs, watched, or timed."""

@@ -1,4 +1,4 @@
-"""Which cores a process computes on: as many as it has threads, and of those that share one, only the first."""
+"""CPU affinity: as many cores as a process has threads, and of siblings only the first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Objects over a socket, pickled behind their length: a fifth of what a `multiprocessing` connection takes per call."""
+"""Message framing: pickled objects over a socket, a fifth of what a `multiprocessing` connection takes per call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model in a process of its own: what crashes or hangs there takes nothing else with it."""
+"""Isolated model in a process of its own: what crashes or hangs there takes nothing else with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The far side of an `OwnProcess`: opens a model and answers batches until nobody asks any more."""
+"""Server side of an isolated model: opens it and answers batches until nobody asks any more."""
 
 from __future__ import annotations
 

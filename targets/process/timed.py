@@ -1,4 +1,4 @@
-"""A model that times itself, in a process of its own: the far side of `stages.timing`. Needs no torch."""
+"""Timed model in a process of its own: the far side of `stages.latency.timing`. Needs no torch."""
 
 from __future__ import annotations
 

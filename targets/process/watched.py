@@ -1,4 +1,4 @@
-"""A model in a worker process: what it raises is a failure of its own, and a hang ends the worker."""
+"""Watchdog for a model in a worker process: what it raises is a failure of its own, a hang ends the worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The part of TensorRT's Python API that is used here, as types: the package itself is rarely where types are checked.
+"""TensorRT's Python API as types, as far as it is used: the package is rarely where types are checked.
 
 What both 10.3 and 11 have, under the names that they share; TensorRT for RTX has it as well. Members of its
 enumerations are `Flag`s: bit masks are made as `1 << int(flag)`, never from numbers, which differ between versions.

@@ -1,4 +1,4 @@
-"""Batches of any size for an engine that takes only some."""
+"""Batch splitting and padding for an engine that takes only some batch sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An ONNX file becomes a plan."""
+"""TensorRT builder: an ONNX file becomes a plan."""
 
 from __future__ import annotations
 

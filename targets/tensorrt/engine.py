@@ -1,4 +1,4 @@
-"""A plan that runs: on torch's CUDA memory, on a stream of its own."""
+"""TensorRT execution: a plan on torch's CUDA memory, on a stream of its own."""
 
 from __future__ import annotations
 

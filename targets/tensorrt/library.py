@@ -1,4 +1,4 @@
-"""Finding and importing TensorRT and TensorRT for RTX."""
+"""TensorRT library: finding and importing TensorRT and TensorRT for RTX."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the library says: it keeps one logger per process, the first that it gets, so all share one."""
+"""TensorRT logger: it keeps one per process, the first that it gets, so all share one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Graphs that the parser takes for others without a word, or crashes on, refused before it sees them.
+"""Misread graphs: those that the parser takes for others without a word, or crashes on, refused beforehand.
 
 Each was given to the parser of TensorRT for RTX 1.7.1.116, which shares its source with TensorRT's.
 """

@@ -1,4 +1,4 @@
-"""An ONNX file as a strongly typed network: every type is the file's."""
+"""Strongly typed network from an ONNX file: every type is the file's."""
 
 from __future__ import annotations
 

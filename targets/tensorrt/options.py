@@ -1,4 +1,4 @@
-"""What a plan can be asked for. Precision is not among it: it stands in the graph."""
+"""TensorRT options of a plan. Precision is not among them: it stands in the graph."""
 
 from __future__ import annotations
 

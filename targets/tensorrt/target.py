@@ -1,4 +1,4 @@
-"""The targets: a plan is built from an ONNX file, and only what was built here is loaded."""
+"""TensorRT targets: a plan is built from an ONNX file, and only what was built here is loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pairs of quantize and dequantize as the one operator that Torch-TensorRT converts: `tensorrt::quantize_op`.
+"""Torch-TensorRT quantize operator: Q/DQ pairs as `tensorrt::quantize_op`, the one that it converts.
 
 ModelOpt defines it as `(input, amax, num_bits, exponent_bits, unsigned, narrow_range)`, a fake quantization with
 `scale = amax / 127`; Torch-TensorRT 2.14 makes a QuantizeLinear and a DequantizeLinear of it

@@ -1,4 +1,4 @@
-"""`edgeproof device`: what a device replayed, brought back into the report of the run that it belongs to."""
+"""Device verdict into the run: what a device replayed, brought back into its report (`edgeproof device`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine that a device is to run: the bundle's own, one that is built here, or one that was."""
+"""Device engine: the bundle's own, one that is built here, or one that was."""
 
 from __future__ import annotations
 

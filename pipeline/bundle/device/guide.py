@@ -1,4 +1,4 @@
-"""`DEVICE.md` of a bundle: what is in it, and the commands for the device."""
+"""Device guide, `DEVICE.md`: what is in a bundle, and the commands for the device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A device on which edgeproof cannot run: the images go there as one array, and its logits come back as another."""
+"""Offline device without edgeproof: images go there as one array, logits come back as another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a replay on a device comes to, from bits alone: on the device, and once more where it is brought back."""
+"""Replay outcome from bits alone: on the device, and once more where it is brought back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A device's replay and a run's devices, for people."""
+"""Device replays printed for people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`edgeproof replay BUNDLE`: on the device, every adversarial example of the run shown to its engine.
+"""Bundle replay on the device: every adversarial example of the run shown to its engine (`edgeproof replay`).
 
 Needs numpy and the engine's runtime, beside what the command line is made with; no torch, no onnx.
 """

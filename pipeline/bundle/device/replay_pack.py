@@ -1,4 +1,4 @@
-"""`edgeproof replay`: the adversarial examples of a finished run, shown to an engine, on the device that runs it.
+"""Pack replay: the adversarial examples of a finished run, shown to an engine (`edgeproof replay`).
 
 Needs numpy and the engine's runtime, beside what the command line is made with; no torch, no onnx. What it says is no
 attack: an engine that withstands examples made for another one may fall to its own.

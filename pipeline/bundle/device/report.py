@@ -1,4 +1,4 @@
-"""`device-report.json`: what an engine did with a bundle's adversarial examples, on its device."""
+"""Device report, `device-report.json`: what an engine did with a bundle's adversarial examples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every adversarial example of a bundle, as it is and rounded to 8 bits, shown to an engine."""
+"""Adversarial examples of a bundle, as they are and rounded to 8 bits, shown to an engine."""
 
 from __future__ import annotations
 

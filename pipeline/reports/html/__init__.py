@@ -1,4 +1,4 @@
-"""`report.html`: the whole run on one page, in one file that needs no network."""
+"""HTML report, `report.html`: the whole run on one page, in one file that needs no network."""
 
 from __future__ import annotations
 

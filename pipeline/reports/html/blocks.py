@@ -1,4 +1,4 @@
-"""What a page is made of: sections of sentences, tables, plots and pictures. Templates say how they look."""
+"""Page blocks: sections of sentences, tables, plots and pictures. Templates say how they look."""
 
 from __future__ import annotations
 

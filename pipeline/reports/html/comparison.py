@@ -1,4 +1,4 @@
-"""The page that shows runs side by side."""
+"""Comparison page: runs side by side."""
 
 from __future__ import annotations
 

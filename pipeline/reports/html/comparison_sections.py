@@ -1,4 +1,4 @@
-"""The sections of the page that shows runs side by side."""
+"""Sections of the comparison page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where runs differ: keys of their recipes, versions, machines."""
+"""Run differences: keys of their recipes, versions, machines."""
 
 from __future__ import annotations
 

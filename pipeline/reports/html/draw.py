@@ -1,4 +1,4 @@
-"""The four kinds of drawings on the page: intervals in rows, lines, points in a plane, bars in rows."""
+"""Plots of the page: intervals in rows, lines, points in a plane, bars in rows."""
 
 from __future__ import annotations
 

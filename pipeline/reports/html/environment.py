@@ -1,4 +1,4 @@
-"""jinja2 as the pages use it: everything is escaped, and nothing is loaded from anywhere."""
+"""Template environment (jinja2): everything is escaped, and nothing is loaded from anywhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of a run."""
+"""Run page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run as the sections see it: its report, its files, and what both say of a subject."""
+"""Run view for the page's sections: its report, its files, and what both say of a subject."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drawings of matplotlib as SVG that belongs to a page: its colours are the page's, its text stays text."""
+"""SVG embedding: drawings of matplotlib whose colours are the page's and whose text stays text."""
 
 from __future__ import annotations
 

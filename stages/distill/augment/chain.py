@@ -1,4 +1,4 @@
-"""Augmentations as a recipe lists them: names in their order, some with a number."""
+"""Augmentation chain as a recipe lists it: names in their order, some with a number."""
 
 from __future__ import annotations
 

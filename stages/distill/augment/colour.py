@@ -1,4 +1,4 @@
-"""Changes of colour, by another strength in each image.
+"""Colour augmentations, by another strength in each image.
 
 They compute what torchvision's `adjust_*` functions compute on float images, for a batch of strengths. A factor of 1
 changes nothing, 0 gives the degenerate image (black, grey, even, blurred), above 1 leads away from it.

@@ -1,4 +1,4 @@
-"""Random numbers, one per image, from the default generator of the images' device."""
+"""Per-image random numbers, from the default generator of the images' device."""
 
 from __future__ import annotations
 

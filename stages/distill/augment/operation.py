@@ -1,4 +1,4 @@
-"""What an augmentation is: a function of a batch, and the one number that a recipe may give it."""
+"""Augmentation: a function of a batch and the one number that a recipe may give it; and the registry."""
 
 from __future__ import annotations
 

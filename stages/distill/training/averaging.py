@@ -1,4 +1,4 @@
-"""Averaged weights of the student: exponential (EMA) or equal (SWA), with BatchNorm statistics of their own.
+"""Weight averaging of the student: exponential (EMA) or equal (SWA), with BatchNorm statistics of its own.
 
 Sources: SWA: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018
 (arXiv 1803.05407); both against robust overfitting: Rebuffi et al., "Fixing Data Augmentation to Improve Adversarial

@@ -1,4 +1,4 @@
-"""Adversarial weight perturbation: the loss is lowered where nearby weights make it worst.
+"""Adversarial weight perturbation (AWP): the loss is lowered where nearby weights make it worst.
 
 Source: Wu, Xia & Wang, "Adversarial Weight Perturbation Helps Robust Generalization", NeurIPS 2020 (arXiv 2004.05884),
 eqs. 7 to 10; official code: github.com/csdongxian/AWP.

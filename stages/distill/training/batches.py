@@ -1,4 +1,4 @@
-"""The training data as global batches, the same ones on any number of processes."""
+"""Data loader: global batches, the same ones on any number of processes."""
 
 from __future__ import annotations
 

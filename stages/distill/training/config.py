@@ -1,4 +1,4 @@
-"""The recipe's section on training: which method, and how its student is trained."""
+"""Training settings: which method, and how its student is trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a training runs, which does not change what it learns: where, on what, and who is told."""
+"""Training context: where, on what hardware, and who is told; it does not change what is learnt."""
 
 from __future__ import annotations
 

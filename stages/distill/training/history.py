@@ -1,4 +1,4 @@
-"""What a training leaves behind: the weights of its best and of its last epoch, and a record of every epoch."""
+"""Training history: weights of the best and of the last epoch, and a record of every epoch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that changes while a student learns: networks, optimiser, schedule, averaged weights; one step of it."""
+"""Training step: networks, optimiser, schedule and averaged weights, and one update of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The processes of a training: each one's part of a batch, and what they tell each other."""
+"""Data-parallel processes: each one's part of a batch, and what they tell each other."""
 
 from __future__ import annotations
 

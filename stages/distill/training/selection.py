@@ -1,4 +1,4 @@
-"""The cheap robust accuracy by which checkpoints are chosen: PGD on the validation split."""
+"""Checkpoint selection by robust accuracy: PGD on the validation split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training's whole state at the end of an epoch, from which a killed one goes on."""
+"""Training checkpoint: the whole state at the end of an epoch, from which a killed training goes on."""
 
 from __future__ import annotations
 

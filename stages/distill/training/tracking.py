@@ -1,4 +1,4 @@
-"""Metrics to TensorBoard and MLflow, where the `tracking` extra is installed; CSV is written in any case."""
+"""Experiment tracking: TensorBoard and MLflow with the `tracking` extra; CSV in any case."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One training loop for every method, on Lightning Fabric."""
+"""Trainer: one training loop for every method, on Lightning Fabric."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arithmetic of several tensors, and clipping."""
+"""Arithmetic operators of several tensors, and clipping."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tensors out of nothing, or out of a shape."""
+"""Tensor creation, out of nothing or out of a shape."""
 
 from __future__ import annotations
 

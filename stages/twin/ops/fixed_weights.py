@@ -1,4 +1,4 @@
-"""Convolutions whose weights are constants of the graph: the gradient of their images, as a CPU takes it fastest."""
+"""Constant-weight convolutions: the gradient of their images, as a CPU takes it fastest."""
 
 from __future__ import annotations
 

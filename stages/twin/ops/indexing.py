@@ -1,4 +1,4 @@
-"""Picking, cutting, joining and padding."""
+"""Gather, slice, concatenate and pad."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operators on quantized tensors as such (the QOperator form), with the quantizer's gradient rule.
+"""QOperator form: operators on quantized tensors as such, with the quantizer's gradient rule.
 
 They are computed in float64, where sums of products of 8-bit numbers are exact.
 """

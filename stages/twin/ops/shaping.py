@@ -1,4 +1,4 @@
-"""Shapes: the same elements, laid out differently."""
+"""Reshape, transpose and kin: the same elements, laid out differently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Windows that slide over the spatial axes: strides, dilations and padding, as Conv and the pools spell them."""
+"""Sliding windows over the spatial axes: strides, dilations and padding, as Conv and the pools spell them."""
 
 from __future__ import annotations
 

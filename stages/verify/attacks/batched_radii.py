@@ -1,4 +1,4 @@
-"""APGD in balls of several sizes, all in one batch: a few samples cost as much as one does."""
+"""APGD at several radii in one batch: a few samples cost as much as one does."""
 
 from __future__ import annotations
 

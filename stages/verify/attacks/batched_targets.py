@@ -1,4 +1,4 @@
-"""AutoAttack's targeted attacks, several targets in one batch: nine runs of a small batch cost their Python.
+"""Targeted APGD and FAB, several targets in one batch: nine runs of a small batch cost their Python.
 
 Per sample and target they take the same steps as `APGDAttack_targeted.perturb` and `FABAttack.perturb`, which run one
 target after another.

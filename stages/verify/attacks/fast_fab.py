@@ -1,4 +1,4 @@
-"""FAB towards given classes with a projection that sorts nothing, asking about no image twice in a row.
+"""Fast FAB: a projection that sorts nothing, and no image asked about twice in a row.
 
 Source: Croce & Hein, "Minimally distorted Adversarial Examples with a Fast Adaptive Boundary Attack", ICML 2020 (arXiv
 1907.02044), algorithm 1 and equations 4 to 8, with the constants and the order of steps of pyautoattack's

@@ -1,4 +1,4 @@
-"""Square Attack in the Linf ball with pyautoattack's own random numbers, asking about no image twice.
+"""Fast Square Attack, Linf: pyautoattack's own random numbers, and no image asked about twice.
 
 Source: Andriushchenko et al., "Square Attack", ECCV 2020 (arXiv 1912.00049), algorithms 1 and 2, with the schedule and
 the order of random numbers of `SquareAttack.attack_single_run`: on a model whose answers are always the same, the same

@@ -1,4 +1,4 @@
-"""A random search of the ball that begins where gradients have led, and gives its time to who may still fall.
+"""Random search of the ball from where gradients have led, its time given to who may still fall.
 
 Proposals are blocks of pixels, as Square's (Andriushchenko et al., "Square Attack", ECCV 2020, arXiv 1912.00049), and
 pixels scattered over the image; they go to the rim of the ball or to levels within, since the rim is not the worst

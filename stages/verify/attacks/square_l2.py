@@ -1,4 +1,4 @@
-"""Square Attack in the L2 ball for images of every size.
+"""Square Attack, L2, for images of every size.
 
 Source: Andriushchenko et al., "Square Attack", ECCV 2020 (arXiv 1912.00049), algorithms 1 and 3, with the schedule and
 the order of random numbers of pyautoattack's `SquareAttack.attack_single_run`: where that one runs, the same image to

@@ -1,4 +1,4 @@
-"""Packs of earlier runs: what was found on other engines, or on this one before it was changed."""
+"""Transfer pool: adversarial packs of earlier runs, found on other engines or on this one before it changed."""
 
 from __future__ import annotations
 

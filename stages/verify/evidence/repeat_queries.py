@@ -1,4 +1,4 @@
-"""Images that are asked about before the attacks, and again after them."""
+"""Repeat queries: images that are asked about before the attacks, and again after them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a shard, and its file."""
+"""Shard result: bits, candidates and counts of a few samples, and their file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accuracy on corrupted images: beyond the threat model's ball, what cameras meet without any attacker."""
+"""Corruption accuracy: accuracy under common corruptions, which cameras meet without any attacker."""
 
 from __future__ import annotations
 

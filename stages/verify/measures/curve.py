@@ -1,4 +1,4 @@
-"""Accuracy over eps: what is left in smaller and in wider balls than the threat model's.
+"""Accuracy-over-eps curve: what is left in smaller and in wider balls than the threat model's.
 
 Every sample gets the size of its smallest known adversarial example, from the candidates of the verification and from
 attacks in the other balls (`other_radii.py`). Accuracy at a radius is the share of samples that have none of that size:

@@ -1,4 +1,4 @@
-"""The attacks of the curve of accuracy over eps: in smaller balls on what broke, in wider ones on what stood."""
+"""Attacks of the accuracy-over-eps curve: in smaller balls on what broke, in wider ones on what stood."""
 
 from __future__ import annotations
 

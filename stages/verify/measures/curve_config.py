@@ -1,4 +1,4 @@
-"""At which other radii accuracy is measured."""
+"""Radii of the accuracy-over-eps curve."""
 
 from __future__ import annotations
 

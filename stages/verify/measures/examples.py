@@ -1,4 +1,4 @@
-"""A few samples that fell, with the image that did it: for people to look at, chosen by rule and not by eye."""
+"""Adversarial examples for people to look at: samples that fell, chosen by rule and not by eye."""
 
 from __future__ import annotations
 

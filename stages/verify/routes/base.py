@@ -1,4 +1,4 @@
-"""What a route is: one way to attack a subject, run on the samples that survived the routes before it."""
+"""Attack route: one way to attack a subject, run on the survivors of the routes before it; and the registry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Route `hop-skip-jump`: for subjects that answer with labels alone.
+"""HopSkipJump: decision-based attack for subjects that answer with labels alone (route `hop-skip-jump`).
 
 Source: Chen, Jordan & Wainwright, "HopSkipJumpAttack: A Query-Efficient Decision-Based Attack", IEEE S&P 2020
 (arXiv 1904.02144), as in the Adversarial Robustness Toolbox.

@@ -1,4 +1,4 @@
-"""Which samples are nearest to an error, so that they are tried first, and the others only where one of them falls."""
+"""Smallest margin first: samples nearest to an error are tried first, the others only where one of them falls."""
 
 from __future__ import annotations
 

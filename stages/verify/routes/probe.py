@@ -1,4 +1,4 @@
-"""Route `probe`: averaged gradients, then a random search from where they end, for models with shattered gradients.
+"""Expectation over transformation (EOT) and random search, for shattered gradients (route `probe`).
 
 Sources: Athalye, Carlini & Wagner, ICML 2018 (arXiv 1802.00420), section 4.2: expectation over transformations, here
 over noise on the image. Tramèr et al., NeurIPS 2020 (arXiv 2002.08347), section 5: against k-winners-take-all no

@@ -1,4 +1,4 @@
-"""Route `replay`: adversarial candidates found elsewhere, shown to this subject."""
+"""Transfer attack: adversarial candidates found elsewhere, shown to this subject (route `replay`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The four attacks of AutoAttack standard as routes of their own, in its order on a torch model."""
+"""AutoAttack standard: its four attacks as routes of their own, in its order, on a torch model."""
 
 from __future__ import annotations
 

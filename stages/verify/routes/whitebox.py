@@ -1,4 +1,4 @@
-"""Route `whitebox`: AutoAttack's gradient attacks on the engine, through its twin's gradients."""
+"""White-box attack (BPDA): AutoAttack's gradient attacks on the engine, through its twin (route `whitebox`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The 8-bit threat model: what is left of the attacks once their images are delivered as a camera would."""
+"""8-bit threat model: what is left of the attacks once their images are delivered as a camera would."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The machines that share the shards of an attack, through Lightning Fabric; a single one is the identity."""
+"""Distributed attack: the machines that share shards, through Lightning Fabric; a single one is the identity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shards of an attack, over processes and machines; a finished one survives a kill."""
+"""Process pool of shards, over processes and machines; a finished shard survives a kill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Anytime-valid verdicts: samples in random order, until every gate is decided.
+"""Sequential testing: anytime-valid verdicts, samples in random order until every gate is decided.
 
 Source: Waudby-Smith & Ramdas, "Confidence sequences for sampling without replacement", NeurIPS 2020 (arXiv
 2006.04347), section 2: the prior-posterior-ratio confidence sequence for the number of successes in a finite

@@ -1,4 +1,4 @@
-"""One unit of work: all routes on a few samples, in one process with one thread."""
+"""Shard: the unit of work, all routes on a few samples in one process with one thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine as a torch module that can be attacked: its own forward, its twin's backward."""
+"""BPDA engine module: the engine's own forward, its twin's backward."""
 
 from __future__ import annotations
 

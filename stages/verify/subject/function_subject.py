@@ -1,4 +1,4 @@
-"""A user's own Python function as a subject: images in, logits out, or only labels."""
+"""Python function under attack: images in, logits or labels out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model's forward that always answers: where the model fails at an image, with NaN, which counts as wrong."""
+"""Fault-tolerant forward: where the model fails at an image it answers NaN, which counts as wrong."""
 
 from __future__ import annotations
 

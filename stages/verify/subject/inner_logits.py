@@ -1,4 +1,4 @@
-"""The logits inside a graph, where something stands between them and its answer that an attack may stumble over.
+"""Inner logits: those inside a graph, where something between them and its answer hides them from an attack.
 
 A softmax, a huge factor, a rounding or an arg max behind the last layer leaves most labels as they are and takes the
 gradients away, or their sizes; a table of stored answers takes the examples away. The last layer's own output has them.

@@ -1,4 +1,4 @@
-"""What can be attacked: a torch classifier or an engine, described so that any process can open it."""
+"""Subject under attack: a torch classifier or an engine, described so that any process can open it."""
 
 from __future__ import annotations
 

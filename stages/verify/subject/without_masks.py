@@ -1,4 +1,4 @@
-"""A graph without its masks: what an image decides to let through or not is let through.
+"""Mask-free stand-in (BPDA): a graph whose input-dependent masks let everything through.
 
 The slope through a mask is that of what passed, and says nothing of what would pass a little further on; networks that
 keep the k largest activations (Xiao, Zhong & Zheng, "Enhancing Adversarial Defense by k-Winners-Take-All", ICLR 2020,

@@ -1,4 +1,4 @@
-"""Modules made of others: weighted sums of logits, logits in another scale, answers to rounded images."""
+"""Loss wrappers and ensembles: weighted sums of logits, logits in another scale, answers to rounded images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a deserialized plan takes and yields."""
+"""Plan bindings: what a deserialized plan takes and yields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a plan can run here: it is for one kind of GPU, and for one version of the library."""
+"""Plan compatibility: one kind of GPU, one version of the library."""
 
 from __future__ import annotations
 

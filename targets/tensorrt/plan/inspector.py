@@ -1,4 +1,4 @@
-"""Which layers of a plan run in int8, by what the engine inspector says.
+"""Engine inspector: which layers of a plan run in int8.
 
 Its JSON has two forms. A tensor's element type stands in `Format/Datatype` up to TensorRT 10, in words (`Thirty-two
 wide channel vectorized row major Int8 format`; a single word where code was generated), and in `Datatype` from 11 on

@@ -1,4 +1,4 @@
-"""The sheet beside every plan, `<plan>.json`: what the plan is, sealed, because loading a plan runs it."""
+"""Plan record, `<plan>.json`: what the plan is, sealed, because loading a plan runs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A seal under what a machine built itself: a plan is code, and a digest beside it could be anybody's.
+"""Plan seal (HMAC) under what a machine built itself: a plan is code, and a digest beside it could be anybody's.
 
 The seal is an HMAC-SHA256 under a key that only the user can read, made with the first plan: `plan.key` in
 `$XDG_CONFIG_HOME/edgeproof` or `~/.config/edgeproof`. Where plans are built on one machine and run on another,
