@@ -12,7 +12,7 @@ Subjects run in turn, each once a round, so that the machine's moods hit all ali
 - sharded: the same over worker processes with one thread each, on the very shards of the row below;
 - same attacks: edgeproof with the same four attacks and no others, by routes `whitebox` (mode `relu`) and `square`,
   with the checks of every shard;
-- verify: `edgeproof.pipeline.verify` with its defaults: all backward modes, the probe, report and adversarial pack;
+- verify: `edgeproof.verify` with its defaults: all backward modes, the probe, report and adversarial pack;
 - gate: the same, sequential, for a gate on the robust accuracy that lies `--margin` below what the plain run found, or
   above it where nothing is below; it decides about the whole test split, from at most the same number of samples. Where
   that is larger than what the plain run attacked, its time is also compared to the plain run's times as many images.

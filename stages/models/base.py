@@ -12,7 +12,7 @@ from torch import nn
 from ...core.errors import EdgeproofError, UsageError, reason_of
 from ...core.function import is_function
 from ...core.registry import Registry
-from .probe import fault
+from .contract_check import fault
 
 # (image shape C, H, W; number of classes) -> a classifier of float images in [0, 1], raw logits out.
 ModelBuilder = Callable[[tuple[int, int, int], int], nn.Module]

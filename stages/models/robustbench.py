@@ -18,7 +18,7 @@ from torch import nn
 from ...core.errors import UsageError, reason_of
 from ...core.registry import nearest
 from .base import ModelBuilder, models
-from .probe import fault
+from .contract_check import fault
 
 PREFIX = "robustbench/"
 DEFAULT_NORM = "Linf"

@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from ...core.errors import EdgeproofError, UsageError, reason_of
-from .probe import fault
+from .contract_check import fault
 
 SMALL = 64
 

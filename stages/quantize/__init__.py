@@ -2,11 +2,11 @@
 
 from .calibration import CALIBRATION, calibrate
 from .calibration_config import CalibrationConfig
+from .calibration_images import calibration_sample, calibration_split
 from .config import QuantizeConfig
 from .precisions.base import MODEL
 from .qdq import is_quantized, quantize_onnx
 from .quantization import job_of, precision_name, quantize_student, scheme_of
-from .sample import calibration_sample, calibration_split
 
 __all__ = [
     "CALIBRATION",

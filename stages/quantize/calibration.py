@@ -6,8 +6,8 @@ import json
 
 from ...targets.base import Images
 from ..twin import load_twin
+from .calibration_images import calibration_sample
 from .precisions.base import Job
-from .sample import calibration_sample
 
 CALIBRATION = "calibration.json"
 

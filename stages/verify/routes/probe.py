@@ -32,7 +32,10 @@ QUERIES = 800
 
 
 class Probe(Route):
-    """What the search breaks, and neither the white box nor averaged gradients, says that gradients lead astray."""
+    """Averaged gradients (EOT), then a random search from where they end.
+
+    What the search breaks, and neither the white box nor averaged gradients, says that gradients lead astray.
+    """
 
     def run(self, batch: Batch, context: Context) -> Outcome:
         """Try the survivors nearest to an error, and all of them, with Square's budget, where one of them falls.

@@ -7,7 +7,7 @@ from .base import Batch, Context, Outcome, Route, routes
 
 
 class Replay(Route):
-    """Every candidate of the float student (and of other engines), winners and losers alike.
+    """Transfer: every candidate of the float student (and of other engines), winners and losers alike.
 
     An image that narrowly failed on the student may well fool the engine.
     """

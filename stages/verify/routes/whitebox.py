@@ -15,7 +15,9 @@ CE_ONLY = {JOINT, DIFFERENCE, RESCALED}
 
 
 class WhiteBox(Route):
-    """All gradient attacks through the first gradient; the two APGD attacks, or one, through each further one.
+    """AutoAttack's gradient attacks through the twin (BPDA).
+
+    All of them through the first gradient; the two APGD attacks, or one, through each further one.
 
     The first gradient is the twin's rule; the others (another backward mode, a surrogate, twin and surrogate
     together or against each other) are further attacks on what is left, not substitutes.
