@@ -75,8 +75,10 @@ def changes(channels: int) -> tuple[Change, ...]:
 
 @operation("colorshape")
 def random_colorshape(images: Tensor) -> Tensor:
-    """Change every image in one of eight ways: saturation, brightness, contrast, sharpness (factors around 1),
-    autocontrast, equalization, a shear of 0.05 to 0.15 radians, or a rotation of 1 to 10 degrees.
+    """Change colour or shape of every image in one of eight ways.
+
+    They are saturation, brightness, contrast, sharpness (factors around 1), autocontrast, equalization, a shear of 0.05
+    to 0.15 radians, or a rotation of 1 to 10 degrees.
 
     Ways and strengths are the official ones; those are applied to 8-bit images, ours to float ones, so results differ
     by rounding (except equalization, which rounds alike). Without three channels, seven ways remain, equally likely:
