@@ -15,6 +15,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ ENVIRONMENT = "EDGEPROOF_STORE"
 PARTIAL, LOCKS, RUNS, TRASH = "partial", "locks", "runs", "trash"
 # What is no artifact.
 KEEPING = (PARTIAL, LOCKS, RUNS, TRASH)
+_AT_WORK = re.compile(r".+-[0-9a-f]{24}")
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Place:
     @contextmanager
     def steady(self, *, removing: bool = False) -> Iterator[None]:
         """Hold off whoever removes artifacts; with `removing`, whoever takes or publishes one."""
+        (self.folder / LOCKS).mkdir(exist_ok=True)
         with (self.folder / LOCKS / "store.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX if removing else fcntl.LOCK_SH)
             yield
@@ -132,6 +135,11 @@ class Place:
 def partial_name(stage: str, key: str) -> str:
     """The name of a stage at work."""
     return f"{stage.replace('/', '-')}-{key}"
+
+
+def is_partial_name(name: str) -> bool:
+    """Whether `partial_name` gives such names: what else lies in a store's folders is somebody else's."""
+    return _AT_WORK.fullmatch(name) is not None
 
 
 def record_in(path: Path) -> dict[str, Any]:

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import UsageError
-from .place import KEEPING, LOCKS, PARTIAL, RUNS, STORE, TRASH, Place, partial_name, record_in, texts_in
+from .place import (
+    KEEPING,
+    LOCKS,
+    PARTIAL,
+    RUNS,
+    STORE,
+    TRASH,
+    Place,
+    is_partial_name,
+    partial_name,
+    record_in,
+    texts_in,
+)
 from .store import MANIFEST, RECORD, listed
 
 _KEY = re.compile(r"[0-9a-f]{24}")
+_RECORD_OF_RUN = re.compile(r"(own|[0-9a-f]{24})\.json")
+_THROWN_AWAY = re.compile(r"\d+-\d+")
 _AGE_UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
@@ -65,8 +81,8 @@ def store_at(folder: Path) -> Place:
     Raises:
         UsageError: it is neither.
     """
-    for place in (folder / STORE, folder):
-        if (place / PARTIAL).is_dir():
+    for place, marks in ((folder / STORE, (PARTIAL,)), (folder, (PARTIAL, LOCKS))):  # older runs' have no locks
+        if all((place / mark).is_dir() for mark in marks):
             return Place(place, folder)
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; name a store, or the folder of a run")
@@ -83,7 +99,7 @@ def contents(place: Place) -> list[Stored]:
     users = _users(place, finished)
     found = [_stored(name.rpartition("/")[0], folder.name, folder, users[name]) for name, folder in finished.items()]
     for folder in sorted((place.folder / PARTIAL).iterdir()):
-        if folder.is_dir() and not place.is_at_work(folder.name):
+        if folder.is_dir() and is_partial_name(folder.name) and not place.is_at_work(folder.name):
             found.append(_stored(f"{PARTIAL}/{folder.name}", "", folder, users.get(folder.name, ())))
     return sorted(found, key=lambda each: (each.stage, each.made))
 
@@ -92,6 +108,7 @@ def prune(place: Place, *, older_than: float = 0.0, dry_run: bool = False) -> Pr
     """Remove what no run refers to and no live process is making, and forget the runs that are gone.
 
     Safe beside builds: what one takes meanwhile stays. What is removed goes away at once or, killed, the next time.
+    What does not bear a name that a store gives is somebody else's, and stays.
 
     Args:
         place: the store.
@@ -110,7 +127,7 @@ def prune(place: Place, *, older_than: float = 0.0, dry_run: bool = False) -> Pr
                 _remove_empty(each.folder.parent, place.folder)
             _forget(place)
     if not dry_run:
-        shutil.rmtree(place.folder / TRASH, ignore_errors=True)
+        _empty(place.folder / TRASH)
     return Pruned(removed, [each for each in found if each not in removed])
 
 
@@ -154,17 +171,25 @@ def _records(place: Place) -> list[tuple[Path, Path]]:
     found: list[tuple[Path, Path]] = []
     for record in sorted((place.folder / RUNS).glob("*.json")):
         run = record_in(record).get("run")
-        if isinstance(run, str) and run:
+        if _RECORD_OF_RUN.fullmatch(record.name) and isinstance(run, str) and run:
             found.append((record, Path(os.path.normpath(place.folder.absolute() / run))))
     return found
 
 
 def _runs(place: Place) -> list[Path]:
     """The runs that are there still; a run's own store is always that run's, whatever is recorded."""
-    found = {run: None for _, run in _records(place) if run.is_dir()}
+    found = {run: None for _, run in _records(place) if _is_there(run)}
     if place.folder.name == STORE:
         found[place.folder.absolute().parent] = None
     return list(found)
+
+
+def _is_there(run: Path) -> bool:
+    """Whether a run's folder is there; one that cannot be looked into may be."""
+    try:
+        return run.is_dir()
+    except OSError as error:
+        return error.errno != errno.ENAMETOOLONG
 
 
 def _referred(place: Place, run: Path) -> set[str]:
@@ -183,10 +208,10 @@ def _referred(place: Place, run: Path) -> set[str]:
 def _forget(place: Place) -> None:
     """Remove the records of runs that are gone, and locks that nobody holds."""
     for record, run in _records(place):
-        if not run.is_dir():
+        if not _is_there(run):
             record.unlink(missing_ok=True)
     for lock in (place.folder / LOCKS).glob("*.lock"):
-        if lock.name != "store.lock":
+        if is_partial_name(lock.stem):
             place.is_at_work(lock.stem)
 
 
@@ -195,6 +220,14 @@ def _stored(stage: str, key: str, folder: Path, runs: Sequence[str]) -> Stored:
     used = folder.stat().st_mtime
     made = max((about.st_mtime for about in abouts), default=used)
     return Stored(stage, key, folder, sum(about.st_size for about in abouts), made, max(used, made), tuple(runs))
+
+
+def _empty(trash: Path) -> None:
+    for folder in trash.iterdir():
+        if _THROWN_AWAY.fullmatch(folder.name):
+            shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # somebody else's, or another process's
+        trash.rmdir()
 
 
 def _remove_empty(folder: Path, root: Path) -> None:

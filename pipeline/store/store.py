@@ -73,6 +73,9 @@ class Artifact:
         record: Any = self.record
         if not isinstance(record, dict) or not record.keys() >= _RECORDED or not isinstance(record["files"], dict):
             return False
+        parents: Any = record["parents"]
+        if not isinstance(parents, list) or not all(isinstance(name, str) for name in parents):
+            return False
         try:
             for name in self.files:
                 self.path(name)
@@ -174,15 +177,21 @@ class Store:
         Args:
             stage: what it is made from, and how.
             work: writes the stage's files into the folder it is given.
+
+        Raises:
+            StageError: the work failed, or the store can no longer be read or written.
         """
         identity = stage.identity()
-        key = key_of(identity)
-        found = self._taken_from(identity)
-        if found is not None:
-            return found
         waiting = f"{stage.name}: another edgeproof is making it; waiting"
-        with self.place.making(stage.name, key, lambda: self._notice(waiting)):
-            return self._taken_from(identity, mend=True) or self._made(stage, identity, work)
+        try:
+            found = self._taken_from(identity)
+            if found is not None:
+                return found
+            with self.place.making(stage.name, key_of(identity), lambda: self._notice(waiting)):
+                return self._taken_from(identity, mend=True) or self._made(stage, identity, work)
+        except OSError as error:
+            where = error.filename2 or error.filename or self.place.folder
+            raise StageError(f"{stage.name}: {error.strerror or error} ({where})") from error
 
     def _made(self, stage: Stage, identity: Mapping[str, Any], work: Callable[[Path], object]) -> Artifact:
         key = key_of(identity)
@@ -237,7 +246,7 @@ class Store:
         try:
             artifact = Artifact(stage, key, folder, json.loads((folder / RECORD).read_text()))
             return artifact if artifact.intact() else None
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
 
     def _taken_from(self, identity: Mapping[str, Any], *, mend: bool = False) -> Artifact | None:
@@ -253,9 +262,12 @@ class Store:
             if found is not None:
                 with suppress(OSError):  # somebody else's, perhaps
                     os.utime(folder)  # when it was used last, by which `store prune` chooses
-        if found is None and mend and folder.exists():
+        if found is None and mend and os.path.lexists(folder):
             self._notice(f"{folder}: altered since it was made; making it again")
-            shutil.rmtree(folder)
+            if folder.is_dir() and not folder.is_symlink():
+                shutil.rmtree(folder)
+            else:
+                folder.unlink()
         return found
 
     def _refer(self, artifact: str) -> None:

@@ -140,6 +140,53 @@ def test_the_list_tells_sizes_and_runs(tmp_path: Path):
     ]
 
 
+def test_what_is_not_the_stores_stays(tmp_path: Path):
+    """Somebody named a folder of theirs as the store: files of theirs may lie where ours do."""
+    theirs = {
+        "partial/draft/chapter.txt": "",
+        "partial/notes.txt": "",
+        "trash/old/letter.txt": "",
+        "locks/poetry.lock": "",
+        "runs/experiment.json": json.dumps({"run": "/nowhere/at/all"}),
+        "runs/4711.json": json.dumps({"run": "/nowhere/at/all", "artifacts": []}),
+        "paper/4f2a/stage.json": "{}",
+    }
+    build(tmp_path / "run", tmp_path, 1)
+    for name, text in theirs.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    shutil.rmtree(tmp_path / "run")
+    assert len(prune_store(tmp_path)["removed"]) == 3
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == {
+        *theirs,
+        "locks/store.lock",
+    }
+
+
+def test_a_folder_that_only_looks_like_a_store(tmp_path: Path):
+    (tmp_path / "partial" / f"draft-{'0' * 24}").mkdir(parents=True)
+    with pytest.raises(UsageError, match="no store"):
+        prune_store(tmp_path)
+
+
+def test_a_store_of_a_version_without_locks(tmp_path: Path):
+    made = build(tmp_path, None, 1)
+    for name in ("locks", "runs"):
+        shutil.rmtree(tmp_path / ".store" / name)
+    prune_store(tmp_path)
+    assert standing(made["student"], made["teacher"]) == [True, True]
+
+
+@pytest.mark.parametrize("run", ["x" * 5000, "a/../" * 2000 + "y" * 300, "\0", "\ud800/x"])
+def test_a_record_of_a_run_that_can_be_nowhere(tmp_path: Path, run: str):
+    shared = tmp_path / "shared"
+    made = build(tmp_path / "one", shared, 1)
+    (shared / "runs" / f"{'0' * 24}.json").write_text(json.dumps({"run": run, "artifacts": ["../../x", "teacher/1"]}))
+    assert len(list_store(shared)["artifacts"]) == 3
+    assert prune_store(shared)["removed"] == []
+    assert all(standing(*made.values()))
+
+
 def test_a_prune_that_was_killed_is_finished_by_the_next(tmp_path: Path):
     shared = tmp_path / "shared"
     build(tmp_path / "run", shared, 1)

@@ -215,7 +215,14 @@ def test_files_outside_make_no_finished_run(tmp_path: Path, path: str):
     assert finished_files(root, "r") is None
 
 
-@pytest.mark.parametrize("record", ["[]", "{}", '{"files": []}', '{"files": {"out.txt": 1}}'])
+def without_parents(parents: str) -> str:
+    return f'{{"files": {{}}, "parents": {parents}, "seed": 0, "packages": {{}}, "machine": {{}}}}'
+
+
+NO_RECORDS = ["[]", "{}", '{"files": []}', '{"files": {"out.txt": 1}}', "[" * 100_000]
+
+
+@pytest.mark.parametrize("record", [*NO_RECORDS, without_parents("5"), without_parents("[5]")])
 def test_a_record_that_is_none_of_ours(tmp_path: Path, record: str):
     calls: list[str] = []
     artifact = make(Store(tmp_path), calls)
@@ -224,6 +231,26 @@ def test_a_record_that_is_none_of_ours(tmp_path: Path, record: str):
     assert Store(tmp_path).find(identity) is None
     make(Store(tmp_path), calls).path("out.txt")
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_what_lies_in_the_place_of_an_artifact_makes_room(tmp_path: Path, link: bool):
+    """A link's own folder stays: it is somebody else's."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "kept").write_text("theirs")
+    artifact = make(Store(tmp_path / "run"), [])
+    artifact.folder.rename(tmp_path / "away")
+    artifact.folder.symlink_to(other) if link else artifact.folder.write_text("no folder")
+    assert make(Store(tmp_path / "run"), []).path("out.txt").read_text() == "x"
+    assert (other / "kept").read_text() == "theirs"
+
+
+def test_a_store_that_breaks_under_way_is_a_stage_error(tmp_path: Path):
+    store = Store(tmp_path)
+    (tmp_path / ".store" / "runs" / "own.json").mkdir()
+    with pytest.raises(StageError, match=r"stage: .*own\.json"):
+        make(store, [])
 
 
 def test_looking_for_a_finished_run_creates_nothing(tmp_path: Path):
