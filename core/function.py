@@ -35,7 +35,7 @@ def load_function(spec: str, kind: str) -> Callable[..., Any]:
         sys.path.append(here)
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # theirs may fail in any way
+    except (Exception, SystemExit) as error:  # theirs may fail in any way
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(f"{kind} {spec!r}: the module {module_name} does not import: {reason}") from error
     function = getattr(module, name, None)

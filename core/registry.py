@@ -68,15 +68,25 @@ class Registry(Generic[T]):
         package: the package whose modules register themselves when imported, or the one module that does.
         group: the entry-point group through which third parties add theirs, if there is one.
         functions: whether `package.module:function` names a user's own entry.
+        instances_of: what a third party's entry must be; any object when None.
 
     Attributes:
         kind: as given.
         group: as given.
     """
 
-    def __init__(self, kind: str, package: str, group: str | None = None, *, functions: bool = False) -> None:
+    def __init__(
+        self,
+        kind: str,
+        package: str,
+        group: str | None = None,
+        *,
+        functions: bool = False,
+        instances_of: type | None = None,
+    ) -> None:
         self.kind = kind
         self._functions = functions
+        self._instances_of = instances_of
         self._package = package
         self.group = group
         self._entries: dict[str, T] = {}
@@ -188,12 +198,14 @@ class Registry(Generic[T]):
                 self._points.setdefault(point.name, point)
 
     def _third_party(self, point: EntryPoint) -> T:
+        plugin = f"the plug-in {self.kind} {point.name!r} ({point.value})"
         try:
-            return point.load()
-        except Exception as error:  # theirs may fail in any way
-            raise UsageError(
-                f"the plug-in {self.kind} {point.name!r} ({point.value}) does not load: {reason_of(error)}"
-            ) from error
+            found = point.load()
+        except (Exception, SystemExit) as error:  # theirs may fail in any way, and end with a code of ours
+            raise UsageError(f"{plugin} does not load: {reason_of(error)}") from error
+        if self._instances_of is not None and not isinstance(found, self._instances_of):
+            raise UsageError(f"{plugin} is of type {type(found).__name__}, no {self._instances_of.__name__}")
+        return found
 
 
 def summary_of(entry: Any) -> str:

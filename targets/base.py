@@ -271,4 +271,4 @@ class Target(ABC):
             raise StageError(f"{engine.path}: no options of target {self.name!r}: {error}") from None
 
 
-targets: Registry[Target] = Registry("target", "edgeproof.targets", "edgeproof.targets")
+targets: Registry[Target] = Registry("target", "edgeproof.targets", "edgeproof.targets", instances_of=Target)

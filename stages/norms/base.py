@@ -102,6 +102,6 @@ class Norm(ABC):
         return self.size(delta).clamp_min(TINY).view(-1, *[1] * (delta.dim() - 1))
 
 
-norms: Registry[Norm] = Registry("norm", "edgeproof.stages.norms", "edgeproof.norms")
+norms: Registry[Norm] = Registry("norm", "edgeproof.stages.norms", "edgeproof.norms", instances_of=Norm)
 
 NormName = Annotated[str, AfterValidator(norms.check), Listed(norms.names)]

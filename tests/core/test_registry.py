@@ -42,6 +42,28 @@ def test_a_broken_plug_in_is_named(monkeypatch: pytest.MonkeyPatch):
         things["theirs"]
 
 
+def test_a_plug_in_that_exits_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its code would be taken for one of ours: 1 is a gate that failed."""
+    (tmp_path / "exits_on_import.py").write_text("import sys\nsys.exit(1)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    point = EntryPoint("theirs", "exits_on_import:thing", "edgeproof.things")
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    things: Registry[object] = Registry("thing", "edgeproof.stages.data", "edgeproof.things", functions=True)
+    with pytest.raises(UsageError, match="plug-in thing 'theirs'"):
+        things["theirs"]
+    with pytest.raises(UsageError, match="exits_on_import"):
+        things["exits_on_import:thing"]
+
+
+def test_a_plug_in_of_another_kind_is_named(monkeypatch: pytest.MonkeyPatch):
+    points = [EntryPoint("pi", "math:pi", "edgeproof.things"), EntryPoint("nt", "os:name", "edgeproof.things")]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    things: Registry[str] = Registry("thing", "edgeproof.stages.data", "edgeproof.things", instances_of=str)
+    with pytest.raises(UsageError, match=r"plug-in thing 'pi' \(math:pi\) is of type float, no str"):
+        things["pi"]
+    assert list(things.loaded()) == ["nt"]
+
+
 def test_a_broken_plug_in_is_in_nobodys_way(monkeypatch: pytest.MonkeyPatch):
     points = [
         EntryPoint("broken", "no_such_module:thing", "edgeproof.things"),

@@ -115,7 +115,9 @@ class FloatPrecision(Precision):
         job.describe(self.label(job.scheme))
 
 
-precisions: Registry[Precision] = Registry("precision", "edgeproof.stages.quantize.precisions", "edgeproof.precisions")
+precisions: Registry[Precision] = Registry(
+    "precision", "edgeproof.stages.quantize.precisions", "edgeproof.precisions", instances_of=Precision
+)
 
 PrecisionName = Annotated[str, AfterValidator(precisions.check), Listed(precisions.names)]
 

@@ -139,7 +139,9 @@ class Check(ABC, Generic[C]):
         """
 
 
-checks: Registry[Check[Any]] = Registry("check", "edgeproof.stages.verify.checks", "edgeproof.checks")
+checks: Registry[Check[Any]] = Registry(
+    "check", "edgeproof.stages.verify.checks", "edgeproof.checks", instances_of=Check
+)
 
 
 def in_order() -> list[Check[Any]]:

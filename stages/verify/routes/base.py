@@ -163,7 +163,7 @@ def attempt(attack: Callable[[Batch], Outcome], batch: Batch, context: Context) 
     return Outcome(broken, Candidates.join(found, batch.images.shape[1:]))
 
 
-routes: Registry[Route] = Registry("route", "edgeproof.stages.verify.routes", "edgeproof.routes")
+routes: Registry[Route] = Registry("route", "edgeproof.stages.verify.routes", "edgeproof.routes", instances_of=Route)
 
 
 def run_white_box(batch: Batch, context: Context, order: Sequence[str]) -> Outcome:
