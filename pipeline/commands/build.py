@@ -19,8 +19,9 @@ from ..results.report import Report
 from ..store.code_digest import all_sources_digest
 from ..store.folder_guard import RECIPE, check_own
 from ..store.follower import FollowingStore, follows
+from ..store.manifest import finished_files
 from ..store.run_files import RunFiles
-from ..store.store import Store, finished_files
+from ..store.store import Store
 from ..store.user_code import functions_digest
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from ...core.errors import UsageError
 from ...targets.base import targets
 from ..gates import Condition, Verdict, judge
 from ..gates.pair import Pair
+from ..store.machine import machine
 from ..store.run_files import RunFiles
-from ..store.store import machine
 from .device_verdict import with_devices
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from ...stages.recover import recover_onnx
 from ...targets.base import TargetOptions, targets
 from ...targets.onnxruntime.target import OnnxRuntime
 from ..progress import Bar
-from ..store.store import Artifact, Stage
+from ..store.artifact import Artifact, Stage
 from .artifacts import STAGES, Artifacts, network_inputs
 from .networks import TRAINING, Networks, method_code
 from .plugin_code import module_of

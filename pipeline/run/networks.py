@@ -13,7 +13,7 @@ from ...stages.prune import prune_student
 from ...stages.student import distil_student
 from ...stages.teacher import TeacherConfig, make_teacher, teacher_model, weight_file
 from ...stages.teacher.pretrained import weights_digest
-from ..store.store import Artifact, Stage
+from ..store.artifact import Artifact, Stage
 from .artifacts import STAGES, Artifacts
 from .plugin_code import module_of
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import UsageError
+from .artifact import RECORD
+from .manifest import MANIFEST, listed
 from .place import KEEPING, LOCKS, PARTIAL, RUNS, STORE, TRASH, Place, partial_name, record_in, texts_in
-from .store import MANIFEST, RECORD, listed
 
 _KEY = re.compile(r"[0-9a-f]{24}")
 _AGE_UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}

@@ -21,7 +21,7 @@ from ....core.errors import UsageError
 from ....targets.base import Engine, targets
 from ...gates import EXIT_CODES
 from ...results.report import Report
-from ...store.store import machine
+from ...store.machine import machine
 from ..archive import opened
 from ..check import checked_contents
 from ..contents import BITS, BundledEngine
