@@ -185,7 +185,7 @@ def _beside(student: Attacked, found: Attacked, *, itself: bool) -> BesideStuden
     """What a subject keeps of the float student's robust samples; of the student itself no more than the ratio."""
     value, ends = retention(student.robust, found.robust), retention_interval(student.robust, found.robust)
     kept = None if value is None else Estimate(value, ends)
-    return BesideStudent(kept) if itself else BesideStudent.of(kept, compare_paired(student.robust, found.robust))
+    return BesideStudent(kept, None if itself else compare_paired(student.robust, found.robust))
 
 
 def _save_bits(path: Path, found: Attacked) -> None:
