@@ -6,13 +6,13 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from ...core.errors import UsageError
+from ...core.versions import installed_versions
 from ..progress import Reporter
 from ..reports import render
 from ..results.report import Report
@@ -192,14 +192,6 @@ def _finished(folder: Path, request: str, until: Stop | None) -> Built | None:
     return Built(folder, report, artifacts, fresh=False)
 
 
-def _installed(packages: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for package in packages:
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
-
-
 def _request(raw: dict[str, Any]) -> str:
     """Digest of what is asked for: the recipe as given, the code, and the packages that do the work."""
     asked = {
@@ -207,7 +199,7 @@ def _request(raw: dict[str, Any]) -> str:
         "data": os.environ.get("EDGEPROOF_DATA"),  # where data sets lie, unless the recipe says it
         "code": all_sources_digest(),
         "functions": functions_digest(raw),
-        "packages": {package: version(package) for package in PACKAGES} | _installed(EXTRAS),
+        "packages": {package: version(package) for package in PACKAGES} | installed_versions(EXTRAS),
     }
     text = json.dumps(asked, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
