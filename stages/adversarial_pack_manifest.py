@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import numpy as np
 
 from ..core.errors import UsageError
 from ..core.model_file import sha256_of
+from ..core.versions import installed_versions
 
 MANIFEST = "manifest.json"
 _PACKAGES = ("edgeproof", "pyautoattack", "torch", "onnxruntime", "numpy")
@@ -26,10 +25,7 @@ def write_manifest(folder: Path, subjects: Mapping[str, str | None], about: Mapp
         subjects: names of the subjects, and the SHA-256 of each one's file where it is one.
         about: what holds for all packs: `threat`, `dataset`.
     """
-    packages: dict[str, str] = {}
-    for package in _PACKAGES:
-        with suppress(PackageNotFoundError):
-            packages[package] = version(package)
+    packages = installed_versions(_PACKAGES)
     manifest = {
         "schema_version": 1,
         "attacks": f"pyautoattack {packages.get('pyautoattack')}",

@@ -17,8 +17,8 @@ from ...stages.adversarial_pack_manifest import MANIFEST as PACK_MANIFEST
 from ...targets.base import targets
 from ...targets.on_device import OnDevice
 from ..results.report import Report
+from ..store.manifest import MANIFEST, inside, listed
 from ..store.sample_bits import pack_manifest
-from ..store.store import MANIFEST, inside, listed
 from .contents import BITS, PACKS, BundledEngine, BundledFile, Contents
 
 REPORT, RECIPE = "report.json", "recipe.yaml"

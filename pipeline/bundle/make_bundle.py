@@ -21,23 +21,23 @@ from .signing import sign_bundle
 
 
 def make_bundle(
-    run: str | Path,
+    run: Path | str,
     *,
     engines: Sequence[str] = (),
-    out: str | Path | None = None,
+    out: Path | str | None = None,
     plain: bool = False,
-    sign: str | Path | None = None,
+    sign: Path | str | None = None,
     license_name: str | None = None,
 ) -> dict[str, Any]:
     """Bundle a finished run: the same run gives the same bytes, but for a signature.
 
     Args:
-        run: the run's folder.
-        engines: which ones; all when empty.
-        out: a folder, or a file named `.tar` or `.zip`; `<name>-bundle.tar` when left out.
-        plain: leave out model card and bill of materials, which need the extra `bundle`.
-        sign: a private key, in PEM, of an elliptic curve.
-        license_name: of the weights, for the model card.
+        run: a finished run's folder.
+        engines: an engine to bundle (default: all of the run).
+        out: a folder, or a file that ends in .tar or .zip (default: `<name>-bundle.tar`).
+        plain: without model card and bill of materials, which need the extra `bundle`.
+        sign: sign it with this private key, in PEM (P-256, P-384 or P-521).
+        license_name: licence of the weights, for the model card, such as `apache-2.0`.
 
     Returns:
         `{bundle, sha256, engines, files, size_bytes, signed}`: `sha256` is that of `bundle.json`, which lists all

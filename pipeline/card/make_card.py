@@ -18,12 +18,12 @@ CARD = "README.md"
 _TASK = "image-classification"
 
 
-def model_card(run: str | Path, *, license_name: str | None = None) -> str:
+def model_card(run: Path | str, *, license_name: str | None = None) -> str:
     """The model card of a finished run: the hub's metadata, then the text.
 
     Args:
-        run: the run's folder.
-        license_name: of the weights, as the hub writes it (`apache-2.0`); said to be unknown when None.
+        run: a finished run's folder.
+        license_name: licence of the weights, as the hub writes it, such as `apache-2.0` (default: said to be unknown).
 
     Raises:
         UsageError: the run is not finished.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @app.command()
-@asks("build:build", without=("until", "reporter"), overrides="--set")
+@asks("commands.build:build", without=("until", "reporter"), overrides="--set")
 def build(run: Call, as_json: AsJson = False) -> None:
     """Run a recipe from teacher to attacked engine, and report."""
     _finish(run, None, as_json)
@@ -40,7 +40,7 @@ def _finish(run: Call, until: Stop | None, as_json: bool) -> None:
 
 
 def _stage_command(stop: Stop, words: str) -> None:
-    @asks("build:build", without=("until", "workers", "reporter"), overrides="--set")
+    @asks("commands.build:build", without=("until", "workers", "reporter"), overrides="--set")
     def command(run: Call, as_json: AsJson = False) -> None:
         _finish(run, stop, as_json)
 
@@ -84,7 +84,7 @@ def recover(
             raise UsageError("--teacher, --dataset and --eps are for an ONNX file; a recipe has its own")
         chosen = {"out": out, "data_root": data_root, "store": store, "overrides": overrides or ()}
         trained = {"devices": devices, "num_nodes": num_nodes, "accelerator": accelerator}
-        _finish(Call("build:build", {"recipe": source, **chosen, **trained}), "recover", as_json)
+        _finish(Call("commands.build:build", {"recipe": source, **chosen, **trained}), "recover", as_json)
         return
     if store is not None:
         raise UsageError(f"--store: is for a recipe; what is learnt in {source} is kept in its own folder")

@@ -11,37 +11,17 @@ from ...core.atomic_write import write_atomically
 from ...core.errors import UsageError
 from .app import app
 from .arguments import AsJson, TargetOption
+from .from_function import Call, asks
 from .output import answer
-
-LicenseName = Annotated[
-    str | None, typer.Option("--license", help="Licence of the weights, for the model card: apache-2.0, …")
-]
 
 
 @app.command()
-def bundle(
-    run: Annotated[Path, typer.Argument(help="A finished run's folder.")],
-    engine: Annotated[
-        list[str] | None, typer.Option(help="An engine to bundle; repeatable (default: all of the run).")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="A folder, or a file that ends in .tar or .zip (default: <name>-bundle.tar)."),
-    ] = None,
-    sign: Annotated[
-        Path | None, typer.Option(help="Sign it with this private key, in PEM (P-256, P-384 or P-521).")
-    ] = None,
-    plain: Annotated[
-        bool, typer.Option("--plain", help="Without model card and bill of materials, which need the extra `bundle`.")
-    ] = False,
-    license_name: LicenseName = None,
-    as_json: AsJson = False,
-) -> None:
+@asks("bundle.make_bundle:make_bundle", without=(), engines="--engine", license_name="--license")
+def bundle(make: Call, as_json: AsJson = False) -> None:
     """Put a finished run's engines, ONNX files, adversarial examples and report together, to be carried to a device."""
-    from ..bundle.make_bundle import make_bundle, show_bundle
+    from ..bundle.make_bundle import show_bundle
 
-    result = make_bundle(run, engines=engine or (), out=out, plain=plain, sign=sign, license_name=license_name)
-    answer(result, as_json, show_bundle)
+    answer(make(), as_json, show_bundle)
 
 
 @app.command("verify-bundle")
@@ -60,15 +40,13 @@ def verify_bundle(
 
 
 @app.command()
+@asks("card.make_card:model_card", without=(), license_name="--license")
 def card(
-    run: Annotated[Path, typer.Argument(help="A finished run's folder.")],
+    make: Call,
     out: Annotated[Path | None, typer.Option(help="Where the card goes (default: standard output).")] = None,
-    license_name: LicenseName = None,
 ) -> None:
     """Write the model card of a finished run, in the format of the Hugging Face hub."""
-    from ..card.make_card import model_card
-
-    text = model_card(run, license_name=license_name)
+    text = make()
     if out is None:
         print(text, end="")
         return

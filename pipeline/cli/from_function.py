@@ -17,7 +17,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-_COMMANDS = Path(__file__).parents[1] / "commands"
+_PIPELINE = Path(__file__).parents[1]
 _KINDS: dict[str, type] = {"str": str, "int": int, "bool": bool, "Path": Path}
 _ARGUMENT = re.compile(r"^    (\w+): (.*)$")
 
@@ -27,7 +27,7 @@ class Call:
     """A call of the function as the command line asks for it.
 
     Attributes:
-        function: `module:name`, the module one of `pipeline/commands`.
+        function: `room.module:name`, of the pipeline.
         given: its arguments.
     """
 
@@ -37,19 +37,19 @@ class Call:
     def __call__(self, **more: Any) -> Any:
         """Import the function and call it, with further arguments."""
         module, _, name = self.function.partition(":")
-        return getattr(import_module(f"..commands.{module}", __package__), name)(**self.given, **more)
+        return getattr(import_module(f"..{module}", __package__), name)(**self.given, **more)
 
 
 def asks(
     function: str, *, without: Collection[str] = ("reporter",), **names: str
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the arguments and options of a function of `pipeline/commands`.
+    """Give a command the arguments and options of a function of the pipeline.
 
     What is positional there is an argument, what is keyword-only an option; of a union the first type counts, and
     `Annotated[int, Field(ge=1)]` bounds a number. The command gets a `Call` first, then what it asks for besides.
 
     Args:
-        function: `module:name`.
+        function: `room.module:name`.
         without: parameters that are no options.
         names: the options of those parameters that are called otherwise on the command line.
     """
@@ -94,7 +94,7 @@ def _parameters(function: str, without: Collection[str], names: Mapping[str, str
 
 @cache
 def _tree(module: str) -> ast.Module:
-    return ast.parse((_COMMANDS / f"{module}.py").read_text())
+    return ast.parse((_PIPELINE / f"{module.replace('.', '/')}.py").read_text())
 
 
 def _documented(docstring: str) -> dict[str, str]:

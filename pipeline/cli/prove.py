@@ -16,7 +16,7 @@ from .output import answer, finish, write
 
 
 @app.command()
-@asks("verify:verify", overrides="--set", packs="--pack", options="--option", gates="--gate")
+@asks("commands.verify:verify", overrides="--set", packs="--pack", options="--option", gates="--gate")
 def verify(
     prove: Call,
     output: OutputOption = None,
@@ -68,33 +68,19 @@ def compare(
 
 
 @app.command()
+@asks("commands.gate:gate", without=())
 def gate(
-    run: Annotated[Path, typer.Argument(help="A run's folder, or its report.json.")],
-    require: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A condition such as 'retention >= 0.97' or 'robust_accuracy >= baseline - 0.03'; repeatable. "
-            "Default: the recipe's gates."
-        ),
-    ] = None,
-    baseline: Annotated[
-        Path | None, typer.Option(help="The file that gates against a baseline compare with, sample by sample.")
-    ] = None,
-    update_baseline: Annotated[
-        bool, typer.Option("--update-baseline", help="Write this run into --baseline, if it passes its absolute gates.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="With --update-baseline: even if it does not.")] = False,
+    judge: Call,
     output: OutputOption = None,
     annotations: AnnotationsOption = "auto",
     location: LocationOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge gates on a finished run, by themselves or against a baseline; exit 1 when one fails, 4 when one is open."""
-    from ..commands.gate import gate as judge
     from ..reports.deliver import Outputs
 
     outputs = Outputs.asked(output or (), annotations, location, as_json=as_json)
-    found = judge(run, require=require or (), baseline=baseline, update_baseline=update_baseline, force=force)
+    found = judge()
     if found.written is not None and not as_json:
         print(f"baseline: {found.written} ({found.written.stat().st_size / 1024:.1f} KiB)")
     if found.refused:
@@ -119,7 +105,7 @@ def report(
 
 
 @app.command()
-@asks("bench:bench_files", options="--option", batches="--batch")
+@asks("commands.bench:bench_files", options="--option", batches="--batch")
 def bench(time: Call, as_json: AsJson = False) -> None:
     """Time engines side by side, each in a process of its own: latency, throughput, memory, cold start, size."""
     from ..commands.bench import show_bench

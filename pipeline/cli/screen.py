@@ -9,7 +9,7 @@ from .output import answer
 
 
 @app.command()
-@asks("teachers:rank_teachers")
+@asks("commands.teachers:rank_teachers")
 def teachers(rank: Call, as_json: AsJson = False) -> None:
     """Screen teachers on a data sample: clean accuracy, PGD accuracy, and entropy on hard images."""
     from ..commands.teachers import show_teachers

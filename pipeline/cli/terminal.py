@@ -11,19 +11,7 @@ from rich.text import Text
 
 from ..reports.printable import printable
 from ..reports.reasons import reasons
-from ..reports.rows import (
-    BENCH_COLUMNS,
-    CORRUPTION_COLUMNS,
-    GATE_COLUMNS,
-    ROUTE_COLUMNS,
-    attack_note,
-    bench_rows,
-    corruption_rows,
-    gate_rows,
-    ledger,
-    route_rows,
-    warnings,
-)
+from ..reports.rows import GATE_COLUMNS, attack_note, gate_rows, tables, warnings
 from ..results.report import Report
 
 _COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
@@ -31,15 +19,11 @@ _COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
 
 def show(report: Report, console: Console) -> None:
     """Print ledger, gates, warnings, then what stops a merge and what to do about it and, last, the verdict."""
-    tables = [_table(*ledger(report)), _table(ROUTE_COLUMNS, route_rows(report))]
-    if corrupted := corruption_rows(report):
-        tables.append(_table(CORRUPTION_COLUMNS, corrupted))
-    if timed := bench_rows(report):
-        tables.append(_table(BENCH_COLUMNS, timed))
+    shown = [_table(columns, rows) for columns, rows in tables(report)]
     if report.data["gates"]:
         coloured = [(*row[:-1], Text(row[-1], style=_COLOURS[row[-1]])) for row in gate_rows(report)]
-        tables.append(_table(GATE_COLUMNS, coloured))
-    for table in tables:
+        shown.append(_table(GATE_COLUMNS, coloured))
+    for table in shown:
         console.print(table, "")
     console.print(attack_note(report), style="dim", highlight=False)
     for line in warnings(report):

@@ -6,21 +6,22 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from ...core.errors import UsageError
+from ...core.versions import installed_versions
 from ..progress import Reporter
 from ..reports import render
 from ..results.report import Report
 from ..store.code_digest import all_sources_digest
 from ..store.folder_guard import RECIPE, check_own
 from ..store.follower import FollowingStore, follows
+from ..store.manifest import finished_files
 from ..store.run_files import RunFiles
-from ..store.store import Store, finished_files
+from ..store.store import Store
 from ..store.user_code import functions_digest
 
 if TYPE_CHECKING:
@@ -191,14 +192,6 @@ def _finished(folder: Path, request: str, until: Stop | None) -> Built | None:
     return Built(folder, report, artifacts, fresh=False)
 
 
-def _installed(packages: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for package in packages:
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
-
-
 def _request(raw: dict[str, Any]) -> str:
     """Digest of what is asked for: the recipe as given, the code, and the packages that do the work."""
     asked = {
@@ -206,7 +199,7 @@ def _request(raw: dict[str, Any]) -> str:
         "data": os.environ.get("EDGEPROOF_DATA"),  # where data sets lie, unless the recipe says it
         "code": all_sources_digest(),
         "functions": functions_digest(raw),
-        "packages": {package: version(package) for package in PACKAGES} | _installed(EXTRAS),
+        "packages": {package: version(package) for package in PACKAGES} | installed_versions(EXTRAS),
     }
     text = json.dumps(asked, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

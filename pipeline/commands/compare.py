@@ -11,7 +11,7 @@ from rich.console import Console
 
 from ...core.errors import UsageError
 from ...stages.statistics.paired import PairedComparison, compare_paired
-from ...stages.statistics.proportions import clopper_pearson
+from ...stages.statistics.proportions import LEVEL, clopper_pearson
 from .compare_sides import ProofBits, is_bits, read_bits
 
 COMPARED = ("robust", "clean")
@@ -68,7 +68,7 @@ def compare(
         "second": _side(other, others),
         "samples": found.samples,
         **found.as_json(),
-        "level": found.level,
+        "level": LEVEL,
         "lost": rows[before & ~after].tolist(),
         "gained": rows[~before & after].tolist(),
         "notes": _notes(one, other),

@@ -13,7 +13,7 @@ from rich.table import Column, Table
 
 from ...core.errors import UsageError
 from ...targets.base import Availability, targets
-from ..store.store import machine
+from ..store.machine import machine
 
 
 def target_states() -> list[dict[str, Any]]:

@@ -34,10 +34,10 @@ class Gated:
 
 
 def gate(
-    run: str | Path,
+    run: Path | str,
     *,
     require: Sequence[str] = (),
-    baseline: str | Path | None = None,
+    baseline: Path | str | None = None,
     update_baseline: bool = False,
     force: bool = False,
 ) -> Gated:
@@ -45,11 +45,11 @@ def gate(
 
     Args:
         run: the run's folder, or its report.json.
-        require: conditions such as `robust_accuracy >= baseline - 0.03`; the run's own gates when empty, and against a
-            baseline, where none of them is relative, those of `DEFAULT` besides.
-        baseline: the file that relative gates compare with.
-        update_baseline: make this run the baseline instead; only its absolute gates are judged then.
-        force: even if they do not pass.
+        require: a condition such as `retention >= 0.97` or `robust_accuracy >= baseline - 0.03` (default: the run's own
+            gates, and against a baseline, where none of them is relative, one on either accuracy besides).
+        baseline: the file that gates against a baseline compare with, sample by sample.
+        update_baseline: write this run into the baseline's file instead, if it passes its absolute gates.
+        force: with --update-baseline, even if it does not.
 
     Raises:
         UsageError: a file is missing or broken, a gate is wrong, a relative gate has no baseline, or the run and the

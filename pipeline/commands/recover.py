@@ -31,8 +31,8 @@ from ..progress import Reporter
 from ..recipe.read import apply_override
 from ..recipe.validation_errors import one_line
 from ..run.networks import method_code
+from ..store.artifact import key_of
 from ..store.code_digest import code_digest
-from ..store.store import key_of
 from .network_reference import find_candidate, load_candidate
 from .options import data_config, option, threat_model
 

@@ -31,7 +31,7 @@ from ...stages.teacher.screening import (
     suggested_order,
 )
 from ..progress import Reporter
-from ..store.store import machine
+from ..store.machine import machine
 from .network_reference import find_candidate, load_candidate
 from .options import data_config, option, threat_model
 

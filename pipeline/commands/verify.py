@@ -25,10 +25,11 @@ from ..reports import render
 from ..results.report import Report, draw_up, engine_subject
 from ..run.maker import Maker
 from ..run.proof import Proof
+from ..store.artifact import Artifact
 from ..store.folder_guard import check_own
 from ..store.follower import FollowingStore
 from ..store.run_files import RunFiles
-from ..store.store import Artifact, Store
+from ..store.store import Store
 from .options import option
 from .verify_request import Request, check_request
 from .verify_settings import Settings

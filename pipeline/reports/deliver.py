@@ -13,7 +13,7 @@ from ...core.atomic_write import write_atomically
 from ...core.errors import UsageError
 from ...core.registry import nearest
 from ..results.report import Report
-from ..store.store import MANIFEST
+from ..store.manifest import MANIFEST
 from . import formats
 from .github import workflow_commands
 

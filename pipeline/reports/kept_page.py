@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ..figures.table import modules
 from ..results.report import Report
+from ..store.artifact import Stage
 from ..store.code_digest import folder_digest
-from ..store.store import Stage, Store
+from ..store.store import Store
 
 # By file name: the module that draws it, and the packages that it draws with.
 KEPT = {"report.html": ("edgeproof.pipeline.reports.html.page", ("jinja2", "matplotlib", "numpy", "pillow"))}

@@ -8,21 +8,7 @@ from ..results.report import Report
 from .base import formats
 from .printable import in_one_line
 from .reasons import reasons
-from .rows import (
-    BENCH_COLUMNS,
-    CORRUPTION_COLUMNS,
-    GATE_COLUMNS,
-    PAIRED_COLUMNS,
-    ROUTE_COLUMNS,
-    attack_note,
-    bench_rows,
-    corruption_rows,
-    gate_rows,
-    ledger,
-    paired_rows,
-    route_rows,
-    warnings,
-)
+from .rows import GATE_COLUMNS, attack_note, gate_rows, tables, warnings
 
 
 @formats.register("summary.md")
@@ -33,14 +19,7 @@ def markdown(report: Report) -> str:
         parts.append("\n".join(f"- **{_text(r.title)}: {r.outcome}.** {_text(r.text)}" for r in stops))
     if report.data["gates"]:
         parts.append(_table(GATE_COLUMNS, gate_rows(report)))
-    parts.append(_table(*ledger(report)))
-    parts.append(_table(ROUTE_COLUMNS, route_rows(report)))
-    if compared := paired_rows(report):
-        parts.append(_table(PAIRED_COLUMNS, compared))
-    if corrupted := corruption_rows(report):
-        parts.append(_table(CORRUPTION_COLUMNS, corrupted))
-    if timed := bench_rows(report):
-        parts.append(_table(BENCH_COLUMNS, timed))
+    parts += [_table(columns, rows) for columns, rows in tables(report, paired=True)]
     parts.append(_text(attack_note(report)))
     if found := warnings(report):
         parts.append("\n".join(f"- {_text(line)}" for line in found))

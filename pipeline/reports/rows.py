@@ -10,10 +10,10 @@ from ..figures.ledger import ledger as ledger_of
 from ..gates.result import value_text
 from ..results.report import Report
 
-CORRUPTION_COLUMNS = ("subject", "accuracy under common corruptions: mean [95 %], then each")
-ROUTE_COLUMNS = ("subject", "robust accuracy left after each attack, in order")
+_CORRUPTION_COLUMNS = ("subject", "accuracy under common corruptions: mean [95 %], then each")
+_ROUTE_COLUMNS = ("subject", "robust accuracy left after each attack, in order")
 BENCH_COLUMNS = ("engine", "batch", "p50 / p90 / p99 ms", "float ONNX takes", "torch eager takes")
-PAIRED_COLUMNS = ("engine", "lost against the student", "gained", "difference [95 %, Tango]", "p (exact McNemar)")
+_PAIRED_COLUMNS = ("engine", "lost against the student", "gained", "difference [95 %, Tango]", "p (exact McNemar)")
 GATE_COLUMNS = ("gate", "limit", "value", "95 % interval", "outcome")
 
 
@@ -54,6 +54,16 @@ def ledger(report: Report) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         for subject in report.subjects
     )
     return ("subject", *found.columns), [(name, *row) for name, row in zip(names, found.rows, strict=True)]
+
+
+def tables(report: Report, *, paired: bool = False) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+    """Columns and rows of what was measured; `paired` is whether engines beside the student are among them."""
+    found = [
+        (_PAIRED_COLUMNS, paired_rows(report) if paired else []),
+        (_CORRUPTION_COLUMNS, corruption_rows(report)),
+        (BENCH_COLUMNS, bench_rows(report)),
+    ]
+    return [ledger(report), (_ROUTE_COLUMNS, route_rows(report)), *((columns, rows) for columns, rows in found if rows)]
 
 
 def _ledger(report: Report) -> LedgerCells:

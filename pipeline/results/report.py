@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...core.errors import UsageError
+from ...core.versions import installed_versions
 from ...targets.base import targets
 from ..gates import Condition, Verdict, judge
 from ..gates.pair import Pair
+from ..store.machine import machine
 from ..store.run_files import RunFiles
-from ..store.store import machine
 from .device_verdict import with_devices
 
 if TYPE_CHECKING:
@@ -156,12 +157,7 @@ def environment(engines: Iterable[str]) -> dict[str, Any]:
     Args:
         engines: names of targets, whose runtimes' versions are told; other names are passed over.
     """
-    found: dict[str, Any] = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = None
+    found: dict[str, Any] = {**dict.fromkeys(_PACKAGES), **installed_versions(_PACKAGES)}
     for target in {*engines} & {*targets.names()}:
         found |= targets[target].available().versions
     return {**found, "attacks": f"pyautoattack {version('pyautoattack')}", "machine": machine()}

@@ -18,7 +18,9 @@ from ...stages.teacher import teacher_model
 from ...targets.base import EngineFile
 from ..progress import Bar, Reporter
 from ..recipe.recipe import Recipe
-from ..store.store import Artifact, Stage, Store, fingerprint
+from ..store.artifact import Artifact, Stage
+from ..store.manifest import fingerprint
+from ..store.store import Store
 from ..store.user_code import function_modules
 from .maker import Maker, Work
 from .plugin_code import model_code, module_of

@@ -9,7 +9,7 @@ from ...stages.data import Split
 from ...stages.export import MODEL
 from ...stages.verify import EngineSubject, Evaluation, Subject, TorchSubject, Workforce, default_workers, sample
 from ...stages.verify.evidence.earlier_packs import read_earlier
-from ..store.store import Artifact
+from ..store.artifact import Artifact
 from .artifacts import Artifacts
 from .engines import Engines
 from .networks import Networks

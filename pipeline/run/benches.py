@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...stages.latency.bench import bench, bench_ledger
-from ..store.store import Artifact, Stage
+from ..store.artifact import Artifact, Stage
 from .artifacts import STAGES, Artifacts, network_inputs
 from .attacks import Attacks
 from .engines import Engines

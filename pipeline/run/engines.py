@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+from ...stages.classifier import Classifier
+from ...stages.distill import TrainingContext
 from ...stages.export import MODEL, export_student
 from ...stages.quantize import quantize_student
 from ...stages.quantize.precisions.base import precisions
@@ -12,9 +15,9 @@ from ...stages.recover import recover_onnx
 from ...targets.base import TargetOptions, targets
 from ...targets.onnxruntime.target import OnnxRuntime
 from ..progress import Bar
-from ..store.store import Artifact, Stage
+from ..store.artifact import Artifact, Stage
 from .artifacts import STAGES, Artifacts, network_inputs
-from .networks import TRAINING, Networks, method_code
+from .networks import Networks
 from .plugin_code import module_of
 
 
@@ -70,52 +73,21 @@ class Engines:
 
     def quantized(self, target: str) -> Artifact:
         """The ONNX file in a target's scheme; targets of one scheme share it unless its speed is measured."""
+        exported, recipe, runtime = self.exported(), self._artifacts.recipe, targets[target]
+        config = {"quantize": recipe.quantize, "scheme": vars(runtime.scheme), "threat": recipe.threat}
+        code = [f"{STAGES}.quantize.quantization", module_of(type(self._precision))]
+        needs: dict[str, Any] = {}
         if self._precision.measured:
-            return self._assigned(target)
-        scheme, exported = targets[target].scheme, self.exported()
+            options, limits = self._options[target], recipe.floors()
+            config |= {"limits": limits, **({"options": options.chosen} if options.chosen else {})}
+            code.append(module_of(type(runtime)))
+            needs = {"target": runtime, "limits": limits, "options": options}
         return self._artifacts.make(
             Stage(
-                f"quantize/{scheme.name}",
-                config={
-                    "quantize": self._artifacts.recipe.quantize,
-                    "scheme": vars(scheme),
-                    "threat": self._artifacts.recipe.threat,
-                },
+                f"quantize/{target if needs else runtime.scheme.name}",
+                config=config,
                 inputs={"model": exported.sha256(MODEL), "data": self._artifacts.dataset.digest},
-                code=[f"{STAGES}.quantize.quantization", module_of(type(self._precision))],
-                packages=("onnx", "onnxruntime", "numpy", "torch"),
-                parents=[exported],
-                seed=self._artifacts.recipe.quantize.calibration.seed,
-            ),
-            lambda folder, _: quantize_student(
-                exported.path(MODEL),
-                self._artifacts.recipe.quantize,
-                scheme,
-                self._artifacts.dataset,
-                self._artifacts.recipe.threat,
-                folder,
-                notice=self._artifacts.reporter.notice,
-            ),
-        )
-
-    def _assigned(self, target: str) -> Artifact:
-        exported, recipe = self.exported(), self._artifacts.recipe
-        limits = recipe.floors()
-        return self._artifacts.make(
-            Stage(
-                f"quantize/{target}",
-                config={
-                    "quantize": recipe.quantize,
-                    "scheme": vars(targets[target].scheme),
-                    "threat": recipe.threat,
-                    "limits": limits,
-                    **({"options": chosen} if (chosen := self._options[target].chosen) else {}),
-                },
-                inputs={"model": exported.sha256(MODEL), "data": self._artifacts.dataset.digest},
-                code=[
-                    f"{STAGES}.quantize.quantization",
-                    *map(module_of, (type(self._precision), type(targets[target]))),
-                ],
+                code=code,
                 packages=("onnx", "onnxruntime", "numpy", "torch"),
                 parents=[exported],
                 seed=recipe.quantize.calibration.seed,
@@ -123,15 +95,13 @@ class Engines:
             lambda folder, bar: quantize_student(
                 exported.path(MODEL),
                 recipe.quantize,
-                targets[target].scheme,
+                runtime.scheme,
                 self._artifacts.dataset,
                 recipe.threat,
                 folder,
-                target=targets[target],
-                limits=limits,
-                options=self._options[target],
                 notice=self._artifacts.reporter.notice,
                 progress=bar.layers,
+                **needs,
             ),
         )
 
@@ -140,30 +110,25 @@ class Engines:
         quantized, config = self.quantized(target), self._artifacts.recipe.recover
         if config is None:
             return quantized
-        teacher, natural = self._networks.teacher(), self._networks.natural_teacher()
-        inputs = {**self._networks.teachers_inputs(), "model": quantized.sha256(MODEL)}
-        return self._artifacts.make(
+
+        def work(
+            teacher: Classifier, *lesson: Any, natural_teacher: Classifier | None, running: TrainingContext
+        ) -> None:
+            natural = None if natural_teacher is None else natural_teacher.load()
+            graph = quantized.path(MODEL)
+            recover_onnx(graph, config, teacher.load(), *lesson, natural_teacher=natural, running=running)
+
+        return self._networks.distilled(
             Stage(
                 quantized.stage.replace("quantize/", "recover/"),
                 config={"recover": config, "threat": self._artifacts.recipe.threat},
-                inputs=inputs,
-                code=[f"{STAGES}.recover.recovery", *method_code(config)],
-                packages=(*TRAINING, "onnx"),
-                parents=[quantized, *self._networks.teachers()],
-                seed=config.seed,
-                resumable=True,
-                trains=True,
+                inputs={"model": quantized.sha256(MODEL)},
+                code=[f"{STAGES}.recover.recovery"],
+                packages=("onnx",),
+                parents=[quantized],
             ),
-            lambda folder, bar: recover_onnx(
-                quantized.path(MODEL),
-                config,
-                self._artifacts.classifier(teacher).load(),
-                self._artifacts.dataset,
-                self._artifacts.recipe.threat,
-                folder,
-                natural_teacher=None if natural is None else self._artifacts.classifier(natural).load(),
-                running=self._artifacts.running_in(folder, bar),
-            ),
+            config,
+            work,
             total=config.epochs,
         )
 

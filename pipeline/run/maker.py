@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..progress import Bar, Reporter
-from ..store.store import Artifact, Stage, Store
+from ..store.artifact import Artifact, Stage
+from ..store.store import Store
 
 # Does a stage in a folder, telling a progress bar.
 Work = Callable[[Path, Bar], object]

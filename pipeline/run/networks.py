@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from ...core.model_file import sha256_of
@@ -13,7 +16,7 @@ from ...stages.prune import prune_student
 from ...stages.student import distil_student
 from ...stages.teacher import TeacherConfig, make_teacher, teacher_model, weight_file
 from ...stages.teacher.pretrained import weights_digest
-from ..store.store import Artifact, Stage
+from ..store.artifact import Artifact, Stage
 from .artifacts import STAGES, Artifacts
 from .plugin_code import module_of
 
@@ -35,48 +38,21 @@ class Networks:
         config = self._artifacts.recipe.natural_teacher
         return None if config is None else self._teacher("natural_teacher", config)
 
-    def teachers(self) -> list[Artifact]:
-        """Whom a distillation learns from."""
-        natural = self.natural_teacher()
-        return [self.teacher(), *([] if natural is None else [natural])]
-
-    def teachers_inputs(self) -> dict[str, str]:
-        """What every distillation reads: the data, and its teachers' weights."""
-        found = {artifact.stage: artifact.sha256(WEIGHTS) for artifact in self.teachers()}
-        return {"data": self._artifacts.dataset.digest, **found}
-
     def student(self) -> Artifact:
         """The student's weights."""
-        teacher, natural, config = self.teacher(), self.natural_teacher(), self._artifacts.recipe.distill
-        inputs = self.teachers_inputs()
-        settings = self._trained(config, inputs)
-        return self._artifacts.make(
+        recipe, inputs = self._artifacts.recipe, dict[str, str]()
+        settings = self._trained(recipe.distill, inputs)
+        return self.distilled(
             Stage(
                 "student",
-                config={
-                    "threat": self._artifacts.recipe.threat,
-                    "student": self._artifacts.recipe.student,
-                    "distill": settings,
-                },
+                config={"threat": recipe.threat, "student": recipe.student, "distill": settings},
                 inputs=inputs,
-                code=[f"{STAGES}.student", *method_code(config)],
-                packages=TRAINING,
-                parents=self.teachers(),
-                seed=config.seed,
-                resumable=True,
-                trains=True,
+                code=[f"{STAGES}.student"],
+                packages=(),
             ),
-            lambda folder, bar: distil_student(
-                self._artifacts.recipe.student,
-                config,
-                self._artifacts.classifier(teacher),
-                self._artifacts.dataset,
-                self._artifacts.recipe.threat,
-                folder,
-                natural_teacher=None if natural is None else self._artifacts.classifier(natural),
-                running=self._artifacts.running_in(folder, bar),
-            ),
-            total=config.epochs,
+            recipe.distill,
+            partial(distil_student, recipe.student, recipe.distill),
+            total=recipe.distill.epochs,
         )
 
     def pruned(self) -> Artifact | None:
@@ -84,31 +60,55 @@ class Networks:
         config = self._artifacts.recipe.prune
         if config is None:
             return None
-        student, teacher, natural = self.student(), self.teacher(), self.natural_teacher()
-        inputs = {**self.teachers_inputs(), "student": student.sha256(WEIGHTS)}
-        return self._artifacts.make(
+        student = self.student()
+        return self.distilled(
             Stage(
                 "prune",
                 config={"threat": self._artifacts.recipe.threat, "prune": config},
-                inputs=inputs,
-                code=[f"{STAGES}.prune.pruning", *method_code(config.train)],
-                packages=(*TRAINING, "torch-pruning"),
-                parents=[student, *self.teachers()],
-                seed=config.train.seed,
+                inputs={"student": student.sha256(WEIGHTS)},
+                code=[f"{STAGES}.prune.pruning"],
+                packages=("torch-pruning",),
+                parents=[student],
+            ),
+            config.train,
+            lambda *lesson, **more: prune_student(self._artifacts.classifier(student), config, *lesson, **more),
+            total=config.epochs,
+        )
+
+    def distilled(
+        self, stage: Stage, config: TrainConfig, work: Callable[..., object], total: int | None = None
+    ) -> Artifact:
+        """Make an artifact that learns from the teachers.
+
+        Args:
+            stage: what it depends on besides the data, the teachers, and the method's code and packages.
+            config: how it learns.
+            work: learns from `(teacher, dataset, threat, folder, natural_teacher=…, running=…)`.
+            total: what its progress bar counts to.
+        """
+        shared, teacher, natural = self._artifacts, self.teacher(), self.natural_teacher()
+        teachers = [teacher, *([] if natural is None else [natural])]
+        weights = {artifact.stage: artifact.sha256(WEIGHTS) for artifact in teachers}
+        return shared.make(
+            replace(
+                stage,
+                inputs={"data": shared.dataset.digest, **weights, **stage.inputs},
+                code=[*stage.code, *method_code(config)],
+                packages=[*TRAINING, *stage.packages],
+                parents=[*stage.parents, *teachers],
+                seed=config.seed,
                 resumable=True,
                 trains=True,
             ),
-            lambda folder, bar: prune_student(
-                self._artifacts.classifier(student),
-                config,
-                self._artifacts.classifier(teacher),
-                self._artifacts.dataset,
-                self._artifacts.recipe.threat,
+            lambda folder, bar: work(
+                shared.classifier(teacher),
+                shared.dataset,
+                shared.recipe.threat,
                 folder,
-                natural_teacher=None if natural is None else self._artifacts.classifier(natural),
-                running=self._artifacts.running_in(folder, bar),
+                natural_teacher=None if natural is None else shared.classifier(natural),
+                running=shared.running_in(folder, bar),
             ),
-            total=config.epochs,
+            total,
         )
 
     def final(self) -> Artifact:

@@ -31,7 +31,7 @@ from ...stages.verify.evidence.earlier_packs import described
 from ...stages.verify.routes.base import routes
 from ...targets.base import targets
 from ..progress import Bar
-from ..store.store import Artifact, Stage
+from ..store.artifact import Artifact, Stage
 from .maker import Maker
 from .plugin_code import model_code, module_of
 

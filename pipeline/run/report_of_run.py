@@ -12,7 +12,7 @@ from ...stages.quantize import CALIBRATION, MODEL, precision_name
 from ...stages.verify.figures import FIGURES_FILE, read_figures
 from ...targets.base import targets
 from ..results.report import Report, draw_up, engine_subject, torch_subject
-from ..store.store import Artifact
+from ..store.artifact import Artifact
 from . import RecipeRun
 
 

@@ -103,14 +103,25 @@ def _found(name: str) -> Path | None:
 
 
 def _imports(content: bytes, package: str) -> list[str]:
+    return [entry for entry in imported_names(content, package) if entry.startswith(_PACKAGE)]
+
+
+def imported_names(content: bytes, package: str) -> list[str]:
+    """Absolute names of what a module's source imports, modules or what may be in them.
+
+    Args:
+        content: the source.
+        package: the package that relative imports start from.
+
+    Raises:
+        SyntaxError: it is no Python.
+    """
     found: list[str] = []
     for node in ast.walk(ast.parse(content)):
         if isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
-                base = ".".join([*parents, *([node.module] if node.module else [])])
+            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
             found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
-    return [entry for entry in found if entry.startswith(_PACKAGE)]
+    return found

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import StageError
-from .store import Artifact, Stage, Store
+from .artifact import Artifact, Stage
+from .store import Store
 
 POLL_SECONDS = 0.2
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import UsageError
+from .artifact import RECORD
+from .manifest import MANIFEST, listed
 from .place import (
     KEEPING,
     LOCKS,
@@ -26,7 +28,6 @@ from .place import (
     record_in,
     texts_in,
 )
-from .store import MANIFEST, RECORD, listed
 
 _KEY = re.compile(r"[0-9a-f]{24}")
 _RECORD_OF_RUN = re.compile(r"(own|[0-9a-f]{24})\.json")

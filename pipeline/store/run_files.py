@@ -13,7 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .store import MANIFEST, Artifact, listed, manifest_entries
+from .artifact import Artifact
+from .manifest import MANIFEST, listed, manifest_entries
 
 if TYPE_CHECKING:
     import numpy as np

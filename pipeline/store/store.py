@@ -9,118 +9,22 @@ Layout of a run's folder:
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
-import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from ...core.atomic_write import clear_partial_files, write_atomically
 from ...core.errors import StageError, UsageError
 from ...core.model_file import sha256_of
-from .code_digest import code_digest
-from .place import STORE, Place, is_work
-
-MANIFEST = "manifest.json"
-RECORD = "stage.json"
-_KEY_LENGTH = 24
-_FINGERPRINT = "stat:"
-_RECORDED = {"files", "parents", "seed", "packages", "machine"}
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """A finished stage: a folder whose files are known by their digests."""
-
-    stage: str
-    key: str
-    folder: Path
-    record: Mapping[str, Any]
-    _checked: set[str] = field(default_factory=set, compare=False, repr=False)
-
-    @property
-    def files(self) -> Mapping[str, str]:
-        """Relative file names and their SHA-256."""
-        return self.record["files"]
-
-    def sha256(self, name: str) -> str:
-        """The recorded digest of one file."""
-        return self.files[name]
-
-    def path(self, name: str) -> Path:
-        """Return a file's path, having checked its content against the recorded digest.
-
-        Raises:
-            StageError: the file is gone or altered.
-        """
-        path = self.folder / name
-        if name not in self._checked:
-            if not path.is_file() or sha256_of(path) != self.files.get(name):
-                raise StageError(f"{path}: altered since it was made; delete {self.folder} and build again")
-            self._checked.add(name)
-        return path
-
-    def intact(self) -> bool:
-        """Whether every file is there and as it was made, and the record is one of ours."""
-        record: Any = self.record
-        if not isinstance(record, dict) or not record.keys() >= _RECORDED or not isinstance(record["files"], dict):
-            return False
-        parents: Any = record["parents"]
-        if not isinstance(parents, list) or not all(isinstance(name, str) for name in parents):
-            return False
-        try:
-            for name in self.files:
-                self.path(name)
-        except StageError:
-            return False
-        return True
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A stage of a run: everything that its artifact depends on, and how it is made.
-
-    Attributes:
-        name: its name, which is also its folder's.
-        config: everything of the configuration that matters, as JSON-able data.
-        inputs: names and digests of what is read.
-        code: modules whose sources matter (with all that they import).
-        packages: distributions whose versions matter.
-        parents: the artifacts it is made from, for the manifest.
-        seed: the seed it runs under, for the manifest.
-        resumable: whether the work goes on from files that a killed run left.
-        trains: whether the processes that follow this one take part in the work, each in a folder of its own.
-        shared: whether they take part in it in this one's folder.
-    """
-
-    name: str
-    config: Mapping[str, Any]
-    inputs: Mapping[str, str]
-    code: Sequence[str]
-    packages: Sequence[str]
-    parents: Sequence[Artifact] = ()
-    seed: int | None = None
-    resumable: bool = False
-    trains: bool = False
-    shared: bool = False
-
-    def identity(self) -> dict[str, Any]:
-        """Everything that the result depends on, as JSON-able data."""
-        return {
-            "stage": self.name,
-            "config": self.config,
-            "inputs": dict(self.inputs),
-            "code": code_digest(*self.code),
-            "packages": {package: _version(package) for package in self.packages},
-        }
+from .artifact import RECORD, Artifact, Stage, key_of
+from .machine import machine
+from .manifest import MANIFEST, inside, listed, manifest_entries, same, text_entries
+from .place import STORE, Place, is_work, record_in
 
 
 class Store:
@@ -291,15 +195,14 @@ class Store:
             request: digest of what was asked for; see `finished_files`.
             external: paths outside the folder that were read, and their SHA-256 or `fingerprint`.
         """
-        before = listed(_manifest(self.root)) or []
-        entries = manifest_entries(view)
+        before = listed(record_in(self.root / MANIFEST)) or []
+        entries = manifest_entries(view) + text_entries(texts)
         for path, (artifact, name) in view.items():
             source = artifact.path(name)
-            if not _same(self.root / path, artifact.sha256(name)):
+            if not same(self.root / path, artifact.sha256(name)):
                 write_atomically(self.root / path, source.read_bytes())
         for path, text in texts.items():
             write_atomically(self.root / path, text)
-            entries.append({"path": path, "sha256": hashlib.sha256(text.encode()).hexdigest()})
         kept = {inside(self.root, entry["path"]) for entry in entries}
         for entry in before:
             # The manifest may be anybody's: what it lists is removed only where a run could have put it.
@@ -317,160 +220,8 @@ class Store:
         self.place.refer(self._taken)  # and no more to what earlier runs took here
 
 
-def manifest_entries(view: Mapping[str, tuple[Artifact, str]]) -> list[dict[str, Any]]:
-    """Return what `manifest.json` says of artifacts; `view` as of `Store.publish`."""
-    return [
-        {
-            "path": path,
-            "sha256": artifact.sha256(name),
-            "stage": artifact.stage,
-            "key": artifact.key,
-            "parents": artifact.record["parents"],
-            "seed": artifact.record["seed"],
-            "packages": artifact.record["packages"],
-            "machine": artifact.record["machine"],
-        }
-        for path, (artifact, name) in view.items()
-    ]
-
-
-def key_of(identity: Mapping[str, Any]) -> str:
-    """Return the key under which a stage's result is stored."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:_KEY_LENGTH]
-
-
-def finished_files(root: Path, request: str) -> tuple[str, ...] | None:
-    """Return the files of a run's folder if it answers exactly this request and every file is intact, else None.
-
-    Nothing is created or changed.
-
-    Args:
-        root: the run's folder.
-        request: digest of what is asked for, as given to `Store.publish`.
-    """
-    manifest = _manifest(root)
-    entries, external = listed(manifest), manifest.get("external")
-    if manifest.get("request") != request or entries is None or not isinstance(external, dict):
-        return None
-    files = [(inside(root, entry["path"]), entry["sha256"]) for entry in entries]
-    files += [(Path(path), digest) for path, digest in external.items()]
-    try:
-        intact = all(path is not None and isinstance(digest, str) and _same(path, digest) for path, digest in files)
-    except (OSError, ValueError):  # a path that no system knows, or a folder that may not be read
-        return None
-    return tuple(entry["path"] for entry in entries) if intact else None
-
-
-def _manifest(root: Path) -> dict[str, Any]:
-    try:
-        found = json.loads((root / MANIFEST).read_text())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def listed(manifest: Any) -> list[dict[str, Any]] | None:
-    """Return the artifacts that a `manifest.json` lists; None where it is not one of ours.
-
-    Args:
-        manifest: what the file holds.
-    """
-    entries = manifest.get("artifacts") if isinstance(manifest, dict) else None
-    return entries if isinstance(entries, list) and all(map(_is_entry, entries)) else None
-
-
-def _is_entry(entry: Any) -> bool:
-    if not isinstance(entry, dict):
-        return False
-    parents = entry.get("parents", [])
-    # A text that follows from the artifacts has no stage.
-    texts = [entry.get(key) for key in ("path", "sha256", *(("stage", "key") if "stage" in entry else ()))]
-    return isinstance(parents, list) and all(isinstance(text, str) for text in [*texts, *parents])
-
-
-def inside(root: Path, path: str) -> Path | None:
-    """Return where a manifest's path lies in a run's folder; None where it leads out of it, or into its store.
-
-    The file itself may be a link; a folder on the way may not lead out.
-
-    Args:
-        root: the run's folder.
-        path: as the manifest has it.
-    """
-    relative = PurePath(path)
-    if relative.is_absolute() or not relative.name or ".." in relative.parts:
-        return None
-    try:
-        whole, folder = root.resolve(), (root / relative).parent.resolve()
-    except (OSError, ValueError, RuntimeError):  # no such name can be, or links that lead in a circle
-        return None
-    if not folder.is_relative_to(whole):
-        return None
-    place = folder / relative.name
-    return None if place.relative_to(whole).parts[0].casefold() == STORE else place
-
-
-def amend(root: Path, texts: Mapping[str, str]) -> None:
-    """Replace or add texts that follow from a finished run, and bring its `manifest.json` up to date, last."""
-    manifest = _manifest(root)
-    for path, text in texts.items():
-        write_atomically(root / path, text)
-    if not manifest:
-        return
-    added = [{"path": path, "sha256": hashlib.sha256(text.encode()).hexdigest()} for path, text in texts.items()]
-    kept = [entry for entry in listed(manifest) or [] if entry["path"] not in texts]
-    write_atomically(root / MANIFEST, json.dumps({**manifest, "artifacts": [*kept, *added]}, indent=1))
-
-
-def machine() -> dict[str, Any]:
-    """What kind of machine this is, without naming it."""
-    return {
-        "system": platform.system(),
-        "architecture": platform.machine(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-
-
-@cache
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def fingerprint(path: Path) -> str:
-    """Digest of the names, sizes and times of a file, or of all files in a folder: told apart without reading them.
-
-    A data set's files may be gigabytes, and a finished run is looked at in under a second.
-    """
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    digest = hashlib.sha256()
-    for file in files:
-        if file.is_file():
-            about = file.stat()
-            digest.update(f"{file.relative_to(path)}\0{about.st_size}\0{about.st_mtime_ns}\0".encode())
-    return _FINGERPRINT + digest.hexdigest()
-
-
 def _is_plain(path: Path) -> bool:
     try:
         return path.is_file() and not path.is_symlink()
     except OSError:  # too long a name
         return False
-
-
-def _same(path: Path, digest: str) -> bool:
-    if digest.startswith(_FINGERPRINT):
-        return fingerprint(path) == digest
-    return path.is_file() and sha256_of(path) == digest

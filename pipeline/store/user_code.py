@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 from collections.abc import Iterator
 from importlib.machinery import ModuleSpec, PathFinder
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.function import is_function
+from .code_digest import imported_names
 
 _INSTALLED = {"site-packages", "dist-packages"}
 
@@ -102,17 +102,8 @@ def _places(package: str) -> set[Path]:
     return {place for place in places if place.name not in _INSTALLED}
 
 
-def _imports(name: str, source: Path) -> Iterator[str]:
-    package = name if source.name == "__init__.py" else name.rpartition(".")[0]
+def _imports(name: str, source: Path) -> list[str]:
     try:
-        tree = ast.parse(source.read_bytes())
+        return imported_names(source.read_bytes(), name if source.name == "__init__.py" else name.rpartition(".")[0])
     except SyntaxError:  # told when it is imported
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            base = ".".join([*parents, *([node.module] if node.module else [])])
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+        return []

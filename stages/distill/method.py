@@ -168,10 +168,9 @@ class Method(ABC, Generic[ConfigT]):
         maximisation: InnerMaximisation,
         *,
         start: Tensor | None = None,
-        mode: BatchNormMode | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run one training step up to its loss; return (mean loss, x'). Arguments as of `attack`."""
-        x_adv = self.attack(x, y, maximisation, start=start, mode=mode)
+        x_adv = self.attack(x, y, maximisation, start=start)
         return self.losses(x, x_adv, y).mean(), x_adv
 
     def weigh(self, losses: Tensor, y: Tensor) -> Tensor:

@@ -64,7 +64,6 @@ def recover_onnx(
     *,
     natural_teacher: nn.Module | None = None,
     running: TrainingContext | None = None,
-    where: str = "recover",
 ) -> Recovery:
     """Write `model.onnx`, `recover.json`, `training.json` and `metrics.csv` into `folder`.
 
@@ -80,7 +79,6 @@ def recover_onnx(
         folder: where the files go.
         natural_teacher: the clean teacher, for methods that need one.
         running: where and on what it runs.
-        where: the recipe section, for messages.
 
     Raises:
         UsageError: the graph holds no quantizers or nothing to learn, or the method needs a network that is missing.
@@ -106,7 +104,7 @@ def recover_onnx(
         config,
         teacher=teacher,
         natural_teacher=natural_teacher,
-        where=where,
+        where="recover",
         running=running,
     )
     # In the layout of the file's twin: another order of additions moves values over the edges of steps.
@@ -124,7 +122,7 @@ def recover_onnx(
     difference = largest_difference(student, Twin(written), dataset, threat)
     if difference > TOLERANCE:
         raise StageError(
-            f"{where}: the written file and the twin that was trained differ by {difference:.3g} of the largest logit"
+            f"recover: the written file and the twin that was trained differ by {difference:.3g} of the largest logit"
         )
     (folder / MODEL).write_bytes(written.SerializeToString(deterministic=True))
     learnt = sum(parameter.numel() for parameter in student.parameters() if parameter.requires_grad)

@@ -19,21 +19,19 @@ class Change:
 
     Attributes:
         difference: second minus first.
-        down: how far the interval of the level of both inputs reaches below.
+        down: how far the interval of `LEVEL`, as both inputs have, reaches below.
         up: how far above.
-        level: of the inputs' intervals.
     """
 
     difference: float
     down: float
     up: float
-    level: float = LEVEL
 
     @classmethod
     def between(
         cls, first: float, first_ci: tuple[float, float], second: float, second_ci: tuple[float, float]
     ) -> Change:
-        """Combine two estimates and their intervals, all of one level."""
+        """Combine two estimates and their intervals, both of `LEVEL`."""
         return cls(
             second - first,
             hypot(second - second_ci[0], first_ci[1] - first),
@@ -43,7 +41,7 @@ class Change:
     def interval(self, level: float) -> tuple[float, float]:
         """The interval of another level, as if both sides were normal."""
         unit = NormalDist()
-        factor = unit.inv_cdf((1 + level) / 2) / unit.inv_cdf((1 + self.level) / 2)
+        factor = unit.inv_cdf((1 + level) / 2) / unit.inv_cdf((1 + LEVEL) / 2)
         return self.difference - factor * self.down, self.difference + factor * self.up
 
     def p_above(self, limit: float) -> float:
@@ -58,4 +56,4 @@ class Change:
         if reach == 0:
             return float(beyond <= 0)
         unit = NormalDist()
-        return unit.cdf(-beyond * unit.inv_cdf((1 + self.level) / 2) / reach)
+        return unit.cdf(-beyond * unit.inv_cdf((1 + LEVEL) / 2) / reach)

@@ -22,25 +22,19 @@ class PairedComparison:
 
     Attributes:
         samples: how many both answered, above 0.
-        first_accuracy: share of them that the first gets right, 0 to 1.
-        second_accuracy: the second's.
         lost: how many the first gets right and the second does not.
         gained: the other way round.
-        difference: second accuracy minus first, -1 to 1; equal to (gained - lost) / samples.
-        interval: of the difference, by Tango's score; see `difference_interval`.
+        difference: share that the second gets right minus that of the first, -1 to 1: (gained - lost) / samples.
+        interval: of the difference, by Tango's score at 95 %; see `difference_interval`.
         p_value: two-sided, of the exact McNemar test; see `mcnemar`.
-        level: of the interval.
     """
 
     samples: int
-    first_accuracy: float
-    second_accuracy: float
     lost: int
     gained: int
     difference: float
     interval: tuple[float, float]
     p_value: float
-    level: float
 
     def as_json(self) -> Mapping[str, Any]:
         """The comparison as it stands in reports: `{lost, gained, difference, ci, p}`."""
@@ -52,14 +46,18 @@ class PairedComparison:
             "p": self.p_value,
         }
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], samples: int) -> PairedComparison:
+        """Read what `as_json` wrote."""
+        return cls(samples, data["lost"], data["gained"], data["difference"], tuple(data["ci"]), data["p"])
 
-def compare_paired(first_bits: np.ndarray, second_bits: np.ndarray, level: float = LEVEL) -> PairedComparison:
+
+def compare_paired(first_bits: np.ndarray, second_bits: np.ndarray) -> PairedComparison:
     """Compare two subjects on the same samples.
 
     Args:
         first_bits: what the first gets right, bool [N].
         second_bits: what the second gets right, bool [N], the same samples in the same order.
-        level: how often such an interval holds the true difference, above 0 and below 1.
 
     Raises:
         ValueError: no samples, or the two are not of one length.
@@ -73,14 +71,11 @@ def compare_paired(first_bits: np.ndarray, second_bits: np.ndarray, level: float
     lost, gained = int((first & ~second).sum()), int((~first & second).sum())
     return PairedComparison(
         samples=samples,
-        first_accuracy=float(first.mean()),
-        second_accuracy=float(second.mean()),
         lost=lost,
         gained=gained,
         difference=(gained - lost) / samples,
-        interval=difference_interval(lost, gained, samples, level),
+        interval=difference_interval(lost, gained, samples),
         p_value=mcnemar(lost, gained),
-        level=level,
     )
 
 

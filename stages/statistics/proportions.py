@@ -23,17 +23,16 @@ def clopper_pearson(successes: float, samples: int, level: float = LEVEL) -> tup
     return float(low), float(high)
 
 
-def samples_for_width(share: float, width: float, level: float = LEVEL) -> int:
+def samples_for_width(share: float, width: float) -> int:
     """The least number of samples whose Clopper-Pearson interval of a proportion is no wider than that.
 
     Args:
         share: the proportion that is expected, 0 to 1.
         width: of the interval, above 0.
-        level: of the interval.
     """
 
     def narrow(samples: int) -> bool:
-        low, high = clopper_pearson(share * samples, samples, level)
+        low, high = clopper_pearson(share * samples, samples)
         return high - low <= width
 
     most = 1
@@ -61,7 +60,7 @@ def retention(student: np.ndarray, engine: np.ndarray) -> float | None:
     return float(engine.sum() / student.sum())
 
 
-def retention_interval(student: np.ndarray, engine: np.ndarray, level: float = LEVEL) -> tuple[float, float] | None:
+def retention_interval(student: np.ndarray, engine: np.ndarray) -> tuple[float, float] | None:
     """A conservative interval of retention, given how many samples the student keeps; None where it keeps none.
 
     Retention is 1 - lost + gained * odds, where `lost` is the share of the student's robust samples that
@@ -71,7 +70,7 @@ def retention_interval(student: np.ndarray, engine: np.ndarray, level: float = L
     kept, others = int(student.sum()), int((~student).sum())
     if kept == 0:
         return None
-    half = 1 - (1 - level) / 2
+    half = 1 - (1 - LEVEL) / 2
     lost = clopper_pearson(int((student & ~engine).sum()), kept, half)
     gained = clopper_pearson(int((~student & engine).sum()), others, half) if others else (0.0, 0.0)
     odds = others / kept

@@ -27,9 +27,7 @@ def samples_to_detect(difference: float, differing: float, error: float = ERROR,
     return ceil((spread / difference) ** 2)
 
 
-def samples_to_decide(
-    lost: int, gained: int, samples: int, margin: float, resolution: float, error: float = ERROR
-) -> int:
+def samples_to_decide(lost: int, gained: int, samples: int, margin: float, resolution: float) -> int:
     """About how many samples tell a loss within a margin from one that is `resolution` larger, if the shares stay.
 
     One of the two is to be excluded: the one that lies farther from what was lost so far. The share that differs is
@@ -40,10 +38,9 @@ def samples_to_decide(
         gained: samples that only the second gets right.
         samples: of how many, above 0.
         margin: the share that may be lost.
-        resolution: how much beyond it must not pass, above 0.
-        error: of each of the two answers; the power is 1 - error.
+        resolution: how much beyond it must not pass, above 0; each of the two answers errs at `ERROR`.
     """
     seen = (lost - gained) / samples
     distance = max(abs(seen - margin), abs(margin + resolution - seen))
     differing = max((lost + gained + 1) / (samples + 1), distance)
-    return max(samples_to_detect(distance, min(differing, 1.0), error, 1 - error), samples + 1)
+    return max(samples_to_detect(distance, min(differing, 1.0)), samples + 1)

@@ -67,7 +67,7 @@ def aggregate(
         workers: processes that attack for the curve.
     """
     subjects, student = ledger.subjects, ledger.student
-    split, threat, config, stop = evaluation.split, evaluation.threat, evaluation.config, evaluation.stop
+    split, config, stop = evaluation.split, evaluation.config, evaluation.stop
     (folder / "verification").mkdir()
     (folder / "adversarial").mkdir()
     with _opened(subjects) as predictors:
@@ -77,7 +77,7 @@ def aggregate(
         curve = None
         if stop is None:
             with_curve = {name: subjects[name] for name in ledger.curve_of}
-            curve = Curve.attacked(with_curve, attacked, split, threat, config, workers)
+            curve = Curve.attacked(with_curve, attacked, evaluation, workers)
             attacked = attacked if curve is None else curve.joined(attacked)
         own = curve.inside if curve is not None else {}
         shape = split.images.shape[1:]
@@ -89,7 +89,7 @@ def aggregate(
         curves = {} if curve is None else curve.figures(faced, predictors)
         figures: dict[str, SubjectFigures] = {}
         for name in subjects:
-            _save_bits(folder / "verification" / f"{name}.npz", faced[name])
+            faced[name].save_bits(folder / "verification" / f"{name}.npz")
             _save_pack(folder / "adversarial" / f"{name}.npz", attacked[name], split, faced[name].robust)
             figures[name] = replace(
                 _figures(faced[name], stop),
@@ -185,18 +185,7 @@ def _beside(student: Attacked, found: Attacked, *, itself: bool) -> BesideStuden
     """What a subject keeps of the float student's robust samples; of the student itself no more than the ratio."""
     value, ends = retention(student.robust, found.robust), retention_interval(student.robust, found.robust)
     kept = None if value is None else Estimate(value, ends)
-    return BesideStudent(kept) if itself else BesideStudent.of(kept, compare_paired(student.robust, found.robust))
-
-
-def _save_bits(path: Path, found: Attacked) -> None:
-    np.savez_compressed(
-        path,
-        index=found.index,
-        label=found.label,
-        clean_correct=found.clean_correct,
-        robust_8bit=found.eight_bit,
-        **found.bits,  # pyright: ignore[reportArgumentType]
-    )
+    return BesideStudent(kept, None if itself else compare_paired(student.robust, found.robust))
 
 
 def _save_pack(path: Path, found: Attacked, split: Split, robust: np.ndarray) -> None:

@@ -76,6 +76,30 @@ class Attacked:
         }
 
     @classmethod
+    def joined(cls, results: Sequence[ShardResult], summary: dict[str, object]) -> Attacked:
+        """All shards together."""
+        return cls(
+            np.concatenate([result.split.index for result in results]),
+            np.concatenate([result.split.labels for result in results]),
+            np.concatenate([result.clean_correct for result in results]),
+            {name: np.concatenate([result.bits[name] for result in results]) for name in results[0].bits},
+            np.concatenate([result.eight_bit for result in results]),
+            Candidates.join([result.candidates for result in results], results[0].split.images.shape[1:]),
+            summary,
+        )
+
+    def save_bits(self, path: Path) -> None:
+        """Write the per-sample bits, the worst case last."""
+        np.savez_compressed(
+            path,
+            index=self.index,
+            label=self.label,
+            clean_correct=self.clean_correct,
+            robust_8bit=self.eight_bit,
+            **self.bits,  # pyright: ignore[reportArgumentType]
+        )
+
+    @classmethod
     def load(cls, folder: Path) -> Attacked:
         """Read the folder of an attack stage."""
         summary = json.loads((folder / SUMMARY).read_text())
@@ -201,21 +225,9 @@ def _decided(stop: Sequential, results: Sequence[ShardResult]) -> bool:
 
 
 def _write(results: list[ShardResult], counts: Counts, config: VerifyConfig, folder: Path) -> None:
-    shape = results[0].split.images.shape[1:]
-    names = list(results[0].bits)
-    bits = {name: np.concatenate([result.bits[name] for result in results]) for name in names}
-    np.savez_compressed(
-        folder / BITS,
-        index=np.concatenate([result.split.index for result in results]),
-        label=np.concatenate([result.split.labels for result in results]),
-        clean_correct=np.concatenate([result.clean_correct for result in results]),
-        robust_8bit=np.concatenate([result.eight_bit for result in results]),
-        **bits,  # pyright: ignore[reportArgumentType]
-    )
-    Candidates.join([result.candidates for result in results], shape).save(folder / CANDIDATES)
     warnings = set().union(*(result.warnings for result in results))
     summary = {
-        "routes": names,
+        "routes": list(results[0].bits),
         "seed": config.seed,
         "checks": as_json(counts),
         "findings": [asdict(finding) for finding in find(counts, warnings)],
@@ -223,6 +235,9 @@ def _write(results: list[ShardResult], counts: Counts, config: VerifyConfig, fol
             name: round(sum(result.seconds.get(name, 0.0) for result in results), 2) for name in results[0].seconds
         },
     }
+    found = Attacked.joined(results, summary)
+    found.save_bits(folder / BITS)
+    found.candidates.save(folder / CANDIDATES)
     (folder / SUMMARY).write_text(json.dumps(summary, indent=1))
     for finished in ("shards", "strong"):
         shutil.rmtree(folder / finished, ignore_errors=True)

@@ -39,45 +39,27 @@ class BesideStudent:
 
     Attributes:
         retention: robust accuracy over the student's; None where that keeps no sample.
-        lost: samples that only the student keeps; None of the student itself, as all that follows.
-        gained: samples that only the subject keeps.
-        difference: of the robust accuracies, subject minus student.
-        interval: of the difference, Tango's score at 95 %.
-        p_value: two-sided, of the exact McNemar test.
+        paired: the student, then the subject, sample by sample; None of the student itself.
     """
 
     retention: Estimate | None
-    lost: int | None = None
-    gained: int = 0
-    difference: float = 0.0
-    interval: tuple[float, float] = (0.0, 0.0)
-    p_value: float = 1.0
-
-    @classmethod
-    def of(cls, retention: Estimate | None, found: PairedComparison) -> BesideStudent:
-        """Of a comparison with the student, which is the first of the two."""
-        return cls(retention, found.lost, found.gained, found.difference, found.interval, found.p_value)
+    paired: PairedComparison | None = None
 
     def as_json(self) -> dict[str, Any]:
         """`{retention, retention_ci, against_student: {lost, gained, difference, ci, p}}`."""
         kept = {"retention": None, "retention_ci": None}
         if self.retention is not None:
             kept = self.retention.as_json("retention")
-        if self.lost is None:
-            return kept
-        against = {"lost": self.lost, "gained": self.gained, "difference": self.difference}
-        return {**kept, "against_student": {**against, "ci": list(self.interval), "p": self.p_value}}
+        return {**kept, **({} if self.paired is None else {"against_student": self.paired.as_json()})}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> BesideStudent | None:
         """Read what `as_json` wrote; None where a run has no student."""
         if "retention" not in data:
             return None
-        kept, against = Estimate.from_json(data, "retention"), data.get("against_student")
-        if against is None:
-            return cls(kept)
-        ends = (against["ci"][0], against["ci"][1])
-        return cls(kept, against["lost"], against["gained"], against["difference"], ends, against["p"])
+        against = data.get("against_student")
+        kept = Estimate.from_json(data, "retention")
+        return cls(kept, None if against is None else PairedComparison.from_json(against, data["samples"]))
 
 
 # What was asked, of how many (None where that says nothing), what came out, how often.

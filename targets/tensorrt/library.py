@@ -5,13 +5,12 @@ from __future__ import annotations
 import ctypes
 import importlib
 import importlib.util
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import cast
 
+from ...core.versions import installed_versions
 from .api import Api
 
 # The names under which each is distributed: by NVIDIA and by JetPack, and on the package index for one CUDA each.
@@ -44,11 +43,7 @@ class Library:
     @property
     def distributions(self) -> dict[str, str]:
         """Versions of the distributions that it consists of."""
-        found: dict[str, str] = {}
-        for name in self.distributed:
-            with suppress(PackageNotFoundError):
-                found[name] = version(name)
-        return found or {self.distributed[0]: self.version}
+        return installed_versions(self.distributed) or {self.distributed[0]: self.version}
 
 
 @cache

@@ -15,7 +15,8 @@ from ....core.model_file import sha256_of
 from ...reports import render
 from ...results.device_verdict import DEVICES, with_devices, without_devices
 from ...results.report import Report
-from ...store.store import Store, amend
+from ...store.manifest import amend
+from ...store.store import Store
 from ..contents import BITS
 from ..gather import gather
 from ..run_bits import run_bits

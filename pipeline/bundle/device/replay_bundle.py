@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,11 @@ import numpy as np
 
 from ....core.atomic_write import write_atomically
 from ....core.errors import UsageError
+from ....core.versions import installed_versions
 from ....targets.base import Engine, targets
 from ...gates import EXIT_CODES
 from ...results.report import Report
-from ...store.store import machine
+from ...store.machine import machine
 from ..archive import opened
 from ..check import checked_contents
 from ..contents import BITS, BundledEngine
@@ -34,6 +34,7 @@ from .report import DEVICE_REPORT, KIND, SCHEMA_VERSION, write_bits
 from .show_examples import shape_of_images, shown_to
 
 KEPT = "device-engines"
+_PACKAGES = ("edgeproof", "numpy")
 _WARMUP, _CALLS, _SECONDS = 10, 200, 2.0
 
 
@@ -104,7 +105,11 @@ def replay_bundle(
                 "proof": contents.proof(entry),
                 "engine": asked.about,
                 "machine": None if logits is not None else here,
-                "versions": {**asked.versions, **_versions()},
+                "versions": {
+                    **asked.versions,
+                    **dict.fromkeys(_PACKAGES, "not installed"),
+                    **installed_versions(_PACKAGES),
+                },
                 "candidates": candidates,
                 "latency_ms": None if logits is not None else _latency(asked.engine),
                 **outcome_of(
@@ -183,13 +188,3 @@ def _board() -> str:
         return Path("/proc/device-tree/model").read_text().strip("\0 \n")
     except (OSError, UnicodeDecodeError):
         return ""
-
-
-def _versions() -> dict[str, str]:
-    found: dict[str, str] = {}
-    for package in ("edgeproof", "numpy"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found

@@ -51,7 +51,7 @@ class Batches:
                 labels = torch.cat([labels, torch.from_numpy(self._generated.labels[chosen]).to(self._device)])
             yield images, labels
 
-    def clean(self, batch_size: int = 512) -> Iterator[Tensor]:
+    def clean(self) -> Iterator[Tensor]:
         """Yield the training images as they are, for BatchNorm statistics."""
-        for part in self._images.split(batch_size):
+        for part in self._images.split(512):
             yield part.to(self._device)

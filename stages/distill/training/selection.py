@@ -13,6 +13,8 @@ from ...threat import ThreatModel
 from ..eval_mode import evaluating
 from ..inner import InnerMaximisation
 
+_BATCH = 512
+
 
 def pgd_attack(
     model: nn.Module,
@@ -92,7 +94,6 @@ def pgd_accuracy(
     steps: int,
     seed: int,
     device: torch.device | str = "cpu",
-    batch_size: int = 512,
     part: Callable[[Tensor], Tensor] = lambda rows: rows,
     total: Callable[[Tensor], Tensor] = lambda value: value,
     every_point: bool = False,
@@ -103,8 +104,8 @@ def pgd_accuracy(
     work among processes.
     """
     kept = torch.zeros(2, device=device)
-    for first in range(0, len(split), batch_size):
-        rows = split.take(slice(first, first + batch_size))
+    for first in range(0, len(split), _BATCH):
+        rows = split.take(slice(first, first + _BATCH))
         x, y = torch.from_numpy(rows.images).to(device), torch.from_numpy(rows.labels).to(device)
         survivors = pgd_survivors(model, x, y, threat, steps=steps, seed=seed, every_point=every_point, part=part)
         kept += torch.stack([mask.sum() for mask in survivors])

@@ -53,4 +53,9 @@ class AttackWarnings(Check[Counter]):
         return [Finding(name, _SENTENCES[name], name not in harmless) for name in sorted(heard)]
 
 
+def in_question(tally: Tally) -> bool:
+    """Whether the answers are more than labels, and no logits behind them were attacked, by which they are judged."""
+    return not undressed(tally) and LABELS_ONLY not in tally.warnings
+
+
 checks.register(AttackWarnings.name)(AttackWarnings())

@@ -130,7 +130,7 @@ class Check(ABC, Generic[C]):
         """Question a shard; torch and all that needs it is imported here, since the report needs none."""
 
     @abstractmethod
-    def judge(self, counts: C, tally: Tally) -> list[Finding]:
+    def judge(self, counts: C, tally: Tally) -> Iterable[Finding]:
         """Say what speaks against a subject.
 
         Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,12 +49,11 @@ class BatchIndependence(Check[BatchCounts]):
             unstable = max(unstable, int((flipped | moved(other, clean, FAR)).sum()))
         return BatchCounts(unstable)
 
-    def judge(self, counts: BatchCounts, tally: Tally) -> list[Finding]:
+    def judge(self, counts: BatchCounts, tally: Tally) -> Iterable[Finding]:
         """Allow for none."""
-        if not counts.unstable:
-            return []
-        sentence = f"{counts.unstable} samples are answered otherwise in another batch, or when asked again"
-        return [Finding(self.name, sentence)]
+        if counts.unstable:
+            sentence = f"{counts.unstable} samples are answered otherwise in another batch, or when asked again"
+            yield Finding(self.name, sentence)
 
 
 def _ends(count: int) -> list[int]:

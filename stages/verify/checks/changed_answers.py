@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..evidence.counts import Counter
@@ -38,17 +39,14 @@ class ChangedAnswers(Check[RepeatCounts]):
         """Ask again: nobody may have learnt from the attacks, or grown tired of them."""
         return RepeatCounts(shard.before.asked, shard.before.moved(shard.surface.predict))
 
-    def judge(self, counts: RepeatCounts, tally: Tally) -> list[Finding]:
+    def judge(self, counts: RepeatCounts, tally: Tally) -> Iterable[Finding]:
         """Allow for a few that a GPU rounds otherwise."""
-        if counts.changed <= ALLOWED_CHANGES * counts.asked_again:
-            return []
-        return [
-            Finding(
+        if counts.changed > ALLOWED_CHANGES * counts.asked_again:
+            yield Finding(
                 self.name,
                 f"{counts.changed} of {counts.asked_again} images are answered otherwise after the attacks than before "
                 "them; the model is random, or keeps a memory",
             )
-        ]
 
 
 checks.register(ChangedAnswers.name)(ChangedAnswers())

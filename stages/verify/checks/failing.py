@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..evidence.counts import Counter
@@ -35,15 +36,14 @@ class Failing(Check[FailureCounts]):
         guard = shard.surface.guard
         return FailureCounts(0 if guard is None else len(guard.failures))
 
-    def judge(self, counts: FailureCounts, tally: Tally) -> list[Finding]:
+    def judge(self, counts: FailureCounts, tally: Tally) -> Iterable[Finding]:
         """Warn of any."""
-        if not counts.failing:
-            return []
-        sentence = (
-            f"the model crashed, hung or raised on {counts.failing} images; samples that have such an image in "
-            "their ball count as not robust"
-        )
-        return [Finding(self.name, sentence, inconclusive=False)]
+        if counts.failing:
+            sentence = (
+                f"the model crashed, hung or raised on {counts.failing} images; samples that have such an image in "
+                "their ball count as not robust"
+            )
+            yield Finding(self.name, sentence, inconclusive=False)
 
 
 checks.register(Failing.name)(Failing())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..evidence.counts import Counter
-from .attack_warnings import LABELS_ONLY
+from .attack_warnings import in_question
 from .base import Check, Finding, Row, Shard, Tally, checks
-from .hidden_logits import undressed
 
 FLAT = 0.1
 
@@ -40,17 +40,14 @@ class FlatAnswers(Check[FlatCounts]):
         """What was seen before the attacks."""
         return FlatCounts(shard.before.flat, len(shard.result.split))
 
-    def judge(self, counts: FlatCounts, tally: Tally) -> list[Finding]:
+    def judge(self, counts: FlatCounts, tally: Tally) -> Iterable[Finding]:
         """Say so where nothing else does."""
-        if counts.flat <= FLAT * counts.flat_compared or undressed(tally) or LABELS_ONLY in tally.warnings:
-            return []
-        return [
-            Finding(
+        if counts.flat > FLAT * counts.flat_compared and in_question(tally):
+            yield Finding(
                 self.name,
                 f"the answers to {counts.flat} of {counts.flat_compared} images are the same to the last bit all "
                 "around them; nothing tells a search where to go",
             )
-        ]
 
 
 checks.register(FlatAnswers.name)(FlatAnswers())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..evidence.counts import Counter
@@ -52,18 +53,15 @@ class HiddenLogits(Check[HiddenLogitsCounts]):
         inside = fooled(inner, result.candidates.images, rows, result.split.labels)
         return HiddenLogitsCounts(int((result.robust & inside).sum()), agreeing, len(shard.clean))
 
-    def judge(self, counts: HiddenLogitsCounts, tally: Tally) -> list[Finding]:
+    def judge(self, counts: HiddenLogitsCounts, tally: Tally) -> Iterable[Finding]:
         """Allow for as many as other routes may find."""
         allowed = allowance(tally.counts[WhiteBoxCounts].standing)
-        if counts.hidden <= allowed:
-            return []
-        return [
-            Finding(
+        if counts.hidden > allowed:
+            yield Finding(
                 self.name,
                 f"{counts.hidden} samples are robust only behind the last layer, whose own logits are fooled "
                 f"(allowed: {allowed:g}); what stands there hides them, or remembers the images",
             )
-        ]
 
 
 def undressed(tally: Tally) -> bool:

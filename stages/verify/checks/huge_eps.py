@@ -5,7 +5,7 @@ Source: Carlini et al., "On Evaluating Adversarial Robustness", 2019 (arXiv 1902
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -52,17 +52,14 @@ class HugeEps(Check[HugeEpsCounts]):
         fallen = shard.once(in_other_balls)
         return HugeEpsCounts(len(fallen.anywhere), int((~fallen.anywhere).sum()))
 
-    def judge(self, counts: HugeEpsCounts, tally: Tally) -> list[Finding]:
+    def judge(self, counts: HugeEpsCounts, tally: Tally) -> Iterable[Finding]:
         """Allow for few that the attack's steps do not reach."""
-        if counts.huge_eps_survived <= SURVIVORS * counts.huge_eps_attacked:
-            return []
-        return [
-            Finding(
+        if counts.huge_eps_survived > SURVIVORS * counts.huge_eps_attacked:
+            yield Finding(
                 self.name,
                 f"{counts.huge_eps_survived} of {counts.huge_eps_attacked} samples survive an eps at which "
                 "nothing can be robust; the gradients are masked",
             )
-        ]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ behind roundings differ by less than a factor of 1.5 at each of 100 images.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -79,17 +80,14 @@ class Memorisation(Check[MemorisationCounts]):
         stands_out = (here * TIMES < aside.min(0)) | (here > TIMES * aside.max(0))
         return MemorisationCounts(len(images), int(stands_out.sum()))
 
-    def judge(self, counts: MemorisationCounts, tally: Tally) -> list[Finding]:
+    def judge(self, counts: MemorisationCounts, tally: Tally) -> Iterable[Finding]:
         """Allow for some that stand out by chance."""
-        if counts.elsewhere_other <= max(2, ELSEWHERE * counts.elsewhere_compared):
-            return []
-        return [
-            Finding(
+        if counts.elsewhere_other > max(2, ELSEWHERE * counts.elsewhere_compared):
+            yield Finding(
                 self.name,
                 f"around {counts.elsewhere_other} of {counts.elsewhere_compared} images the logits move far less, or "
                 "far more, than around the same images a little aside; the model knows the images it is tested on",
             )
-        ]
 
 
 def _moves(predict: Predict, images: Images, threat: ThreatModel) -> np.ndarray:

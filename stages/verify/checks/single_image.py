@@ -6,6 +6,7 @@ A model may know an attack by what stands in the same batch, or by what it was a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -67,17 +68,14 @@ class SingleImage(Check[FreshCounts]):
                 counts = FreshCounts(len(images), _otherwise(_singly(copy, images), alone, labels))
         return counts
 
-    def judge(self, counts: FreshCounts, tally: Tally) -> list[Finding]:
+    def judge(self, counts: FreshCounts, tally: Tally) -> Iterable[Finding]:
         """Allow for as few as may change between two calls."""
-        if counts.fresh_changed <= ALLOWED_CHANGES * counts.fresh_asked:
-            return []
-        return [
-            Finding(
+        if counts.fresh_changed > ALLOWED_CHANGES * counts.fresh_asked:
+            yield Finding(
                 self.name,
                 f"{counts.fresh_changed} of {counts.fresh_asked} images are answered otherwise by a copy of the model "
                 "that has seen no other; it is random, or keeps a memory",
             )
-        ]
 
 
 def _worst(result: ShardResult, surface: OpenedSubject) -> tuple[Images, np.ndarray]:

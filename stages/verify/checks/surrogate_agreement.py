@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..evidence.counts import Counter
@@ -47,17 +48,14 @@ class SurrogateAgreement(Check[SurrogateCounts]):
         astray = right & fooled(surrogate, candidates.images, rows, labels)
         return SurrogateCounts(int(astray.sum()), int((astray & result.robust).sum()))
 
-    def judge(self, counts: SurrogateCounts, tally: Tally) -> list[Finding]:
+    def judge(self, counts: SurrogateCounts, tally: Tally) -> Iterable[Finding]:
         """Allow for a surrogate that is a somewhat weaker network."""
-        if counts.surrogate_withstood <= max(2, ASTRAY * counts.surrogate_fooled):
-            return []
-        return [
-            Finding(
+        if counts.surrogate_withstood > max(2, ASTRAY * counts.surrogate_fooled):
+            yield Finding(
                 self.name,
                 f"{counts.surrogate_withstood} of {counts.surrogate_fooled} samples that fool the surrogate do not "
                 "fool the model; the white box attacks another function, or one that is not all there is",
             )
-        ]
 
 
 checks.register(SurrogateAgreement.name)(SurrogateAgreement())

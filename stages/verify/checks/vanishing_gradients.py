@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,9 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..evidence.counts import Counter
-from .attack_warnings import LABELS_ONLY
+from .attack_warnings import in_question
 from .base import Check, Finding, Row, Shard, Tally, checks
-from .hidden_logits import undressed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -63,18 +63,14 @@ class VanishingGradients(Check[GradientCounts]):
             return GradientCounts(len(chosen), int(blind.sum()))
         return GradientCounts()
 
-    def judge(self, counts: GradientCounts, tally: Tally) -> list[Finding]:
+    def judge(self, counts: GradientCounts, tally: Tally) -> Iterable[Finding]:
         """Say so where nothing else does."""
-        gone = counts.gradients_gone > GONE * counts.gradients_asked
-        if not gone or undressed(tally) or LABELS_ONLY in tally.warnings:
-            return []
-        return [
-            Finding(
+        if counts.gradients_gone > GONE * counts.gradients_asked and in_question(tally):
+            yield Finding(
                 self.name,
                 f"no gradient has anything but zeros at {counts.gradients_gone} of {counts.gradients_asked} samples; "
                 "the white box sees nothing there",
             )
-        ]
 
 
 def _has_slope(model: nn.Module, images: Tensor, labels: Tensor) -> np.ndarray:

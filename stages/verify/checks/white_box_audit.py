@@ -6,6 +6,7 @@ gradients that it sees, and its figure is too high.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -98,20 +99,20 @@ class WhiteBoxAudit(Check[WhiteBoxCounts]):
         shard.add(found)
         return counts
 
-    def judge(self, counts: WhiteBoxCounts, tally: Tally) -> list[Finding]:
+    def judge(self, counts: WhiteBoxCounts, tally: Tally) -> Iterable[Finding]:
         """Judge by what even more restarts miss; once, for what is worse."""
         for missed, allowed, how in (
             (counts.missed_by_strong, allowance(counts.standing), "without gradients"),
             (counts.search_missed_by_strong, search_allowance(counts.standing), "by a search alone"),
         ):
             if missed > allowed:
-                sentence = (
+                yield Finding(
+                    self.name,
                     f"{missed} samples broken {how} withstand the white box even with more restarts "
                     f"(allowed: {allowed:g}); its gradients are masked, or blind to the steps of activations of few "
-                    "bits, and the figure is an upper bound"
+                    "bits, and the figure is an upper bound",
                 )
-                return [Finding(self.name, sentence)]
-        return []
+                return
 
 
 def allowance(standing: int) -> float:

@@ -25,7 +25,8 @@ from .curve_attacks import attack_other_radii
 
 if TYPE_CHECKING:
     from ..attack import Attacked
-    from ..config import VerifyConfig
+    from ..evaluation import Evaluation
+    from .curve_config import CurveConfig
 
 
 @dataclass(frozen=True)
@@ -43,51 +44,47 @@ class Curve:
     Attributes:
         found: by subject, the end points of those attacks.
         inside: by subject, those of them that lie in the threat model's own ball: whatever they fool is not robust.
-        split: all samples of the verification.
-        rows: which of them the curve is about.
-        threat: the ball.
-        config: the verification's.
+        evaluation: the verification's.
+        curve: which balls.
+        rows: the samples that the curve is about, of the verification's.
     """
 
     found: Mapping[str, Candidates]
     inside: Mapping[str, Candidates]
-    split: Split
+    evaluation: Evaluation
+    curve: CurveConfig
     rows: np.ndarray
-    threat: ThreatModel
-    config: VerifyConfig
 
     @classmethod
     def attacked(
         cls,
         subjects: Mapping[str, Subject],
         attacked: Mapping[str, Attacked],
-        split: Split,
-        threat: ThreatModel,
-        config: VerifyConfig,
+        evaluation: Evaluation,
         workers: int,
     ) -> Curve | None:
         """Attack the subjects in other balls; None where the config wants no curve."""
+        threat, config = evaluation.threat, evaluation.config
         if config.curve is None or not subjects:
             return None
-        rows = config.curve.draw(len(split), config.seed)
-        drawn = split.take(rows)
+        rows = config.curve.draw(len(evaluation.split), config.seed)
+        drawn = evaluation.split.take(rows)
         found = attack_other_radii(
             subjects,
             broken={name: attacked[name].clean_correct[rows] & ~attacked[name].robust[rows] for name in subjects},
             robust={name: attacked[name].robust[rows] for name in subjects},
             split=drawn,
             threat=threat,
-            balls=config.curve.balls(threat),
-            attacks=config.curve.attacks,
             config=config,
+            curve=config.curve,
             workers=workers,
         )
         inside = {name: within(each, drawn, threat) for name, each in found.items()}
-        return cls(found, inside, split, rows, threat, config)
+        return cls(found, inside, evaluation, config.curve, rows)
 
     def joined(self, attacked: Mapping[str, Attacked]) -> dict[str, Attacked]:
         """The attacked subjects, whose candidates now hold those that lie in the ball, for all to face."""
-        shape = self.split.images.shape[1:]
+        shape = self.evaluation.split.images.shape[1:]
         return {
             name: replace(each, candidates=Candidates.join([each.candidates, self.inside[name]], shape))
             if name in self.inside
@@ -102,18 +99,17 @@ class Curve:
             faced: the subjects after each has faced everybody's candidates: their verdicts.
             predictors: their forwards.
         """
-        assert self.config.curve is not None
-        drawn = self.split.take(self.rows)
+        threat, seed = self.evaluation.threat, self.evaluation.config.seed
+        drawn = self.evaluation.split.take(self.rows)
         everything = [each.candidates for each in faced.values()] + list(self.found.values())
-        known = Candidates.join(everything, self.split.images.shape[1:]).of(drawn.index)
-        radii = sorted({self.threat.eps, *(ball.eps for ball in self.config.curve.balls(self.threat))})
+        known = Candidates.join(everything, drawn.images.shape[1:]).of(drawn.index)
+        radii = sorted({threat.eps, *(ball.eps for ball in self.curve.balls(threat))})
         curves: dict[str, RadiusCurve] = {}
         for name in self.found:
             verdict = RadiusVerdict(faced[name].clean_correct[self.rows], faced[name].robust[self.rows])
             if len(self.found[name]) or not verdict.clean_correct.any():
-                distances = smallest_known(predictors[name], verdict, drawn, known, self.threat)
-                attacks, seed = self.config.curve.attacks, self.config.seed
-                curves[name] = RadiusCurve.drawn_up(distances, verdict, radii, attacks, seed)
+                distances = smallest_known(predictors[name], verdict, drawn, known, threat)
+                curves[name] = RadiusCurve.drawn_up(distances, verdict, radii, self.curve.attacks, seed)
         return curves
 
 

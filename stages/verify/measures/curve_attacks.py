@@ -17,11 +17,12 @@ from ..attacks.autoattack import Attack
 from ..evidence.candidates import Candidates
 from ..routes.base import Batch, Context, attempt
 from ..subject.rescaled import with_rescaled
-from ..subject.subject import OpenedSubject, Subject, in_worker
+from ..subject.subject import Subject, in_worker
 from ..subject.wrappers import RESCALED
 
 if TYPE_CHECKING:
     from ..config import VerifyConfig
+    from .curve_config import CurveConfig
 
 # Samples that one process attacks at a time; each such part opens the subject once.
 _PART = 100
@@ -35,9 +36,8 @@ def attack_other_radii(
     robust: Mapping[str, np.ndarray],
     split: Split,
     threat: ThreatModel,
-    balls: Sequence[ThreatModel],
-    attacks: Sequence[Attack],
     config: VerifyConfig,
+    curve: CurveConfig,
     workers: int,
 ) -> dict[str, Candidates]:
     """Attack every subject in balls of other sizes; return all end points by its name.
@@ -50,14 +50,14 @@ def attack_other_radii(
         robust: by subject `[n]` booleans, those that did not fall.
         split: the samples.
         threat: the ball of the verification.
-        balls: the others, smallest first.
-        attacks: each on the survivors of the one before.
         config: seed and budgets.
+        curve: the other balls, and the attacks, each on the survivors of the one before.
         workers: processes, one thread each.
 
     Raises:
         StageError: a worker died for good.
     """
+    balls = curve.balls(threat)
     parts = np.array_split(np.arange(len(split)), -(-len(split) // _PART))
     names = [name for name in subjects for _ in parts]
 
@@ -71,7 +71,7 @@ def attack_other_radii(
                     (broken[name][rows], [ball for ball in balls if ball.eps < threat.eps]),
                     (robust[name][rows], [ball for ball in balls if ball.eps > threat.eps]),
                 ],
-                tuple(attacks),
+                curve.attacks,
                 config,
             )
             for name, subject in subjects.items()
@@ -96,34 +96,24 @@ def _attack(
     config: VerifyConfig,
 ) -> Candidates:
     torch.set_num_threads(1)
-    with closing(subject.open()) as surface:
-        if not surface.gradient_sources:
-            return Candidates.none(split.images.shape[1:])
-        return _attacked(surface, split, groups, attacks, config)
-
-
-def _attacked(
-    surface: OpenedSubject,
-    split: Split,
-    groups: Sequence[tuple[np.ndarray, Sequence[ThreatModel]]],
-    attacks: Sequence[Attack],
-    config: VerifyConfig,
-) -> Candidates:
     shape = split.images.shape[1:]
-    some = np.logical_or.reduce([chosen for chosen, _ in groups])
-    surface = with_rescaled(surface, surface.predict(split.images), some)
-    # Where the first gradient's logits are so large that the cross-entropy vanishes, its rescaled twin.
-    first = RESCALED if RESCALED in surface.gradient_sources else next(iter(surface.gradient_sources))
-    batch = Batch(torch.from_numpy(split.images), torch.from_numpy(split.labels), split.index)
-    found: list[Candidates] = []
-    for chosen, balls in groups:
-        standing = batch.where(chosen)
-        for ball in balls:
-            context = Context(surface, ball, config, Candidates.none(shape))
-            for attack in attacks:
-                if len(standing):
-                    gradients = None if attack == "square" else first
-                    outcome = attempt(partial(context.attack, attack, gradients), standing, context)
-                    found.append(outcome.candidates)
-                    standing = standing.where(~outcome.broken)
-    return Candidates.join(found, shape)
+    with closing(subject.open()) as opened:
+        if not opened.gradient_sources:
+            return Candidates.none(shape)
+        some = np.logical_or.reduce([chosen for chosen, _ in groups])
+        surface = with_rescaled(opened, opened.predict(split.images), some)
+        # Where the first gradient's logits are so large that the cross-entropy vanishes, its rescaled twin.
+        first = RESCALED if RESCALED in surface.gradient_sources else next(iter(surface.gradient_sources))
+        batch = Batch(torch.from_numpy(split.images), torch.from_numpy(split.labels), split.index)
+        found: list[Candidates] = []
+        for chosen, balls in groups:
+            standing = batch.where(chosen)
+            for ball in balls:
+                context = Context(surface, ball, config, Candidates.none(shape))
+                for attack in attacks:
+                    if len(standing):
+                        gradients = None if attack == "square" else first
+                        outcome = attempt(partial(context.attack, attack, gradients), standing, context)
+                        found.append(outcome.candidates)
+                        standing = standing.where(~outcome.broken)
+        return Candidates.join(found, shape)

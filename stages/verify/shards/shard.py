@@ -21,7 +21,7 @@ from ..evidence.shard_result import ROUNDED, ShardResult
 from ..routes.base import Batch, Context, Outcome, attempt, routes, run_white_box
 from ..routes.nearest_first import nearest_first
 from ..subject.rescaled import with_rescaled
-from ..subject.subject import OpenedSubject, Subject, is_correct
+from ..subject.subject import Subject, is_correct
 from .eight_bit import attack_eight_bit
 
 STRONG = "whitebox-strong"
@@ -46,53 +46,42 @@ def attack_shard(
         pool: candidates found on other subjects, for replay.
     """
     torch.set_num_threads(1)
-    with closing(subject.open()) as surface:
-        return _attacked(surface, split, threat, config, order, pool)
+    with closing(subject.open()) as opened:
+        batch = Batch(torch.from_numpy(split.images), torch.from_numpy(split.labels), split.index)
+        clean = opened.predict(split.images)
+        repeated = RepeatQueries.released(opened.predict, split.images, threat)
+        surviving = is_correct(clean, split.labels)
+        surface = with_rescaled(opened, clean, surviving)
+        context = Context(surface, threat, config, pool)
+        result = ShardResult(split, surviving.copy(), {}, Candidates.none(split.images.shape[1:]), Counts())
+        result.warnings |= surface.doubts
+        found: list[Candidates] = []
 
+        def meet(attack: Callable[[Batch], Outcome]) -> None:
+            nonlocal surviving
+            if surviving.any():
+                outcome = attempt(attack, batch.where(surviving), context)
+                surviving = surviving.copy()
+                surviving[surviving] = ~outcome.broken
+                found.append(outcome.candidates)
+                result.warnings.update(outcome.warnings)
 
-def _attacked(
-    surface: OpenedSubject,
-    split: Split,
-    threat: ThreatModel,
-    config: VerifyConfig,
-    order: Sequence[str],
-    pool: Candidates,
-) -> ShardResult:
-    batch = Batch(torch.from_numpy(split.images), torch.from_numpy(split.labels), split.index)
-    clean = surface.predict(split.images)
-    repeated = RepeatQueries.released(surface.predict, split.images, threat)
-    surviving = is_correct(clean, split.labels)
-    surface = with_rescaled(surface, clean, surviving)
-    context = Context(surface, threat, config, pool)
-    result = ShardResult(split, surviving.copy(), {}, Candidates.none(split.images.shape[1:]), Counts())
-    result.warnings |= surface.doubts
-    found: list[Candidates] = []
-
-    def meet(attack: Callable[[Batch], Outcome]) -> None:
-        nonlocal surviving
-        if surviving.any():
-            outcome = attempt(attack, batch.where(surviving), context)
-            surviving = surviving.copy()
-            surviving[surviving] = ~outcome.broken
-            found.append(outcome.candidates)
-            result.warnings.update(outcome.warnings)
-
-    if surface.guard is not None and surface.guard.failures:
-        meet(partial(_judged, neighbours=repeated.candidates(split.index), context=context))
-    for name in order:
+        if surface.guard is not None and surface.guard.failures:
+            meet(partial(_judged, neighbours=repeated.candidates(split.index), context=context))
+        for name in order:
+            started = time.perf_counter()
+            tried = Candidates.join(found, split.images.shape[1:])
+            meet(partial(routes[name].run, context=replace(context, tried=tried)))
+            result.bits[name] = surviving.copy()
+            result.seconds[name] = time.perf_counter() - started
         started = time.perf_counter()
-        tried = Candidates.join(found, split.images.shape[1:])
-        meet(partial(routes[name].run, context=replace(context, tried=tried)))
-        result.bits[name] = surviving.copy()
-        result.seconds[name] = time.perf_counter() - started
-    started = time.perf_counter()
-    result.candidates = Candidates.join(found, split.images.shape[1:])
-    shard = Shard(context, batch, result, clean, repeated)
-    question(shard, attacks=True)
-    attack_eight_bit(result, batch, context)
-    question(shard, attacks=False)
-    result.seconds["checks"] = time.perf_counter() - started
-    return result
+        result.candidates = Candidates.join(found, split.images.shape[1:])
+        shard = Shard(context, batch, result, clean, repeated)
+        question(shard, attacks=True)
+        attack_eight_bit(result, batch, context)
+        question(shard, attacks=False)
+        result.seconds["checks"] = time.perf_counter() - started
+        return result
 
 
 def _judged(batch: Batch, neighbours: Candidates, context: Context) -> Outcome:

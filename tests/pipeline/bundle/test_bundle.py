@@ -16,7 +16,7 @@ from edgeproof.pipeline.bundle.device.replay_bundle import replay_bundle
 from edgeproof.pipeline.bundle.make_bundle import make_bundle
 from edgeproof.pipeline.gates import Condition
 from edgeproof.pipeline.results.report import Report, regate
-from edgeproof.pipeline.store.store import finished_files
+from edgeproof.pipeline.store.manifest import finished_files
 from edgeproof.targets.base import Availability, EngineFile, Target, targets
 from edgeproof.targets.schemes import SCHEMES
 

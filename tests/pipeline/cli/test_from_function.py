@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 import typer
+from edgeproof.pipeline.bundle.make_bundle import make_bundle
+from edgeproof.pipeline.card.make_card import model_card
 from edgeproof.pipeline.cli.main import app
 from edgeproof.pipeline.commands.bench import bench_files
 from edgeproof.pipeline.commands.build import build
+from edgeproof.pipeline.commands.gate import gate
 from edgeproof.pipeline.commands.teachers import rank_teachers
 from edgeproof.pipeline.commands.verify import verify
 
@@ -21,7 +24,16 @@ def command(name: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("name", "function"), [("build", build), ("verify", verify), ("bench", bench_files), ("teachers", rank_teachers)]
+    ("name", "function"),
+    [
+        ("build", build),
+        ("verify", verify),
+        ("bench", bench_files),
+        ("teachers", rank_teachers),
+        ("gate", gate),
+        ("bundle", make_bundle),
+        ("card", model_card),
+    ],
 )
 def test_every_parameter_is_there_with_its_default_and_its_words(name: str, function: Callable[..., object]):
     options = {each.name: each for each in command(name).params}

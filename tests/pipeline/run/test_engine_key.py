@@ -10,7 +10,8 @@ from edgeproof.pipeline.progress import Reporter
 from edgeproof.pipeline.recipe.read import read_recipe
 from edgeproof.pipeline.recipe.recipe import parse_recipe
 from edgeproof.pipeline.run import RecipeRun
-from edgeproof.pipeline.store.store import Artifact, Store
+from edgeproof.pipeline.store.artifact import Artifact
+from edgeproof.pipeline.store.store import Store
 from edgeproof.targets import gpu
 from edgeproof.targets.base import Availability, EngineFile, Target, targets
 from edgeproof.targets.gpu import Gpu

@@ -12,7 +12,8 @@ import pytest
 from edgeproof.pipeline.progress import Reporter
 from edgeproof.pipeline.run.maker import Maker
 from edgeproof.pipeline.run.proof import Proof
-from edgeproof.pipeline.store.store import Artifact, Stage, Store, key_of
+from edgeproof.pipeline.store.artifact import Artifact, Stage, key_of
+from edgeproof.pipeline.store.store import Store
 from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.threat import ThreatModel

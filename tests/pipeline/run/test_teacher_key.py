@@ -12,7 +12,8 @@ from edgeproof.pipeline.progress import Reporter
 from edgeproof.pipeline.recipe.read import read_recipe
 from edgeproof.pipeline.recipe.recipe import parse_recipe
 from edgeproof.pipeline.run import RecipeRun
-from edgeproof.pipeline.store.store import Artifact, Store
+from edgeproof.pipeline.store.artifact import Artifact
+from edgeproof.pipeline.store.store import Store
 from edgeproof.stages.checkpoint import read_weights
 
 ROOT = Path(__file__).parents[3]

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from edgeproof.core.errors import StageError, UsageError
 from edgeproof.pipeline.commands.store import list_store, prune_store
+from edgeproof.pipeline.store.artifact import Artifact, Stage
+from edgeproof.pipeline.store.manifest import MANIFEST
 from edgeproof.pipeline.store.place import ENVIRONMENT, Place
 from edgeproof.pipeline.store.prune import prune, seconds_of
-from edgeproof.pipeline.store.store import MANIFEST, Artifact, Stage, Store
+from edgeproof.pipeline.store.store import Store
 
 
 def make(store: Store, stage: str, config: object, parents: tuple[Artifact, ...] = ()) -> Artifact:

@@ -12,14 +12,17 @@ from pathlib import Path
 
 import pytest
 from edgeproof.core.errors import UsageError
+from edgeproof.pipeline.store.artifact import Artifact, Stage
+from edgeproof.pipeline.store.manifest import MANIFEST
 from edgeproof.pipeline.store.place import ENVIRONMENT
-from edgeproof.pipeline.store.store import MANIFEST, Artifact, Stage, Store
+from edgeproof.pipeline.store.store import Store
 
 # A process that makes one stage, slowly: it says in `log` when it works, and what the stage holds.
 _MAKER = """
 import sys, time
 from pathlib import Path
-from edgeproof.pipeline.store.store import Stage, Store
+from edgeproof.pipeline.store.artifact import Stage
+from edgeproof.pipeline.store.store import Store
 run, shared, log, seconds, resumable = sys.argv[1:]
 def work(folder):
     with open(log, "a") as file:

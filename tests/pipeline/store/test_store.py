@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 from edgeproof.core.errors import StageError, UsageError
+from edgeproof.pipeline.store.artifact import Artifact, Stage
 from edgeproof.pipeline.store.code_digest import code_digest
-from edgeproof.pipeline.store.store import MANIFEST, Artifact, Stage, Store, amend, fingerprint, finished_files
+from edgeproof.pipeline.store.manifest import MANIFEST, amend, fingerprint, finished_files
+from edgeproof.pipeline.store.store import Store
 
 
 def described(config: object = 1, **more) -> Stage:

@@ -23,7 +23,6 @@ def bits(both: int, lost: int, gained: int, neither: int) -> tuple[np.ndarray, n
 def test_it_counts():
     found = compare_paired(*bits(200, 9, 3, 88))
     assert (found.samples, found.lost, found.gained) == (300, 9, 3)
-    assert (found.first_accuracy, found.second_accuracy) == (209 / 300, 203 / 300)
     assert found.difference == -6 / 300
     assert found.interval == difference_interval(9, 3, 300)
     assert found.as_json() == {
@@ -95,8 +94,6 @@ def test_swapping_the_two_mirrors_everything(counts: tuple[int, int, int, int]):
     assert back.interval == pytest.approx((-high, -low))
     assert replace(back, interval=there.interval) == replace(
         there,
-        first_accuracy=there.second_accuracy,
-        second_accuracy=there.first_accuracy,
         lost=there.gained,
         gained=there.lost,
         difference=-there.difference,

@@ -1,0 +1,134 @@
+"""Manifest of a run (`manifest.json`): which files it has, from which artifacts, and whether they are intact."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+from typing import Any
+
+from ...core.atomic_write import write_atomically
+from ...core.model_file import sha256_of
+from .artifact import Artifact
+from .place import STORE, record_in
+
+MANIFEST = "manifest.json"
+_FINGERPRINT = "stat:"
+
+
+def manifest_entries(view: Mapping[str, tuple[Artifact, str]]) -> list[dict[str, Any]]:
+    """Return what `manifest.json` says of artifacts; `view` as of `Store.publish`."""
+    return [
+        {
+            "path": path,
+            "sha256": artifact.sha256(name),
+            "stage": artifact.stage,
+            "key": artifact.key,
+            "parents": artifact.record["parents"],
+            "seed": artifact.record["seed"],
+            "packages": artifact.record["packages"],
+            "machine": artifact.record["machine"],
+        }
+        for path, (artifact, name) in view.items()
+    ]
+
+
+def text_entries(texts: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return what it says of texts that follow from artifacts; `texts` as of `Store.publish`."""
+    return [{"path": path, "sha256": hashlib.sha256(text.encode()).hexdigest()} for path, text in texts.items()]
+
+
+def finished_files(root: Path, request: str) -> tuple[str, ...] | None:
+    """Return the files of a run's folder if it answers exactly this request and every file is intact, else None.
+
+    Nothing is created or changed.
+
+    Args:
+        root: the run's folder.
+        request: digest of what is asked for, as given to `Store.publish`.
+    """
+    manifest = record_in(root / MANIFEST)
+    entries, external = listed(manifest), manifest.get("external")
+    if manifest.get("request") != request or entries is None or not isinstance(external, dict):
+        return None
+    files = [(inside(root, entry["path"]), entry["sha256"]) for entry in entries]
+    files += [(Path(path), digest) for path, digest in external.items()]
+    try:
+        intact = all(path is not None and isinstance(digest, str) and same(path, digest) for path, digest in files)
+    except (OSError, ValueError):  # a path that no system knows, or a folder that may not be read
+        return None
+    return tuple(entry["path"] for entry in entries) if intact else None
+
+
+def listed(manifest: Any) -> list[dict[str, Any]] | None:
+    """Return the artifacts that a `manifest.json` lists; None where it is not one of ours.
+
+    Args:
+        manifest: what the file holds.
+    """
+    entries = manifest.get("artifacts") if isinstance(manifest, dict) else None
+    return entries if isinstance(entries, list) and all(map(_is_entry, entries)) else None
+
+
+def _is_entry(entry: Any) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    parents = entry.get("parents", [])
+    # A text that follows from the artifacts has no stage.
+    texts = [entry.get(key) for key in ("path", "sha256", *(("stage", "key") if "stage" in entry else ()))]
+    return isinstance(parents, list) and all(isinstance(text, str) for text in [*texts, *parents])
+
+
+def inside(root: Path, path: str) -> Path | None:
+    """Return where a manifest's path lies in a run's folder; None where it leads out of it, or into its store.
+
+    The file itself may be a link; a folder on the way may not lead out.
+
+    Args:
+        root: the run's folder.
+        path: as the manifest has it.
+    """
+    relative = PurePath(path)
+    if relative.is_absolute() or not relative.name or ".." in relative.parts:
+        return None
+    try:
+        whole, folder = root.resolve(), (root / relative).parent.resolve()
+    except (OSError, ValueError, RuntimeError):  # no such name can be, or links that lead in a circle
+        return None
+    if not folder.is_relative_to(whole):
+        return None
+    place = folder / relative.name
+    return None if place.relative_to(whole).parts[0].casefold() == STORE else place
+
+
+def amend(root: Path, texts: Mapping[str, str]) -> None:
+    """Replace or add texts that follow from a finished run, and bring its `manifest.json` up to date, last."""
+    manifest = record_in(root / MANIFEST)
+    for path, text in texts.items():
+        write_atomically(root / path, text)
+    if not manifest:
+        return
+    kept = [entry for entry in listed(manifest) or [] if entry["path"] not in texts]
+    write_atomically(root / MANIFEST, json.dumps({**manifest, "artifacts": [*kept, *text_entries(texts)]}, indent=1))
+
+
+def fingerprint(path: Path) -> str:
+    """Digest of the names, sizes and times of a file, or of all files in a folder: told apart without reading them.
+
+    A data set's files may be gigabytes, and a finished run is looked at in under a second.
+    """
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        if file.is_file():
+            about = file.stat()
+            digest.update(f"{file.relative_to(path)}\0{about.st_size}\0{about.st_mtime_ns}\0".encode())
+    return _FINGERPRINT + digest.hexdigest()
+
+
+def same(path: Path, digest: str) -> bool:
+    """Whether a file has a digest, its SHA-256 or `fingerprint`."""
+    if digest.startswith(_FINGERPRINT):
+        return fingerprint(path) == digest
+    return path.is_file() and sha256_of(path) == digest
