@@ -21,7 +21,7 @@ test-fast: install ## for daily work: without what is slow, and with what the la
 
 test-cpu: install ## CPU seconds by test file, into build/cpu_seconds.txt, and the list of slow tests anew
 	mkdir -p build
-	$(TESTS) -m "not walk" --cpu-seconds build/cpu_seconds.txt
+	$(TESTS) -m "not walk" --cpu-seconds=build/cpu_seconds.txt
 
 install: .venv/.installed
 

@@ -1,6 +1,6 @@
 """CPU seconds of the suite by file, children included: wall time on a busy machine says nothing.
 
-`pytest --cpu-seconds FILE` writes one line a test file, the dearest first, and `tests/slow.txt` anew for the files that
+`pytest --cpu-seconds=FILE` writes one line a test file, the dearest first, and `tests/slow.txt` anew for the files that
 ran; `make test-cpu` does so for everything. What that list names is marked `slow`.
 """
 
