@@ -53,12 +53,12 @@ class Counted(nn.Module):
 
 def left_by_apgd(path: Path, split: Split, threat: ThreatModel) -> tuple[nn.Module, int, Batch]:
     """The engine with its twin's gradients, its classes, and the samples that APGD-CE leaves."""
-    surface = EngineSubject("engine", EngineFile.of("onnxruntime", path), path, MODES, isolated=False).open()
-    context = Context(surface, threat, VerifyConfig(), Candidates.none(split.images.shape[1:]))
+    opened = EngineSubject("engine", EngineFile.of("onnxruntime", path), path, MODES, isolated=False).open()
+    context = Context(opened, threat, VerifyConfig(), Candidates.none(split.images.shape[1:]))
     batch = Batch(torch.from_numpy(split.images), torch.from_numpy(split.labels), split.index)
-    batch = batch.where(surface.predict(split.images).argmax(1) == split.labels)
+    batch = batch.where(opened.predict(split.images).argmax(1) == split.labels)
     batch = batch.where(~context.attack("apgd-ce", MODES[0], batch).broken)
-    return surface.gradient_sources[MODES[0]], surface.classes, batch
+    return opened.gradient_sources[MODES[0]], opened.classes, batch
 
 
 def walks(

@@ -178,12 +178,12 @@ def check_request(
 def _with_function(request: Request, surrogate: Path | None) -> Request:
     data, config = request.dataset, request.config
     function = FunctionSubject(FUNCTION, request.model, data.image_shape, len(data.class_names), surrogate)
-    with closing(function.open()) as surface:
-        if surface.labels_only:
+    with closing(function.open()) as opened:
+        if opened.labels_only:
             check_installed()
             config = config.model_copy(update={"routes": (*config.routes, HARD_LABEL)})
         # Its source does not tell which weights it loads; its answers do.
-        answers = surface.predict(request.samples.images[:_FINGERPRINT]).tobytes()
+        answers = opened.predict(request.samples.images[:_FINGERPRINT]).tobytes()
     digest = hashlib.sha256(functions_digest(request.model).encode() + answers).hexdigest()
     return replace(
         request,
@@ -255,8 +255,8 @@ def _warnings(subject: EngineSubject) -> tuple[str, ...]:
     try:
         twin = load_twin(subject.graph)
     except UnsupportedOperator as error:
-        with closing(subject.open()) as surface:
-            gradients = surface.gradient_sources
+        with closing(subject.open()) as opened:
+            gradients = opened.gradient_sources
         if not gradients:
             raise UsageError(f"{subject.graph}: {error}") from None
         return (f"no-twin: {error}; the gradients are those of: {', '.join(gradients)}",)

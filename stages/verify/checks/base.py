@@ -79,9 +79,9 @@ class Shard:
     _known: dict[Callable[[Shard], Any], Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
-    def surface(self) -> OpenedSubject:
+    def opened(self) -> OpenedSubject:
         """The opened subject."""
-        return self.context.surface
+        return self.context.opened
 
     @property
     def threat(self) -> ThreatModel:

@@ -40,7 +40,7 @@ class BatchIndependence(Check[BatchCounts]):
 
     def count(self, shard: Shard) -> BatchCounts:
         """Ask again, in reverse order and in batches of many sizes: no answer may depend on an image's neighbours."""
-        images, predict, clean = shard.result.split.images, shard.surface.predict, shard.clean
+        images, predict, clean = shard.result.split.images, shard.opened.predict, shard.clean
         again = predict(images[::-1].copy())[::-1]
         parts = np.concatenate([predict(part.copy()) for part in np.split(images, _ends(len(images)))])
         unstable = 0

@@ -37,7 +37,7 @@ class ChangedAnswers(Check[RepeatCounts]):
 
     def count(self, shard: Shard) -> RepeatCounts:
         """Ask again: nobody may have learnt from the attacks, or grown tired of them."""
-        return RepeatCounts(shard.before.asked, shard.before.moved(shard.surface.predict))
+        return RepeatCounts(shard.before.asked, shard.before.moved(shard.opened.predict))
 
     def judge(self, counts: RepeatCounts, tally: Tally) -> Iterable[Finding]:
         """Allow for a few that a GPU rounds otherwise."""

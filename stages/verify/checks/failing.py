@@ -33,7 +33,7 @@ class Failing(Check[FailureCounts]):
 
     def count(self, shard: Shard) -> FailureCounts:
         """What the guard has seen, the other checks' questions included."""
-        guard = shard.surface.guard
+        guard = shard.opened.guard
         return FailureCounts(0 if guard is None else len(guard.failures))
 
     def judge(self, counts: FailureCounts, tally: Tally) -> Iterable[Finding]:

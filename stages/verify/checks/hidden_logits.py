@@ -45,7 +45,7 @@ class HiddenLogits(Check[HiddenLogitsCounts]):
         """Count what fools the last layer and not what stands behind it."""
         from ..subject.subject import fooled
 
-        inner, result = shard.surface.inner, shard.result
+        inner, result = shard.opened.inner, shard.result
         if inner is None:
             return HiddenLogitsCounts()
         agreeing = int((inner(result.split.images).argmax(1) == shard.clean.argmax(1)).sum())

@@ -82,12 +82,12 @@ class Fallen:
 def in_other_balls(shard: Shard) -> Fallen:
     """Attack a few samples in the ball, a wider and a huge one at once, then in fewer steps."""
     few, context = _few(shard.batch, shard.result.clean_correct), shard.context
-    if not len(few) or not context.surface.gradient_sources:
+    if not len(few) or not context.opened.gradient_sources:
         return Fallen(*np.zeros((4, 0), bool))
     norm, eps = context.threat.geometry, context.threat.eps
     huge = norm.huge(tuple(shard.batch.images.shape[1:]))
     wide = min(norm.widest, 2 * eps)
-    first, *others = list(context.surface.gradient_sources)[:GRADIENTS]
+    first, *others = list(context.opened.gradient_sources)[:GRADIENTS]
     whole, wider, anywhere = _fall(few, context, first, (eps, wide, huge))
     for gradients in others:
         if not anywhere.all():
@@ -107,8 +107,8 @@ def _fall(batch: Batch, context: Context, gradients: str, radii: Sequence[float]
     from ..subject.guarded import SamplesFailed
 
     norm, balls = context.threat.geometry, [context.threat.of_radius(radius) for radius in radii]
-    with suppress(SamplesFailed), context.surface.watching(batch.images.numpy(), balls[-1]):
-        model = context.surface.gradient_sources[gradients]
+    with suppress(SamplesFailed), context.opened.watching(batch.images.numpy(), balls[-1]):
+        model = context.opened.gradient_sources[gradients]
         ends = apgd_in_balls(model, batch.images, batch.labels, norm, radii, seed=context.config.seed)
         names = np.full(len(batch), "apgd-ce")
         return [
@@ -121,7 +121,7 @@ def _fall(batch: Batch, context: Context, gradients: str, radii: Sequence[float]
 def _fall_quickly(batch: Batch, context: Context, gradients: str) -> np.ndarray:
     from ..subject.guarded import SamplesFailed
 
-    with suppress(SamplesFailed), context.surface.watching(batch.images.numpy(), context.threat):
+    with suppress(SamplesFailed), context.opened.watching(batch.images.numpy(), context.threat):
         return context.attack("apgd-ce", gradients, batch, steps=FEW_STEPS).broken
     return np.ones(len(batch), bool)
 

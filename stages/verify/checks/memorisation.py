@@ -62,11 +62,11 @@ class Memorisation(Check[MemorisationCounts]):
 
     def count(self, shard: Shard) -> MemorisationCounts:
         """Count the robust samples around which the logits move otherwise than aside of them."""
-        surface, threat = shard.surface, shard.threat
+        opened, threat = shard.opened, shard.threat
         images = shard.result.split.images[shard.result.robust]  # a model may fail near the others, at its price
         # Where something is known to dress the logits, those behind it: a softmax is flat where it is sure.
-        predict = surface.inner or surface.predict
-        if surface.labels_only or not len(images) or _are_probabilities(predict(images)):
+        predict = opened.inner or opened.predict
+        if opened.labels_only or not len(images) or _are_probabilities(predict(images)):
             return MemorisationCounts()
         height, width = images.shape[2:]
         here = _moves(predict, images, threat)

@@ -55,16 +55,16 @@ class SingleImage(Check[FreshCounts]):
 
     def count(self, shard: Shard) -> FreshCounts:
         """Count robust samples whose worst candidate gets another answer alone, or from a fresh copy."""
-        surface, counts = shard.surface, FreshCounts()
-        images, labels = _worst(shard.result, surface)
+        opened, counts = shard.opened, FreshCounts()
+        images, labels = _worst(shard.result, opened)
         if not len(images):
             return counts
-        together, alone = surface.predict(images), _singly(surface.predict, images)
+        together, alone = opened.predict(images), _singly(opened.predict, images)
         # All were answered rightly among an attack's other images. Alone is a batch too: the worse of both counts.
         batches = shard.result.counts[BatchCounts]
         batches.unstable = max(batches.unstable, _otherwise(alone, together, labels))
-        if surface.fresh is not None:
-            with closing(surface.fresh()) as copy:
+        if opened.fresh is not None:
+            with closing(opened.fresh()) as copy:
                 counts = FreshCounts(len(images), _otherwise(_singly(copy, images), alone, labels))
         return counts
 
@@ -78,7 +78,7 @@ class SingleImage(Check[FreshCounts]):
             )
 
 
-def _worst(result: ShardResult, surface: OpenedSubject) -> tuple[Images, np.ndarray]:
+def _worst(result: ShardResult, opened: OpenedSubject) -> tuple[Images, np.ndarray]:
     """Of each robust sample the candidate that a stand-in finds the worst, up to ASKED in all, and the labels.
 
     The last gradient's forward is that of another function where the subject is a Python function: it has no memory.
@@ -89,8 +89,8 @@ def _worst(result: ShardResult, surface: OpenedSubject) -> tuple[Images, np.ndar
     found, labels = result.candidates, result.split.labels
     rows = found.rows_in(result.split.index)
     left = np.flatnonzero(result.robust[rows])
-    models = list(surface.gradient_sources.values())
-    judge = in_batches(models[-1]) if models else surface.predict
+    models = list(opened.gradient_sources.values())
+    judge = in_batches(models[-1]) if models else opened.predict
     leads = margins(np.nan_to_num(judge(found.images[left])), labels[rows[left]])
     by_lead = left[np.argsort(leads, kind="stable")]
     _, first = np.unique(rows[by_lead], return_index=True)

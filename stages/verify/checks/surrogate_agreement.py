@@ -39,7 +39,7 @@ class SurrogateAgreement(Check[SurrogateCounts]):
         """Count what fools the surrogate, and what of that the subject withstands."""
         from ..subject.subject import fooled, is_correct
 
-        surrogate, result = shard.surface.surrogate, shard.result
+        surrogate, result = shard.opened.surrogate, shard.result
         if surrogate is None:
             return SurrogateCounts()
         candidates, labels = result.candidates, result.split.labels

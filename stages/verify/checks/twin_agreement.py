@@ -44,13 +44,13 @@ class TwinAgreement(Check[TwinCounts]):
 
     def count(self, shard: Shard) -> TwinCounts:
         """Compare the labels of twin and subject on clean images and on all candidates."""
-        twin, candidates = shard.surface.twin, shard.result.candidates.images
+        twin, candidates = shard.opened.twin, shard.result.candidates.images
         if twin is None:
             return TwinCounts()
         clean = int((twin(shard.result.split.images).argmax(1) == shard.clean.argmax(1)).sum())
         counts = TwinCounts(clean, len(shard.clean), 0, len(candidates))
         if len(candidates):
-            same = twin(candidates).argmax(1) == shard.surface.predict(candidates).argmax(1)
+            same = twin(candidates).argmax(1) == shard.opened.predict(candidates).argmax(1)
             counts.adversarial_agreeing = int(same.sum())
         return counts
 

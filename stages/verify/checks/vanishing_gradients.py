@@ -50,7 +50,7 @@ class VanishingGradients(Check[GradientCounts]):
         from ..subject.guarded import SamplesFailed
 
         chosen = shard.batch.where(shard.result.clean_correct)
-        if not len(chosen) or not shard.surface.gradient_sources:
+        if not len(chosen) or not shard.opened.gradient_sources:
             return GradientCounts()
         random = np.random.default_rng(shard.context.config.seed)
         eps = shard.threat.geometry.along_signs(shard.threat.eps, tuple(chosen.images.shape[1:]))
@@ -58,7 +58,7 @@ class VanishingGradients(Check[GradientCounts]):
         near = (chosen.images + 0.5 * eps * signs).clamp(0, 1)
         blind = np.ones(len(chosen), bool)
         with suppress(SamplesFailed):
-            for model in shard.surface.gradient_sources.values():
+            for model in shard.opened.gradient_sources.values():
                 blind &= ~_has_slope(model, near, chosen.labels)
             return GradientCounts(len(chosen), int(blind.sum()))
         return GradientCounts()

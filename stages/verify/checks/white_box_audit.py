@@ -64,7 +64,7 @@ class WhiteBoxAudit(Check[WhiteBoxCounts]):
 
         counts, context, batch, result = WhiteBoxCounts(), shard.context, shard.batch, shard.result
         order = list(result.bits)
-        if not context.surface.gradient_sources or not any(routes[name].white_box for name in order):
+        if not context.opened.gradient_sources or not any(routes[name].white_box for name in order):
             return counts
         by_black_box, by_search = np.zeros((2, len(batch)), bool)
         before = result.clean_correct
@@ -90,7 +90,7 @@ class WhiteBoxAudit(Check[WhiteBoxCounts]):
         if len(missed):
             restarted = context.config.model_copy(update={"seed": context.config.seed + 1})
             strong_context = Context(
-                context.surface, context.threat, restarted, context.pool, restarts=restarted.strong_restarts
+                context.opened, context.threat, restarted, context.pool, restarts=restarted.strong_restarts
             )
             strong = run_white_box(missed, strong_context, order)
             counts.missed_by_strong = int((~strong.broken & ~searched).sum())

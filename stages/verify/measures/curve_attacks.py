@@ -97,19 +97,19 @@ def _attack(
 ) -> Candidates:
     torch.set_num_threads(1)
     shape = split.images.shape[1:]
-    with closing(subject.open()) as opened:
-        if not opened.gradient_sources:
+    with closing(subject.open()) as unscaled:
+        if not unscaled.gradient_sources:
             return Candidates.none(shape)
         some = np.logical_or.reduce([chosen for chosen, _ in groups])
-        surface = with_rescaled(opened, opened.predict(split.images), some)
+        opened = with_rescaled(unscaled, unscaled.predict(split.images), some)
         # Where the first gradient's logits are so large that the cross-entropy vanishes, its rescaled twin.
-        first = RESCALED if RESCALED in surface.gradient_sources else next(iter(surface.gradient_sources))
+        first = RESCALED if RESCALED in opened.gradient_sources else next(iter(opened.gradient_sources))
         batch = Batch(torch.from_numpy(split.images), torch.from_numpy(split.labels), split.index)
         found: list[Candidates] = []
         for chosen, balls in groups:
             standing = batch.where(chosen)
             for ball in balls:
-                context = Context(surface, ball, config, Candidates.none(shape))
+                context = Context(opened, ball, config, Candidates.none(shape))
                 for attack in attacks:
                     if len(standing):
                         gradients = None if attack == "square" else first

@@ -75,7 +75,7 @@ class Context:
     """What every route may use.
 
     Attributes:
-        surface: the subject.
+        opened: the subject.
         threat: the ball.
         config: how hard to try.
         pool: candidates found on other subjects.
@@ -83,7 +83,7 @@ class Context:
         tried: candidates of the routes before; None at first.
     """
 
-    surface: OpenedSubject
+    opened: OpenedSubject
     threat: ThreatModel
     config: Effort
     pool: Candidates
@@ -100,12 +100,12 @@ class Context:
         try:
             run: AttackRun = run_attack(
                 name,
-                self.surface.asked if gradients is None else self.surface.gradient_sources[gradients],
+                self.opened.as_module if gradients is None else self.opened.gradient_sources[gradients],
                 batch.images,
                 batch.labels,
                 batch.index,
                 self.threat,
-                classes=self.surface.classes,
+                classes=self.opened.classes,
                 seed=self.config.seed,
                 restarts=restarts,
                 queries=self.config.square_queries,
@@ -131,7 +131,7 @@ class Context:
         """
         rows = candidates.rows_in(batch.index)
         images = inside(torch.from_numpy(candidates.images), batch.images[rows], self.threat).numpy()
-        return fooled(self.surface.predict, images, rows, batch.labels.numpy())
+        return fooled(self.opened.predict, images, rows, batch.labels.numpy())
 
 
 class Route(ABC):
@@ -152,7 +152,7 @@ def attempt(attack: Callable[[Batch], Outcome], batch: Batch, context: Context) 
     while not broken.all():
         rest = batch.where(~broken)
         try:
-            with context.surface.watching(rest.images.numpy(), context.threat):
+            with context.opened.watching(rest.images.numpy(), context.threat):
                 outcome = attack(rest)
         except SamplesFailed as failed:
             broken[np.flatnonzero(~broken)[failed.rows]] = True

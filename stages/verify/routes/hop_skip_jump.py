@@ -48,9 +48,9 @@ class HopSkipJump(Route):
 
         logging.getLogger("art").setLevel(logging.ERROR)
         classifier: Any = BlackBoxClassifier(
-            lambda images: np.nan_to_num(context.surface.predict(np.asarray(images, np.float32))),
+            lambda images: np.nan_to_num(context.opened.predict(np.asarray(images, np.float32))),
             input_shape=tuple(batch.images.shape[1:]),
-            nb_classes=context.surface.classes,
+            nb_classes=context.opened.classes,
             clip_values=(0.0, 1.0),
         )
         attack: Any = Attack(
@@ -65,7 +65,7 @@ class HopSkipJump(Route):
         state = np.random.get_state()
         np.random.seed(context.config.seed)
         try:
-            ends = attack.generate(x=batch.images.numpy(), y=np.eye(context.surface.classes)[batch.labels.numpy()])
+            ends = attack.generate(x=batch.images.numpy(), y=np.eye(context.opened.classes)[batch.labels.numpy()])
         finally:
             np.random.set_state(state)
         ends = inside(torch.from_numpy(np.asarray(ends, np.float32)), batch.images, context.threat).numpy()

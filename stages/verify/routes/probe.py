@@ -43,13 +43,13 @@ class Probe(Route):
         Where answers come in coarse steps that is known beforehand. How much more a search finds there than gradients
         do, and how little elsewhere, `benchmarks/backward_modes.py` shows.
         """
-        surface = context.surface
+        opened = context.opened
         thoroughly = partial(self._attack, context=context, queries=context.config.square_queries)
-        if surface.coarse:
+        if opened.coarse:
             return thoroughly(batch)
         quickly = partial(self._attack, context=context, queries=QUERIES)
         tried = context.tried or Candidates.none(tuple(batch.images.shape[1:]))
-        return nearest_first(batch, tried, surface.predict, quickly, thoroughly=thoroughly)
+        return nearest_first(batch, tried, opened.predict, quickly, thoroughly=thoroughly)
 
     def _attack(self, batch: Batch, context: Context, queries: int) -> Outcome:
         trail = _Trail(batch, context)
@@ -85,7 +85,7 @@ class _Trail:
         self.margins = self._ask(self.points, self._all)
 
     def _ask(self, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        logits, labels = self._context.surface.predict(images), self._labels[rows]
+        logits, labels = self._context.opened.predict(images), self._labels[rows]
         found = margins(np.nan_to_num(logits, nan=0.0), labels)
         found[~is_correct(logits, labels)] = -np.inf
         return found
@@ -103,7 +103,7 @@ class _Trail:
 
     def ascend_all(self) -> None:
         """Ascend by the first gradient, and by the subject's own where the first is that of its inner logits."""
-        for model in list(self._context.surface.gradient_sources.values())[:2]:
+        for model in list(self._context.opened.gradient_sources.values())[:2]:
             self.ascend(model)
 
     def ascend(self, model: nn.Module) -> None:

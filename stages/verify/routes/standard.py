@@ -15,7 +15,7 @@ class StandardAttack(Route):
 
     def run(self, batch: Batch, context: Context) -> Outcome:
         """Run the attack through the first gradient; Square on the subject's own answers."""
-        first = next(iter(context.surface.gradient_sources)) if self.white_box else None
+        first = next(iter(context.opened.gradient_sources)) if self.white_box else None
         return context.attack(self._attack, first, batch, restarts=context.restarts)
 
 

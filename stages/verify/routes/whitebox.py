@@ -30,7 +30,7 @@ class WhiteBox(Route):
         broken = np.zeros(len(batch), bool)
         found: list[Candidates] = []
         warnings: set[str] = set()
-        for number, gradients in enumerate(context.surface.gradient_sources):
+        for number, gradients in enumerate(context.opened.gradient_sources):
             for attack in ATTACKS if number == 0 else ATTACKS[:1] if gradients in CE_ONLY else ATTACKS[:2]:
                 if broken.all():
                     break

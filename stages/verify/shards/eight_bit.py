@@ -34,20 +34,20 @@ def attack_eight_bit(result: ShardResult, batch: Batch, context: Context) -> Non
     shape = tuple(batch.images.shape[1:])
     known = rounded(Candidates.join([result.candidates, context.pool.of(batch.index)], shape), batch)
     rows = known.rows_in(batch.index)
-    eight_bit = result.clean_correct & ~fooled(context.surface.predict, known.images, rows, batch.labels.numpy())
+    eight_bit = result.clean_correct & ~fooled(context.opened.predict, known.images, rows, batch.labels.numpy())
     news = known.of(batch.index[result.robust & ~eight_bit])
     result.candidates = Candidates.join([result.candidates, news], shape)
     result.bits[ROUNDED] = result.robust & eight_bit
     threat = context.threat.of_radius(context.threat.geometry.on_grid(context.threat.eps))
     config = context.config.model_copy(update={"square_queries": -(-context.config.square_queries // OF_QUERIES)})
-    on_grid = replace(context, threat=threat, config=config, surface=_on_grid(context.surface))
+    on_grid = replace(context, threat=threat, config=config, opened=_on_grid(context.opened))
     for attack in _attacks(on_grid, known, searched=PROBE in result.bits, thoroughly=context.config.square_queries):
         only_real = eight_bit & ~result.robust
         if threat.eps > 0 and only_real.any():
             found = _found(attack, batch.where(only_real), on_grid)
             result.candidates = Candidates.join([result.candidates, found], shape)
             rows = found.rows_in(batch.index)
-            eight_bit &= ~fooled(context.surface.predict, found.images, rows, batch.labels.numpy())
+            eight_bit &= ~fooled(context.opened.predict, found.images, rows, batch.labels.numpy())
     result.eight_bit = eight_bit
 
 
@@ -60,28 +60,28 @@ def rounded(candidates: Candidates, batch: Batch) -> Candidates:
 
 def _attacks(on_grid: Context, known: Candidates, *, searched: bool, thoroughly: int) -> list[Attack8]:
     """Attacks on the grid; with a search from the known candidates where the real-valued attacks had one."""
-    gradients = next(iter(on_grid.surface.gradient_sources), None)
+    gradients = next(iter(on_grid.opened.gradient_sources), None)
     names = ATTACKS if gradients is not None else ATTACKS[-1:]
     attacks: list[Attack8] = [partial(on_grid.attack, name, None if name == "square" else gradients) for name in names]
     if searched:
-        queries = thoroughly if on_grid.surface.coarse else on_grid.config.square_queries
+        queries = thoroughly if on_grid.opened.coarse else on_grid.config.square_queries
         attacks.append(partial(search, context=replace(on_grid, tried=known), queries=queries))
     return attacks
 
 
 def _found(attack: Attack8, batch: Batch, on_grid: Context) -> Candidates:
     try:
-        with on_grid.surface.watching(batch.images.numpy(), on_grid.threat):
+        with on_grid.opened.watching(batch.images.numpy(), on_grid.threat):
             return rounded(attack(batch).candidates, batch)
     except SamplesFailed as failed:
         names = np.full(len(failed.rows), FAILED)
         return Candidates(batch.index[failed.rows], names, failed.images)
 
 
-def _on_grid(surface: OpenedSubject) -> OpenedSubject:
+def _on_grid(opened: OpenedSubject) -> OpenedSubject:
     def predict(images: np.ndarray) -> np.ndarray:
-        return surface.predict(np.asarray(np.rint(images * STEPS) / STEPS, np.float32))
+        return opened.predict(np.asarray(np.rint(images * STEPS) / STEPS, np.float32))
 
     # Not by its own name: as `autograd` it would aim at one target after the other, for equality with AutoAttack.
-    first = next(iter(surface.gradient_sources.values()), None)
-    return replace(surface, predict=predict, gradient_sources={} if first is None else {"on-grid": OnGrid(first)})
+    first = next(iter(opened.gradient_sources.values()), None)
+    return replace(opened, predict=predict, gradient_sources={} if first is None else {"on-grid": OnGrid(first)})

@@ -46,15 +46,15 @@ def attack_shard(
         pool: candidates found on other subjects, for replay.
     """
     torch.set_num_threads(1)
-    with closing(subject.open()) as opened:
+    with closing(subject.open()) as unscaled:
         batch = Batch(torch.from_numpy(split.images), torch.from_numpy(split.labels), split.index)
-        clean = opened.predict(split.images)
-        repeated = RepeatQueries.released(opened.predict, split.images, threat)
+        clean = unscaled.predict(split.images)
+        repeated = RepeatQueries.released(unscaled.predict, split.images, threat)
         surviving = is_correct(clean, split.labels)
-        surface = with_rescaled(opened, clean, surviving)
-        context = Context(surface, threat, config, pool)
+        opened = with_rescaled(unscaled, clean, surviving)
+        context = Context(opened, threat, config, pool)
         result = ShardResult(split, surviving.copy(), {}, Candidates.none(split.images.shape[1:]), Counts())
-        result.warnings |= surface.doubts
+        result.warnings |= opened.doubts
         found: list[Candidates] = []
 
         def meet(attack: Callable[[Batch], Outcome]) -> None:
@@ -66,7 +66,7 @@ def attack_shard(
                 found.append(outcome.candidates)
                 result.warnings.update(outcome.warnings)
 
-        if surface.guard is not None and surface.guard.failures:
+        if opened.guard is not None and opened.guard.failures:
             meet(partial(_judged, neighbours=repeated.candidates(split.index), context=context))
         for name in order:
             started = time.perf_counter()
@@ -98,14 +98,14 @@ def strengthen_shard(subject: Subject, result: ShardResult, threat: ThreatModel,
     split = result.split
     restarted = config.model_copy(update={"seed": config.seed + 1})
     pool = Candidates.none(split.images.shape[1:])
-    with closing(subject.open()) as surface:
-        context = Context(surface, threat, restarted, pool, restarts=config.strong_restarts)
+    with closing(subject.open()) as opened:
+        context = Context(opened, threat, restarted, pool, restarts=config.strong_restarts)
         surviving = result.robust.copy()
         batch = Batch(torch.from_numpy(split.images), torch.from_numpy(split.labels), split.index)
         found = [result.candidates]
         if surviving.any():
             again = partial(run_white_box, context=context, order=list(result.bits))
-            outcome = nearest_first(batch.where(surviving), result.candidates, surface.predict, again)
+            outcome = nearest_first(batch.where(surviving), result.candidates, opened.predict, again)
             surviving[surviving] = ~outcome.broken
             found.append(outcome.candidates)
         del result.bits[ROUNDED]  # which comes again, as the last

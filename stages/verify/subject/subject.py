@@ -72,7 +72,7 @@ class OpenedSubject:
             self.guard.close()
 
     @property
-    def asked(self) -> nn.Module:
+    def as_module(self) -> nn.Module:
         """The subject's forward as a module, for attacks without gradients."""
         return Asked(self.predict)
 

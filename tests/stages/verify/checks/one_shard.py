@@ -14,13 +14,13 @@ from edgeproof.stages.verify.routes.base import Batch, Context
 from edgeproof.stages.verify.subject.subject import OpenedSubject
 
 
-def ask(check: type[Check], result: ShardResult, surface: OpenedSubject, threat: ThreatModel) -> Counts:
+def ask(check: type[Check], result: ShardResult, opened: OpenedSubject, threat: ThreatModel) -> Counts:
     """Put what the check counts to what the result has counted, and return that."""
     split = result.split
     batch = Batch(torch.from_numpy(split.images), torch.from_numpy(split.labels), split.index)
-    context = Context(surface, threat, VerifyConfig(), Candidates.none(split.images.shape[1:]))
-    clean = surface.predict(split.images)
-    shard = Shard(context, batch, result, clean, RepeatQueries.released(surface.predict, split.images, threat))
+    context = Context(opened, threat, VerifyConfig(), Candidates.none(split.images.shape[1:]))
+    clean = opened.predict(split.images)
+    shard = Shard(context, batch, result, clean, RepeatQueries.released(opened.predict, split.images, threat))
     result.counts.put(check().count(shard))
     return result.counts
 

@@ -59,8 +59,8 @@ def checked(check, model: nn.Module) -> Counts:
     images = np.full((COUNT, *SHAPE), 0.5, np.float32)
     split = Split(images, np.zeros(COUNT, np.int64), np.arange(COUNT))
     result = ShardResult(split, np.ones(COUNT, bool), {}, Candidates.none(SHAPE), Counts())
-    surface = OpenedSubject(in_batches(model), {"own": model}, 4)
-    return ask(check, result, surface, ThreatModel(norm="Linf", eps=EPS))
+    opened = OpenedSubject(in_batches(model), {"own": model}, 4)
+    return ask(check, result, opened, ThreatModel(norm="Linf", eps=EPS))
 
 
 @pytest.mark.parametrize("check", [VanishingGradients, HugeEps, Monotonicity])
@@ -112,8 +112,8 @@ def test_a_ball_among_others_is_attacked_as_if_alone(norm):
 def test_saturated_logits_are_divided_until_the_cross_entropy_has_a_gradient():
     model = Scaled(Margins(straight), 1e4)
     images = torch.full((3, *SHAPE), 0.5)
-    surface = OpenedSubject(in_batches(model), {"own": model}, 4)
-    found = with_rescaled(surface, surface.predict(images.numpy()), np.ones(3, bool))
+    opened = OpenedSubject(in_batches(model), {"own": model}, 4)
+    found = with_rescaled(opened, opened.predict(images.numpy()), np.ones(3, bool))
     assert list(found.gradient_sources) == ["own", "rescaled"]
 
     def slope(module: nn.Module) -> float:

@@ -68,13 +68,13 @@ class Remembering:
         return answers
 
 
-def surface(predict: Predict, fresh: Callable[[], Guarded] | None = None) -> OpenedSubject:
+def opened(predict: Predict, fresh: Callable[[], Guarded] | None = None) -> OpenedSubject:
     return OpenedSubject(predict, {"surrogate-alone": LINEAR}, CLASSES, surrogate=honest, fresh=fresh)
 
 
 def test_a_model_that_stands_still_around_the_test_images_is_seen():
     found = result()
-    counts = ask(Memorisation, found, surface(drawn), THREAT)[MemorisationCounts]
+    counts = ask(Memorisation, found, opened(drawn), THREAT)[MemorisationCounts]
     assert counts.elsewhere_other == counts.elsewhere_compared == found.robust.sum()
     assert doubts(found.counts) == ["memorised"]
 
@@ -86,14 +86,14 @@ def test_so_is_one_that_moves_more_there():
         distances = ((images[:, None] - SPLIT.images[None]) ** 2).reshape(len(images), COUNT, -1).sum(2)
         return honest(images) + 50 * np.exp(-20 * distances) @ np.eye(CLASSES, dtype=np.float32)[SPLIT.labels]
 
-    ask(Memorisation, found, surface(bumps), THREAT)
+    ask(Memorisation, found, opened(bumps), THREAT)
     assert doubts(found.counts) == ["memorised"]
 
 
 @pytest.mark.parametrize("threat", [THREAT, ThreatModel(norm="L2", eps=0.5)])
 def test_an_honest_model_moves_everywhere_alike(threat: ThreatModel):
     found = result()
-    counts = ask(Memorisation, found, surface(honest), threat)[MemorisationCounts]
+    counts = ask(Memorisation, found, opened(honest), threat)[MemorisationCounts]
     assert (counts.elsewhere_other, counts.elsewhere_compared) == (0, found.robust.sum())
 
 
@@ -103,18 +103,18 @@ def test_probabilities_are_flat_where_they_are_sure_and_not_compared():
     def sure(images: np.ndarray) -> np.ndarray:
         return torch.from_numpy(100 * honest(images)).softmax(1).numpy()
 
-    counts = ask(Memorisation, found, surface(sure), THREAT)[MemorisationCounts]
+    counts = ask(Memorisation, found, opened(sure), THREAT)[MemorisationCounts]
     assert counts.elsewhere_compared == 0
 
 
 def test_a_copy_without_memory_tells_of_the_memory():
     model, found = Remembering(), result()
     model(SPLIT.images)
-    ask(SingleImage, found, surface(model, lambda: Guarded(Remembering(), CLASSES)), THREAT)
+    ask(SingleImage, found, opened(model, lambda: Guarded(Remembering(), CLASSES)), THREAT)
     assert doubts(found.counts) == ["remembering"]
     other = result()
-    ask(SingleImage, other, surface(honest, lambda: Guarded(honest, CLASSES)), THREAT)
-    ask(SingleImage, result(robust=False), surface(model, lambda: Guarded(Remembering(), CLASSES)), THREAT)
+    ask(SingleImage, other, opened(honest, lambda: Guarded(honest, CLASSES)), THREAT)
+    ask(SingleImage, result(robust=False), opened(model, lambda: Guarded(Remembering(), CLASSES)), THREAT)
     assert other.counts[FreshCounts].fresh_asked > 20
     # The corners do fool the model, which were put down as withstood here.
     assert other.counts[BatchCounts].unstable > 0
@@ -122,25 +122,25 @@ def test_a_copy_without_memory_tells_of_the_memory():
 
 def test_a_model_that_is_honest_to_single_images_alone_is_seen():
     found = result()
-    ask(SingleImage, found, surface(lambda images: honest(images) if len(images) == 1 else drawn(images)), THREAT)
+    ask(SingleImage, found, opened(lambda images: honest(images) if len(images) == 1 else drawn(images)), THREAT)
     assert doubts(found.counts) == ["unstable"]
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 5])
 def test_an_answer_that_depends_on_how_many_are_asked_is_seen(number: int):
     found = result()
-    model = surface(lambda images: honest(images) * (2 if len(images) == number else 1))
+    model = opened(lambda images: honest(images) * (2 if len(images) == number else 1))
     ask(BatchIndependence, found, model, THREAT)
     assert doubts(found.counts) == ["unstable"]
 
 
 def test_a_surrogate_that_falls_where_the_model_stands_is_no_surrogate():
     found = result()
-    counts = ask(SurrogateAgreement, found, surface(drawn), THREAT)[SurrogateCounts]
+    counts = ask(SurrogateAgreement, found, opened(drawn), THREAT)[SurrogateCounts]
     assert counts.surrogate_withstood == counts.surrogate_fooled > 2
     assert doubts(found.counts) == ["surrogate-disagrees"]
     fallen = result(robust=False)
-    counts = ask(SurrogateAgreement, fallen, surface(honest), THREAT)[SurrogateCounts]
+    counts = ask(SurrogateAgreement, fallen, opened(honest), THREAT)[SurrogateCounts]
     assert counts.surrogate_fooled > 2
     assert not doubts(fallen.counts)
     assert not doubts(Counts(SurrogateCounts(surrogate_fooled=10, surrogate_withstood=5))), (

@@ -108,9 +108,9 @@ def test_it_answers_as_the_function_does(module: str, float_onnx: Path, digits: 
     images = digits.test.images[:300]
     session = open_session(float_onnx, optimise=False)
     expected = session.run(None, {session.get_inputs()[0].name: images})[0]
-    surface = subject(module, "logits").open()
-    assert np.allclose(surface.predict(images), expected, atol=1e-5)
-    assert not surface.labels_only
+    opened = subject(module, "logits").open()
+    assert np.allclose(opened.predict(images), expected, atol=1e-5)
+    assert not opened.labels_only
     one_hot = subject(module, "labels").open()
     assert one_hot.labels_only
     assert np.array_equal(one_hot.predict(images), np.eye(10, dtype=np.float32)[expected.argmax(1)])
