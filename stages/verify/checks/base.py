@@ -13,7 +13,7 @@ from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
-from ....core.errors import EdgeproofError, StageError, raised
+from ....core.errors import EdgeproofError, StageError, UsageError, raised
 from ....core.registry import Registry
 from ..evidence.candidates import Candidates
 from ..evidence.counts import Counter, Counts
@@ -148,10 +148,14 @@ def in_order() -> list[Check[Any]]:
     """All checks, in the order in which they question a shard.
 
     Raises:
-        UsageError: one of somebody else's does not load; a result that was not questioned by it would look better than
-            it is.
+        UsageError: one of somebody else's does not load, or has a second name; a result that was not questioned by it
+            would look better than it is.
     """
-    return _sorted(checks[name] for name in checks.names())
+    found = {name: checks[name] for name in checks.names()}
+    for name, check in found.items():
+        if check.name != name:
+            raise UsageError(f"the check {name!r} calls itself {check.name!r}; register it under that name")
+    return _sorted(found.values())
 
 
 def _sorted(found: Iterable[Check[Any]]) -> list[Check[Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edgeproof.core.errors import StageError
+from edgeproof.core.errors import StageError, UsageError
 from edgeproof.stages.data import Split
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify import Attacked, Evaluation, VerifyConfig, attack_subject
@@ -124,6 +124,13 @@ def test_a_check_that_fails_is_named(dark: Dark, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(Dark, "count", lambda self, shard: Counter())
     with pytest.raises(StageError, match=r"^check dark: it counts DarkCounts, and returned Counter\(\)"):
         attacked(tmp_path / "returns")
+
+
+def test_a_check_has_one_name(dark: Dark, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Dark, "name", "night")
+    with pytest.raises(UsageError, match="the check 'dark' calls itself 'night'; register it under that name"):
+        in_order()
+    monkeypatch.undo()
 
 
 def test_checks_that_compare_one_attack_share_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
