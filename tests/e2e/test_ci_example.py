@@ -71,16 +71,20 @@ def entry(report: dict[str, Any], figure: str) -> dict[str, Any]:
     return found
 
 
+def robust(columns: Any, place: int) -> bool:
+    """Whether a sample withstood every route: all columns that say nothing else."""
+    routes = set(columns.files) - {"index", "label", "clean_correct", "robust_8bit"}
+    assert {"replay", "whitebox"} <= routes
+    return all(columns[route][place] for route in routes)
+
+
 def lost_and_gained(repository: Path, name: str) -> tuple[int, int]:
     """Counted here from the bits of both runs."""
     before, after = (
         np.load(repository / "runs" / each / "verification" / "onnxruntime.npz") for each in ("digits", name)
     )
     common = np.intersect1d(before["index"], after["index"])
-    first, second = (
-        {row: all(each[route][place] for route in ("replay", "whitebox")) for place, row in enumerate(each["index"])}
-        for each in (before, after)
-    )
+    first, second = ({row: robust(each, place) for place, row in enumerate(each["index"])} for each in (before, after))
     lost = sum(first[row] and not second[row] for row in common)
     return lost, sum(second[row] and not first[row] for row in common)
 

@@ -159,7 +159,7 @@ def test_models_that_are_refused(tmp_path: Path, float_onnx: Path, kind: str):
         (("--samples", "0"), "--samples: input should be greater than or equal to 1, got '0'"),
         (("--workers", "many"), "--workers: input should be a valid integer"),
         (("--seed", "-1"), "--seed: input should be greater than or equal to 0, got '-1'"),
-        (("--sample", "3"), "No such option: --sample (Possible options: --samples)"),
+        (("--sample", "3"), "No such option: --sample (Possible options: --samples, --set)"),
         (("another.onnx",), "unexpected extra argument"),
         (("--gate", "robust_accuracy >= 75"), "--gate: robust_accuracy: is a share, its limit lies in [0, 1]"),
         (("--sequential", "--gate=size_bytes < 9"), "--sequential: needs a gate to decide, on one of: clean_accuracy"),

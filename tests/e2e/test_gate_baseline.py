@@ -37,7 +37,7 @@ def test_a_harmless_change_is_green_and_a_regression_red(base: Path, tmp_path: P
     worse = finished(tmp_path / "worse", {"onnxruntime": bits(1000, range(5, 135))}, gates=GATES)
     done = edgeproof("gate", worse, "--baseline", base, "--json")
     report = json.loads(done.out)
-    assert (done.code, report["exit_code"], report["schema_version"]) == (1, 1, 2)
+    assert (done.code, report["exit_code"], report["schema_version"]) == (1, 1, 1)
     gate = next(each for each in report["gates"] if each["outcome"] == "fail")
     assert gate["name"] == "robust_accuracy"
     assert gate["reason"].startswith("robust accuracy lost 3.0 points [")
@@ -155,9 +155,9 @@ def test_finished_bits_are_judged_without_torch_scipy_or_a_runtime(base: Path, t
     """What makes it take under a second; the time itself is not tested, only that it is no matter of many seconds."""
     run = finished(tmp_path / "run", {"onnxruntime": bits(1000, range(2, 101))}, student=bits(1000), gates=GATES)
     code = (
-        "import sys; from edgeproof.pipeline import cli\n"
+        "import sys; from edgeproof.pipeline.cli.main import main\n"
         f"sys.argv = ['edgeproof', 'gate', {str(run)!r}, '--baseline', {str(base)!r}, '--json']\n"
-        "try: cli.main()\n"
+        "try: main()\n"
         "except SystemExit: print({m for m in ('torch', 'onnxruntime', 'onnx', 'scipy', 'sklearn') "
         "if m in sys.modules}, file=sys.stderr)"
     )
