@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from edgeproof.pipeline.commands.options import data_config, threat_model
+from edgeproof.pipeline.request.arguments import data_config, threat_model
 from edgeproof.stages.data import Split, load_dataset
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify import EngineSubject, VerifyConfig, sample

@@ -38,7 +38,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from edgeproof.pipeline.commands.options import data_config, threat_model
+from edgeproof.pipeline.request.arguments import data_config, threat_model
 from edgeproof.stages.data import load_dataset
 from edgeproof.stages.verify import VerifyConfig, default_workers, sample
 from edgeproof.stages.verify.attacks.autoattack import STANDARD

@@ -16,7 +16,6 @@ FILES = sorted(path for level in LEVELS for path in (ROOT / level).rglob("*.py")
 
 # Folders of like things, one file each, which may be as many as there are: what their registries are filled from.
 OF_LIKE_KIND = {
-    "pipeline/commands",
     "pipeline/reports",
     "stages/data/sets",
     "stages/distill/methods",

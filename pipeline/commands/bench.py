@@ -24,8 +24,8 @@ from ...targets.process.cores import physical_cores
 from ...targets.process.own_process import open_engine
 from ...targets.signature import ModelSignature, read_signature
 from ..progress import Reporter
+from ..request.arguments import option
 from ..store.machine import machine
-from .options import option
 
 # Of the cores' time; more of it taken by others, and the times are theirs as well.
 _QUIET = 0.05

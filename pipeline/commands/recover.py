@@ -30,11 +30,11 @@ from ...targets.signature import read_signature
 from ..progress import Reporter
 from ..recipe.read import apply_override
 from ..recipe.validation_errors import one_line
+from ..request.arguments import data_config, option, threat_model
+from ..request.network_reference import find_candidate, load_candidate
 from ..run.networks import method_code
 from ..store.artifact import key_of
 from ..store.code_digest import code_digest
-from .network_reference import find_candidate, load_candidate
-from .options import data_config, option, threat_model
 
 _QUANTIZED = "quantized"
 _PARTIAL = ".partial"

@@ -31,9 +31,9 @@ from ...stages.teacher.screening import (
     suggested_order,
 )
 from ..progress import Reporter
+from ..request.arguments import data_config, option, threat_model
+from ..request.network_reference import find_candidate, load_candidate
 from ..store.machine import machine
-from .network_reference import find_candidate, load_candidate
-from .options import data_config, option, threat_model
 
 SAMPLES = 512
 FEW_HARD = 20

@@ -22,6 +22,9 @@ from ..figures.table import figure_named
 from ..gates import Condition
 from ..progress import Reporter
 from ..reports import render
+from ..request.arguments import option
+from ..request.verification import Request, check_request
+from ..request.verification_settings import Settings
 from ..results.report import Report, draw_up, engine_subject
 from ..run.maker import Maker
 from ..run.proof import Proof
@@ -30,9 +33,6 @@ from ..store.folder_guard import check_own
 from ..store.follower import FollowingStore
 from ..store.run_files import RunFiles
 from ..store.store import Store
-from .options import option
-from .verify_request import Request, check_request
-from .verify_settings import Settings
 
 
 def verify(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnx
 import pytest
-from edgeproof.pipeline.commands.verify_request import check_request
+from edgeproof.pipeline.request.verification import check_request
 from edgeproof.stages.data import DataConfig
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify import VerifyConfig

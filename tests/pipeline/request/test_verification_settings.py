@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from edgeproof.core.errors import UsageError
-from edgeproof.pipeline.commands.verify_settings import Settings
+from edgeproof.pipeline.request.verification_settings import Settings
 from edgeproof.stages.verify import CorruptionsConfig, VerifyConfig
 
 ROOT = Path(__file__).parents[3]

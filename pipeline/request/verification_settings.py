@@ -15,7 +15,7 @@ from ...stages.threat import ThreatModel
 from ...stages.verify import VerifyConfig
 from ..recipe.read import apply_override, read_recipe
 from ..recipe.validation_errors import one_line
-from .options import data_config, threat_model
+from .arguments import data_config, threat_model
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -15,7 +15,7 @@ from ...stages.teacher.pretrained import Pretrained, load_pretrained
 from ...stages.teacher.zoo import fetch_weights, is_of_the_zoo, model_name
 from ...stages.threat import ThreatModel
 from ..progress import Reporter
-from .options import option
+from .arguments import option
 
 _WEIGHTS = (".safetensors", ".pt", ".pth")
 

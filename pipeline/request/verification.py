@@ -29,7 +29,7 @@ from ...targets.option_values import read_options
 from ...targets.signature import ModelSignature, read_signature
 from ..gates import Condition
 from ..store.user_code import functions_digest
-from .options import option
+from .arguments import option
 
 SURROGATE = "surrogate"
 FUNCTION = "function"

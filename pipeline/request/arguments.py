@@ -1,4 +1,4 @@
-"""Option parsing that several commands share."""
+"""Command arguments that several commands read alike: data set, ball, the option that an error names."""
 
 from __future__ import annotations
 
