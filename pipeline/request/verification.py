@@ -19,8 +19,8 @@ from ...stages.data import DataConfig, Dataset, Split, load_dataset
 from ...stages.threat import ThreatModel
 from ...stages.twin import UnsupportedOperator, load_twin
 from ...stages.verify import EngineSubject, FunctionSubject, Subject, VerifyConfig, sample
+from ...stages.verify.earlier_packs import read_earlier
 from ...stages.verify.evidence.candidates import Candidates
-from ...stages.verify.evidence.earlier_packs import read_earlier
 from ...stages.verify.routes.hop_skip_jump import HARD_LABEL, check_installed
 from ...stages.verify.shards.sequential import Sequential
 from ...targets.base import EngineFile, targets

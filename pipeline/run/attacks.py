@@ -8,7 +8,7 @@ from ...core.errors import UsageError
 from ...stages.data import Split
 from ...stages.export import MODEL
 from ...stages.verify import EngineSubject, Evaluation, Subject, TorchSubject, Workforce, default_workers, sample
-from ...stages.verify.evidence.earlier_packs import read_earlier
+from ...stages.verify.earlier_packs import read_earlier
 from ..store.artifact import Artifact
 from .artifacts import Artifacts
 from .engines import Engines

@@ -26,8 +26,8 @@ from ...stages.verify import (
 from ...stages.verify.aggregate import Ledger, aggregate
 from ...stages.verify.attack import CANDIDATES
 from ...stages.verify.checks.base import modules as check_modules
+from ...stages.verify.earlier_packs import described
 from ...stages.verify.evidence.candidates import Candidates
-from ...stages.verify.evidence.earlier_packs import described
 from ...stages.verify.routes.base import routes
 from ...targets.base import targets
 from ..progress import Bar

@@ -19,7 +19,7 @@ from edgeproof.pipeline.reports import formats
 from edgeproof.pipeline.results.report import Report
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.threat import ThreatModel
-from edgeproof.stages.verify.evidence.earlier_packs import read_earlier
+from edgeproof.stages.verify.earlier_packs import read_earlier
 from edgeproof.stages.verify.figures import FIGURES_FILE, read_figures
 
 OLD = Path(__file__).parents[2] / "data" / "written_by_0_1"

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ....core.errors import UsageError
-from ....core.model_file import sha256_of
-from ...adversarial_pack import read_pack
-from ...data import Split
-from ...threat import ThreatModel
-from ..attacks.autoattack import inside
-from .candidates import Candidates
+from ...core.errors import UsageError
+from ...core.model_file import sha256_of
+from ..adversarial_pack import read_pack
+from ..data import Split
+from ..threat import ThreatModel
+from .attacks.autoattack import inside
+from .evidence.candidates import Candidates
 
 # Two ways to divide by 255 differ by less.
 _SAME_IMAGE = 1e-6

@@ -13,8 +13,8 @@ from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify import Evaluation, VerifyConfig, attack_subject
 from edgeproof.stages.verify.aggregate import Ledger, aggregate
 from edgeproof.stages.verify.attack import Attacked
+from edgeproof.stages.verify.earlier_packs import read_earlier
 from edgeproof.stages.verify.evidence.candidates import Candidates
-from edgeproof.stages.verify.evidence.earlier_packs import read_earlier
 
 from tests.stages.verify.linear_subject import LinearSubject, draw_split
 
