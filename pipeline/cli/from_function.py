@@ -18,7 +18,9 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 _PIPELINE = Path(__file__).parents[1]
-_KINDS: dict[str, type] = {"str": str, "int": int, "bool": bool, "Path": Path}
+_KINDS: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool, "Path": Path}
+# Config models whose keys are options of their own, and where they are written.
+_SECTIONS = {"AdapterConfig": "stages/adapt/config.py"}
 _ARGUMENT = re.compile(r"^    (\w+): (.*)$")
 
 
@@ -55,7 +57,8 @@ def asks(
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        derived = list(_parameters(function, without, names))
+        sections: dict[str, list[str]] = {}
+        derived = list(_parameters(function, without, names, sections))
         hints = get_type_hints(command, include_extras=True)
         _, *own = inspect.signature(command).parameters.values()
         theirs = {each.name for each in derived}
@@ -63,6 +66,8 @@ def asks(
         def run(**given: Any) -> None:
             # What is left out is the function's own default.
             asked = {name: value for name, value in given.items() if name in theirs and value is not None}
+            for section, keys in sections.items():
+                asked[section] = {key: asked.pop(key) for key in keys if key in asked}
             command(Call(function, asked), **{name: given[name] for name in given.keys() - theirs})
 
         mine = [each.replace(annotation=hints[each.name], kind=each.KEYWORD_ONLY) for each in own]
@@ -74,7 +79,10 @@ def asks(
     return decorate
 
 
-def _parameters(function: str, without: Collection[str], names: Mapping[str, str]) -> Iterator[inspect.Parameter]:
+def _parameters(
+    function: str, without: Collection[str], names: Mapping[str, str], sections: dict[str, list[str]]
+) -> Iterator[inspect.Parameter]:
+    """The parameters of a command; into `sections` go the names of those that are keys of a config, by its own name."""
     module, _, name = function.partition(":")
     tree = _tree(module)
     constants = {
@@ -85,7 +93,12 @@ def _parameters(function: str, without: Collection[str], names: Mapping[str, str
     node = next(each for each in tree.body if isinstance(each, ast.FunctionDef) and each.name == name)
     docs = _documented(ast.get_docstring(node) or "")
     for each, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
-        if each.arg not in without:
+        config = _section_of(each)
+        if config is not None:
+            options = list(_keys(config))
+            sections[each.arg] = [option.name for option in options]
+            yield from options
+        elif each.arg not in without:
             value = constants[default.id] if isinstance(default, ast.Name) else default
             yield _option(each, value, docs[each.arg], names.get(each.arg))
     for each in node.args.args:
@@ -97,11 +110,37 @@ def _tree(module: str) -> ast.Module:
     return ast.parse((_PIPELINE / f"{module.replace('.', '/')}.py").read_text())
 
 
-def _documented(docstring: str) -> dict[str, str]:
+def _section_of(argument: ast.arg) -> str | None:
+    """The config model that a parameter is, where its keys are options of their own."""
+    annotation = argument.annotation
+    while isinstance(annotation, ast.BinOp):
+        annotation = annotation.left
+    return annotation.id if isinstance(annotation, ast.Name) and annotation.id in _SECTIONS else None
+
+
+def _keys(config: str) -> Iterator[inspect.Parameter]:
+    """An option for each key of a config model; what is left out is the model's own default."""
+    tree = ast.parse((_PIPELINE.parent / _SECTIONS[config]).read_text())
+    model = next(each for each in tree.body if isinstance(each, ast.ClassDef) and each.name == config)
+    docs = _documented(ast.get_docstring(model) or "", "Attributes")
+    for each in model.body:
+        if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name):
+            name, words = each.target.id, ast.unparse(each.annotation)
+            kind = _KINDS.get(words.removesuffix(" | None"), str)
+            shown = "|".join(re.findall(r"'([^']*)'", words)) or ("NUMBER,..." if "float, ..." in words else None)
+            flag = f"--{name.replace('_', '-')}"
+            option = typer.Option(flag, help=_says(docs[name]), metavar=shown, show_default=False)
+            optional: Any = bool if kind is bool else kind | None
+            annotation = Annotated[optional, option]
+            default = False if kind is bool else None
+            yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _documented(docstring: str, what: str = "Args") -> dict[str, str]:
     """What a docstring says of each argument, on one line."""
     found: dict[str, str] = {}
     name = ""
-    for line in docstring.partition("\nArgs:\n")[2].splitlines():
+    for line in docstring.partition(f"\n{what}:\n")[2].splitlines():
         if line and not line.startswith(" "):
             break
         if match := _ARGUMENT.match(line):

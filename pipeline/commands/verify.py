@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from ...core.errors import UsageError
 from ...core.function import is_function
 from ...core.model_file import engine_files, sha256_of
+from ...stages.adapt import AdapterConfig
 from ...stages.quantize.precisions.base import precision_of
 from ...stages.verify import CorruptionsConfig, Evaluation, Workforce, default_workers
 from ...stages.verify.figures import FIGURES_FILE, SubjectFigures, read_figures
@@ -22,17 +24,20 @@ from ..figures.table import figure_named
 from ..gates import Condition
 from ..progress import Reporter
 from ..reports import render
+from ..request.adapted_models import MODEL
 from ..request.arguments import option
 from ..request.verification import Request, check_request
-from ..request.verification_settings import Settings
+from ..request.verification_settings import Settings, checked
 from ..results.report import Report, draw_up, engine_subject
 from ..run.maker import Maker
 from ..run.proof import Proof
-from ..store.artifact import Artifact
+from ..store.artifact import Artifact, Stage
 from ..store.folder_guard import check_own
 from ..store.follower import FollowingStore
 from ..store.run_files import RunFiles
 from ..store.store import Store
+
+_ADAPTER_CODE = "edgeproof.stages.adapt.adapt"
 
 
 def verify(
@@ -53,6 +58,7 @@ def verify(
     out: Path | str | None = None,
     target: str = "onnxruntime",
     options: Sequence[str] = (),
+    adapter: AdapterConfig | Mapping[str, Any] | None = None,
     gates: Sequence[str] = (),
     sequential: bool = False,
     seed: Annotated[int, Field(ge=0)] | None = None,
@@ -86,6 +92,8 @@ def verify(
         out: folder of the proof (default: `runs/verify-<model>`).
         target: the runtime that runs the model.
         options: an option of the target, such as `hint=throughput`.
+        adapter: what stands between pixels in [0, 1] and the model, and between its answers and logits, where that
+            cannot be found from the file.
         gates: a condition such as `robust_accuracy >= 0.5`.
         sequential: attack in random order, and only until every gate on an accuracy is decided, at 5 % error; the
             intervals are then a confidence sequence for the whole test split. A surrogate's own examples are not
@@ -132,17 +140,22 @@ def verify(
         config = config.model_copy(update={"curve": None})
     folder = folder_of(model, out)
     check_own(folder, build=False)
-    request = check_request(
-        str(model),
-        settings.data,
-        settings.threat,
-        config,
-        target,
-        options=options,
-        graph=graph,
-        surrogate=surrogate,
-        deciding=tuple(conditions) if sequential else None,
-    )
+    with TemporaryDirectory(prefix="edgeproof-") as scratch:
+        request = check_request(
+            str(model),
+            settings.data,
+            settings.threat,
+            config,
+            target,
+            scratch=Path(scratch),
+            options=options,
+            graph=graph,
+            surrogate=surrogate,
+            adapter=checked(AdapterConfig, adapter or {}, "--"),
+            deciding=tuple(conditions) if sequential else None,
+        )
+    for name, adapted in request.adapted.items():
+        reporter.notice(f"{name}: {', '.join(adapted.words)}")
     if num_nodes > 1:
         reporter.notice(f"waiting until all {num_nodes} machines run this command (NODE_RANK, MASTER_ADDR)")
     machines = Machines.launched(num_nodes)
@@ -153,6 +166,7 @@ def verify(
     workforce = Workforce(workers or default_workers(), machines=machines)
     proof = Proof(Maker(place, reporter), request.dataset, evaluation, workforce)
     with place.locked():
+        request = request.on({name: _kept(proof.maker, request, name) for name in request.adapted})
         attacks: dict[str, Artifact] = {}
         for name, subject in request.subjects.items():
             before = list(attacks.values())
@@ -169,6 +183,19 @@ def verify(
     return report
 
 
+def _kept(maker: Maker, request: Request, name: str) -> Path:
+    """The file of an adapted model in the store."""
+    adapted = request.adapted[name]
+    stage = Stage(
+        f"adapted/{name}",
+        config=adapted.identity,
+        inputs={"model": request.digests[name]},
+        code=[_ADAPTER_CODE],
+        packages=("onnx", "numpy"),
+    )
+    return maker.make(stage, lambda folder, _: adapted.save(folder / MODEL)).path(MODEL)
+
+
 def _report(request: Request, conditions: Sequence[Condition], figures: Mapping[str, SubjectFigures]) -> Report:
     found = figures[request.target]
     path = Path(request.model)
@@ -181,11 +208,18 @@ def _report(request: Request, conditions: Sequence[Condition], figures: Mapping[
         options=request.options,
         times={} if request.graph is None else {"size_bytes": sum(file.stat().st_size for file in engine_files(path))},
     )
+    adapted = request.adapted.get(request.target)
     return draw_up(
         name=f"verify-{name_of(request.model)}",
         recipe_digest=f"sha256:{request.digest()}",
         threat=request.threat.model_dump(),
-        subjects=[{**subject, "warnings": [*request.warnings, *subject["warnings"]]}],
+        subjects=[
+            {
+                **subject,
+                **({} if adapted is None else {"adapter": list(adapted.words)}),
+                "warnings": [*request.warnings, *subject["warnings"]],
+            }
+        ],
         conditions=conditions,
         doubts=found.doubts(request.target),
         dataset={"name": request.dataset.name, "digest": request.dataset.digest},

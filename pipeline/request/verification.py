@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ...core.errors import ModelError, UsageError
 from ...core.function import is_function
 from ...core.model_file import digest_of, engine_files, files_of, sha256_of
+from ...core.onnx_reader import read_onnx
+from ...stages.adapt import Adapted, AdapterConfig
 from ...stages.data import DataConfig, Dataset, Split, load_dataset
 from ...stages.threat import ThreatModel
 from ...stages.twin import UnsupportedOperator, load_twin
@@ -29,6 +29,7 @@ from ...targets.option_values import read_options
 from ...targets.signature import ModelSignature, read_signature
 from ..gates import Condition
 from ..store.user_code import functions_digest
+from .adapted_models import AdaptedModels
 from .arguments import option
 
 SURROGATE = "surrogate"
@@ -55,6 +56,9 @@ class Request:
         options: the runtime's, where they are not its own choice.
         stop: ends the attacks as soon as the gates are decided.
         earlier: candidates of earlier runs, of the samples that are attacked.
+        read: the models' own files.
+        adapted: the models that need something around them, by their subjects' names; their subjects are of files in
+            the scratch folder until `on` names others.
     """
 
     model: str
@@ -70,13 +74,13 @@ class Request:
     graph: Path | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     stop: Sequential | None = None
+    read: tuple[Path, ...] = ()
+    adapted: Mapping[str, Adapted] = field(default_factory=dict)
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All files that the subjects are read from."""
-        engines = [subject for subject in self.subjects.values() if isinstance(subject, EngineSubject)]
-        read = [file for each in engines for file in (*engine_files(each.engine.path), *files_of(each.graph))]
-        return tuple(dict.fromkeys([*read, *(pack.resolve() for pack in self.config.packs)]))
+        """All files that the subjects are read from, as they were given."""
+        return tuple(dict.fromkeys([*self.read, *(pack.resolve() for pack in self.config.packs)]))
 
     def identity(self) -> dict[str, object]:
         """Everything that the result depends on, as JSON-able data."""
@@ -87,6 +91,7 @@ class Request:
             "verify": self.config.model_dump(mode="json", exclude={"packs"}),
             "target": self.target,
             **({"options": dict(self.options)} if self.options else {}),
+            **({"adapter": {name: each.identity for name, each in self.adapted.items()}} if self.adapted else {}),
             **({} if self.stop is None else {"stop": repr(self.stop)}),
             **({"packs": [sha256_of(pack) for pack in self.config.packs]} if self.config.packs else {}),
         }
@@ -94,6 +99,25 @@ class Request:
     def answers(self, subject: str) -> dict[str, str]:
         """What tells a function from others: the digest of its source and of some answers; nothing for a file."""
         return {"function": self.digests[subject]} if subject == FUNCTION else {}
+
+    def on(self, files: Mapping[str, Path]) -> Request:
+        """The same, its adapted models read from these files, by their subjects' names."""
+        other = files.get(SURROGATE)
+
+        def moved(name: str, subject: Subject) -> Subject:
+            if name in files and isinstance(subject, EngineSubject):
+                engine = replace(subject.engine, path=files[name], sha256=digest_of(files[name]))
+                subject = replace(subject, engine=engine, graph=files[name])
+            if (
+                other is not None
+                and isinstance(subject, EngineSubject | FunctionSubject)
+                and subject.surrogate is not None
+            ):
+                subject = replace(subject, surrogate=other)
+            return subject
+
+        subjects = {name: moved(name, subject) for name, subject in self.subjects.items()}
+        return replace(self, subjects=subjects, graph=files.get(self.target, self.graph))
 
     def digest(self) -> str:
         """SHA-256 of the identity."""
@@ -107,9 +131,11 @@ def check_request(
     config: VerifyConfig,
     target: str,
     *,
+    scratch: Path,
     options: Sequence[str] = (),
     graph: str | Path | None = None,
     surrogate: str | Path | None = None,
+    adapter: AdapterConfig | None = None,
     deciding: tuple[Condition, ...] | None = None,
 ) -> Request:
     """Check what a user wants proven.
@@ -120,9 +146,11 @@ def check_request(
         threat: the ball.
         config: how hard to try.
         target: the runtime.
+        scratch: a folder for adapted models.
         options: its options, `name=value` each.
         graph: the ONNX file that the engine was built from, where it is none itself.
         surrogate: another ONNX file of the task.
+        adapter: what is known of the model, where it is an ONNX file.
         deciding: the gates that end the attacks as soon as they are decided; None for a sample of fixed size.
 
     Raises:
@@ -135,12 +163,13 @@ def check_request(
     if called and graph is not None:
         raise UsageError(f"--graph: {model} is a function; an ONNX file of its task is its --surrogate")
     own = None if called else _graph_of(Path(model), graph)
-    signature = None if own is None else read_signature(own)
+    if own is not None:
+        read_onnx(own, weights=False)
     with option("--target: "):
         runtime = targets[target]
     if own is not None and target == OnnxRuntime.name and Path(model).suffix != ".onnx":
         try:
-            read_signature(Path(model))
+            read_onnx(Path(model), weights=False)
         except ModelError:
             raise UsageError(f"{model}: is no ONNX file; name the runtime that runs it with --target") from None
     runtime.check_available()
@@ -148,9 +177,16 @@ def check_request(
         chosen = read_options(runtime.options, options).chosen
         if called and chosen:
             raise UsageError(f"{model} is a function, which no target runs")
+    adapter = adapter or AdapterConfig()
+    if adapter != AdapterConfig() and (own is None or graph is not None):
+        what = "is a function" if own is None else "was built from --graph as it is"
+        raise UsageError(f"--{adapter.first_set()}: stands in front of an ONNX file, and {model} {what}")
     data = load_dataset(source, tests_only=True)
-    if own is not None and signature is not None:
-        _same_task(own, signature, data, source.dataset)
+    models = AdaptedModels(scratch, data)
+    runs = own
+    if own is not None:
+        runs = models.file_of(target, own, adapter) if graph is None else own
+        _same_task(own, read_signature(runs), data, source.dataset)
     with option("--"):
         split = sample(data.test, config, shuffled=deciding is not None)
     with option("--pack: "):
@@ -160,19 +196,34 @@ def check_request(
     digests: dict[str, str] = {}
     other = None
     if surrogate is not None:
-        other = Path(surrogate).resolve()
         with option("--surrogate: "):
+            other = models.file_of(SURROGATE, Path(surrogate), AdapterConfig()).resolve()
             _same_task(Path(surrogate), read_signature(other), data, source.dataset)
         # The model's own runtime need not read ONNX files.
         reads = target if Path(model).suffix == other.suffix else OnnxRuntime.name
         of_surrogate = EngineSubject(
             SURROGATE, EngineFile.of(reads, other), other, config.backward, isolated=config.isolate
         )
-        digests[SURROGATE] = of_surrogate.engine.sha256
+        digests[SURROGATE] = digest_of(Path(surrogate))
         if stop is None:
             subjects[SURROGATE] = of_surrogate
-    request = Request(model, target, threat, config, data, split, subjects, digests, earlier, options=chosen, stop=stop)
-    return _with_function(request, other) if own is None else _with_engine(request, own, other)
+    files = [] if surrogate is None else [*files_of(Path(surrogate).resolve())]
+    request = Request(
+        model,
+        target,
+        threat,
+        config,
+        data,
+        split,
+        subjects,
+        digests,
+        earlier,
+        options=chosen,
+        stop=stop,
+        read=tuple(files),
+        adapted=models.found,
+    )
+    return _with_function(request, other) if own is None or runs is None else _with_engine(request, own, runs, other)
 
 
 def _with_function(request: Request, surrogate: Path | None) -> Request:
@@ -194,18 +245,28 @@ def _with_function(request: Request, surrogate: Path | None) -> Request:
     )
 
 
-def _with_engine(request: Request, graph: Path, surrogate: Path | None) -> Request:
-    target, graph = request.target, graph.resolve()
-    path = Path(request.model).resolve()
-    engine = EngineFile(target, path, digest_of(path), request.options)
+def _with_engine(request: Request, own: Path, runs: Path, surrogate: Path | None) -> Request:
+    """The request with the engine.
+
+    Args:
+        request: of the rest.
+        own: the ONNX file of the model, as it was given.
+        runs: that with its adapter, where it needs one.
+        surrogate: the ONNX file of the surrogate.
+    """
+    target, given = request.target, Path(request.model).resolve()
+    file = given if runs == own else runs.resolve()
+    graph = runs.resolve()
+    engine = EngineFile(target, file, digest_of(file), request.options)
     subject = EngineSubject(target, engine, graph, request.config.backward, surrogate, request.config.isolate)
-    digests = {**request.digests, target: engine.sha256}
-    if graph != engine.path:
-        digests["graph"] = digest_of(graph)
+    digests = {**request.digests, target: digest_of(given)}
+    if own.resolve() != given:
+        digests["graph"] = digest_of(own.resolve())
     return replace(
         request,
         subjects={**request.subjects, target: subject},
         digests=digests,
+        read=(*request.read, *engine_files(given), *files_of(own.resolve())),
         warnings=_warnings(subject),
         graph=graph,
     )
@@ -249,26 +310,14 @@ def _warnings(subject: EngineSubject) -> tuple[str, ...]:
     """What the user should know beforehand: that the graph has no twin.
 
     Raises:
-        UsageError: nor has it inner logits that have one, and there is no surrogate; or it computes batches of one
-            size alone.
+        UsageError: nor has it inner logits that have one, and there is no surrogate.
     """
     try:
-        twin = load_twin(subject.graph)
+        load_twin(subject.graph)
     except UnsupportedOperator as error:
         with closing(subject.open()) as opened:
             gradients = opened.gradient_sources
         if not gradients:
             raise UsageError(f"{subject.graph}: {error}") from None
         return (f"no-twin: {error}; the gradients are those of: {', '.join(gradients)}",)
-    signature = read_signature(subject.graph)
-    if signature.batch is not None:
-        images = torch.full((signature.batch + 1, *signature.image_shape), 0.5)
-        try:
-            with torch.no_grad():
-                twin(images)
-        except ModelError:
-            raise UsageError(
-                f"{subject.graph}: computes batches of {signature.batch} alone, attacks need others; "
-                "export it with a free batch size"
-            ) from None
     return ()

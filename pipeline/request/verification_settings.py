@@ -72,12 +72,12 @@ def _data(section: Any, recipe: Path | str | None, given: dict[str, Any]) -> Dat
         if "dataset" not in given:
             raise UsageError("--dataset: is needed, or a --recipe that names one")
         return data_config(given["dataset"], given.get("root"), given.get("image_size"))
-    return _checked(DataConfig, {**section, **given}, f"{recipe}: data.")
+    return checked(DataConfig, {**section, **given}, f"{recipe}: data.")
 
 
 def _threat(section: Any, recipe: Path | str | None, given: dict[str, Any]) -> ThreatModel:
     if isinstance(section, dict):
-        return _checked(ThreatModel, {**section, **given}, f"{recipe}: threat.")
+        return checked(ThreatModel, {**section, **given}, f"{recipe}: threat.")
     if "eps" not in given:
         raise UsageError("--eps: is needed, or a --recipe that says it")
     return threat_model(given.get("norm", "Linf"), given["eps"])
@@ -96,9 +96,9 @@ def _said(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _verify(section: Any, recipe: Path | str | None, said: dict[str, Any], overrides: Sequence[str]) -> VerifyConfig:
-    _checked(VerifyConfig, said, "--")
+    checked(VerifyConfig, said, "--")
     raw: dict[str, Any] = {_SECTION: dict(section) if isinstance(section, dict) else {}}
-    _checked(VerifyConfig, raw[_SECTION], f"{recipe}: {_SECTION}.")
+    checked(VerifyConfig, raw[_SECTION], f"{recipe}: {_SECTION}.")
     for override in overrides:
         name, _, _ = override.partition("=")
         head, _, key = name.strip().partition(".")
@@ -111,10 +111,15 @@ def _verify(section: Any, recipe: Path | str | None, said: dict[str, Any], overr
             raise UsageError(f"--{_OPTIONS.get(option, option)}: --set {override!r} says it as well; leave one out")
     if said.get("corruptions") == {} and raw[_SECTION].get("corruptions") is not None:
         del said["corruptions"]
-    return _checked(VerifyConfig, {**raw[_SECTION], **said}, f"--set {_SECTION}.")
+    return checked(VerifyConfig, {**raw[_SECTION], **said}, f"--set {_SECTION}.")
 
 
-def _checked(model: type[Model], values: Any, where: str) -> Model:
+def checked(model: type[Model], values: Any, where: str) -> Model:
+    """Read a section; `where` stands before the key in messages.
+
+    Raises:
+        UsageError: names the key that is wrong.
+    """
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import onnx
 import onnx.inliner
+import torch
 from torch import Tensor, nn
 
 from ...core.errors import ModelError, UsageError
 from ...core.onnx_reader import read_onnx
 from . import branches, ops  # noqa: F401  (register the operators)
 from .backward import BACKWARD_MODES, BackwardMode
+from .batch import fixed_batch, freed
 from .program import Compiler
 from .types import widen
 
@@ -42,6 +44,10 @@ class Twin(nn.Module):
         super().__init__()
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
+        self._batch = fixed_batch(model)
+        self._any_batch: bool | None = None  # whether it computes other batches as well; looked at when there is one
+        if self._batch is not None:
+            model = freed(model, self._batch)
         opsets = {entry.domain: entry.version for entry in model.opset_import}
         compiled = compiler(opsets)
         self._program = compiled.compile(model.graph)
@@ -93,6 +99,37 @@ class Twin(nn.Module):
             The graph's output; a tuple where there are several. Quantized outputs are whole numbers in a float
             tensor.
         """
+        if self._batch is not None and len(inputs) == 1 and len(inputs[0]) not in (0, self._batch):
+            (images,) = inputs
+            if self._any_batch is None:
+                self._any_batch = self._computes_any(images)
+            if not self._any_batch:
+                return self._in_parts(images, backward)
+        return self._whole(*inputs, backward=backward)
+
+    def _in_parts(self, images: Tensor, backward: BackwardMode | None) -> Tensor:
+        """Batches of the one size that the graph computes, the last one filled up with its own last image."""
+        batch = cast(int, self._batch)
+        parts = list(images.split(batch))
+        parts[-1] = torch.cat([parts[-1], parts[-1][-1:].expand(batch - len(parts[-1]), *images.shape[1:])])
+        answers = [cast(Tensor, self._whole(part, backward=backward)) for part in parts]
+        return torch.cat(answers)[: len(images)]
+
+    def _computes_any(self, images: Tensor) -> bool:
+        """Whether a batch of another size, of images such as these, is answered as its parts are."""
+        count = cast(int, self._batch) + 1
+        noise = torch.rand(count, *images.shape[1:], generator=torch.Generator().manual_seed(0)).to(images)
+        with torch.no_grad():
+            apart = self._in_parts(noise, None)
+            try:
+                together = self._whole(noise)
+            except ModelError:
+                return False
+        if not isinstance(together, Tensor) or together.shape != apart.shape:
+            return False
+        return torch.allclose(together, apart, rtol=1e-3, atol=1e-4)
+
+    def _whole(self, *inputs: Tensor, backward: BackwardMode | None = None) -> Tensor | tuple[Tensor, ...]:
         program = self._program
         if len(inputs) != len(program.inputs):
             raise ModelError(

@@ -1,0 +1,101 @@
+"""Model adapter: a foreign ONNX classifier with nodes around it, pixels in [0, 1] in and logits out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto
+
+from ...core.errors import ModelError, reason_of
+from ...core.onnx_reader import read_onnx
+from .config import AdapterConfig
+from .images import adapt_input
+from .logits import adapt_output
+
+_PROBES = 32
+# Protobuf's limit; what is larger keeps its weights beside it.
+_INLINE = 2**31 - 2**20
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """An adapted model.
+
+    Attributes:
+        model: with all of its weights.
+        words: what stands around it.
+        identity: what it was made from, as JSON-able data.
+    """
+
+    model: onnx.ModelProto
+    words: tuple[str, ...]
+    identity: Mapping[str, Any]
+
+    def save(self, path: Path) -> None:
+        """Write it, the weights of a large one into a file beside it."""
+        large = self.model.ByteSize() > _INLINE
+        onnx.save(self.model, path, save_as_external_data=large, location=f"{path.name}.data")
+
+
+def adapt(
+    path: Path, config: AdapterConfig, image_shape: tuple[int, int, int], classes: int, images: np.ndarray
+) -> Adapted | None:
+    """Adapt an ONNX file to a data set.
+
+    Args:
+        path: the file.
+        config: what is known of it.
+        image_shape: channels, height and width of the data set's images.
+        classes: how many it has.
+        images: some of its images, float32 `[M, C, H, W]` in [0, 1]: what cannot be seen from the file is seen from
+            the answers to them.
+
+    Returns:
+        None where the model takes such images and answers with such logits as it is.
+
+    Raises:
+        ModelError: it is no classifier of such images.
+        UsageError: what is known of it contradicts it; the message begins with the option.
+    """
+    model = read_onnx(path, checked=True)
+    words = adapt_input(model, config, image_shape, path)
+    if not _says_enough(model, config):
+        words += adapt_output(model, config, _answers(model, images[:_PROBES], path), classes, path)
+    touched = words or any(value.name.startswith("edgeproof/") for value in (*model.graph.input, *model.graph.output))
+    if not touched:
+        return None
+    about = {"image_shape": list(image_shape), "classes": classes, "words": words}
+    mapped = {} if config.label_map is None else {"label_map": config.label_map.read_text()}
+    return Adapted(model, tuple(words), {**config.model_dump(mode="json"), **mapped, **about})
+
+
+def _says_enough(model: onnx.ModelProto, config: AdapterConfig) -> bool:
+    """Whether the file itself says that it answers with logits, and there is nothing else to do."""
+    if config.output_name is not None or config.classes_offset or config.label_map is not None:
+        return False
+    if len(model.graph.output) != 1:
+        return False
+    tensor = model.graph.output[0].type.tensor_type
+    sizes = tensor.shape.dim
+    return tensor.elem_type == TensorProto.FLOAT and len(sizes) == 2 and sizes[1].dim_value > 1
+
+
+def _answers(model: onnx.ModelProto, images: np.ndarray, path: Path) -> Mapping[str, np.ndarray]:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+        (entry,) = session.get_inputs()
+        batch = entry.shape[0] if isinstance(entry.shape[0], int) else len(images)
+        shown = np.resize(images, (max(batch, 1), *images.shape[1:]))
+        names = [output.name for output in session.get_outputs()]
+        found = dict(zip(names, session.run(names, {entry.name: shown}), strict=True))
+    except Exception as error:  # the runtime's own, of several kinds
+        raise ModelError(f"{path}: ONNX Runtime cannot run it: {reason_of(error)}") from None
+    return {name: answer for name, answer in found.items() if isinstance(answer, np.ndarray) and answer.dtype != object}

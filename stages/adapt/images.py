@@ -1,0 +1,179 @@
+"""Input adapter: pixels in [0, 1], `[N, C, H, W]`, turned into what a model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from ...core.errors import ModelError, UsageError
+from .config import AdapterConfig
+from .edit import PIXELS, Chain, in_front, per_channel
+
+_DTYPES: dict[int, str] = {
+    TensorProto.FLOAT: "float32",
+    TensorProto.FLOAT16: "float16",
+    TensorProto.DOUBLE: "float64",
+    TensorProto.UINT8: "uint8",
+}
+_BYTE = 255.0
+
+Dimension = int | str
+
+
+def adapt_input(
+    model: onnx.ModelProto, config: AdapterConfig, image_shape: tuple[int, int, int], path: Path
+) -> list[str]:
+    """Put what a model wants in front of it, in place.
+
+    Args:
+        model: the model, with all of its weights.
+        config: what is known of it.
+        image_shape: channels, height and width of the data set's images.
+        path: the model's file, for messages.
+
+    Returns:
+        What was done, in words; nothing where the model takes such pixels as it is.
+
+    Raises:
+        ModelError: the model has no input for such images.
+        UsageError: what is known of it contradicts it; the message begins with the option.
+    """
+    value = _image_input(model, config.input_name, path)
+    kind = _dtype(value, config, path)
+    dimensions = dimensions_of(value)
+    said: list[str] = []
+    if isinstance(dimensions[0], int) and dimensions[0] < 1:
+        free_batch(value)
+        for output in model.graph.output:
+            free_batch(output)
+        said.append(f"a batch of {dimensions[0]} read as any")
+        dimensions = dimensions_of(value)
+    layout, flat = _layout(dimensions, image_shape, config, path, value.name)
+    chain = Chain(model, PIXELS)
+    said += _values(chain, config, kind, image_shape[0])
+    if layout == "NHWC":
+        chain.then("Transpose", perm=[0, 2, 3, 1])
+        said.append("layout NHWC")
+    if flat:
+        target = [0, *(size for size in dimensions[1:])] if len(dimensions) == 3 else [0, -1]
+        chain.then("Reshape", np.array([size if isinstance(size, int) else -1 for size in target], np.int64))
+        said.append("flattened")
+    if kind != "float32":
+        chain.then("Cast", to=value.type.tensor_type.elem_type)
+        said.append(f"{kind} input")
+    dynamic = any(not isinstance(size, int) for size in dimensions[1:])
+    if chain.nodes or dynamic:
+        batch = dimensions[0]
+        in_front(model, chain, value.name, [batch if isinstance(batch, int) else "N", *image_shape])
+        if dynamic:
+            said.append(f"images of {' x '.join(map(str, image_shape))}")
+    return said
+
+
+def dimensions_of(value: onnx.ValueInfoProto) -> tuple[Dimension, ...]:
+    """Every dimension as a number, or as the name (or "?") of a free one."""
+    return tuple(
+        dimension.dim_value if dimension.HasField("dim_value") else dimension.dim_param or "?"
+        for dimension in value.type.tensor_type.shape.dim
+    )
+
+
+def free_batch(value: onnx.ValueInfoProto) -> None:
+    """Let the first dimension be any, where it is a number that no batch has."""
+    sizes = value.type.tensor_type.shape.dim
+    if sizes and sizes[0].HasField("dim_value") and sizes[0].dim_value < 1:
+        sizes[0].dim_param = "N"
+
+
+def _image_input(model: onnx.ModelProto, name: str | None, path: Path) -> onnx.ValueInfoProto:
+    stored = {tensor.name for tensor in model.graph.initializer}
+    every = {value.name: value for value in model.graph.input}
+    open_ones = [value for value in model.graph.input if value.name not in stored]
+    if name is not None:
+        if name not in every:
+            raise UsageError(f"--input-name: {path} has no input {name!r} (it has: {', '.join(every)})")
+        others = [value.name for value in open_ones if value.name != name]
+        if others:
+            raise ModelError(f"{path}: needs values for its other inputs as well ({', '.join(others)})")
+        for place in [place for place, tensor in enumerate(model.graph.initializer) if tensor.name == name]:
+            del model.graph.initializer[place]
+        return every[name]
+    if len(open_ones) != 1:
+        names = ", ".join(value.name for value in open_ones) or "none"
+        raise ModelError(f"{path}: an image classifier has one input, this model has {len(open_ones)} ({names})")
+    return open_ones[0]
+
+
+def _dtype(value: onnx.ValueInfoProto, config: AdapterConfig, path: Path) -> str:
+    kind = int(value.type.tensor_type.elem_type)
+    if kind not in _DTYPES:
+        known = onnx.TensorProto.DataType.Name(kind) if kind in onnx.TensorProto.DataType.values() else str(kind)
+        raise ModelError(f"{path}: input {value.name!r} is {known}; images are float32, float16, float64 or uint8")
+    if config.input_dtype not in (None, _DTYPES[kind]):
+        raise UsageError(f"--input-dtype {config.input_dtype}: input {value.name!r} of {path} is {_DTYPES[kind]}")
+    return _DTYPES[kind]
+
+
+def _layout(
+    dimensions: Sequence[Dimension], image_shape: tuple[int, int, int], config: AdapterConfig, path: Path, name: str
+) -> tuple[str, bool]:
+    """The order of the axes, and whether images are rows of numbers (or have no axis for their one channel)."""
+    shown = f"[{', '.join(map(str, dimensions))}]"
+    channels, height, width = image_shape
+    axes = {"NCHW": image_shape, "NHWC": (height, width, channels)}
+    if config.flatten and len(dimensions) != 2:
+        raise UsageError(f"--flatten: input {name!r} of {path} is {shown}, which is no row of numbers")
+    if len(dimensions) == 4:
+        fitting = [layout for layout, sizes in axes.items() if _fits(dimensions[1:], sizes)]
+        if config.layout is not None and config.layout not in fitting:
+            expected = ", ".join(map(str, ("N", *axes[config.layout])))
+            raise UsageError(f"--layout {config.layout}: input {name!r} of {path} is {shown}, not [{expected}]")
+        if fitting:
+            return config.layout or fitting[0], False
+    elif len(dimensions) == 2 and _fits(dimensions[1:], (channels * height * width,)):
+        return config.layout or "NCHW", True
+    elif len(dimensions) == 3 and channels == 1 and _fits(dimensions[1:], (height, width)):
+        return "NCHW", True
+    raise ModelError(f"{path}: its images are {shown}, those of the data set [N, {channels}, {height}, {width}]")
+
+
+def _fits(dimensions: Sequence[Dimension], sizes: Sequence[int]) -> bool:
+    return all(not isinstance(found, int) or found == size for found, size in zip(dimensions, sizes, strict=True))
+
+
+def _values(chain: Chain, config: AdapterConfig, kind: str, channels: int) -> Iterator[str]:
+    """The nodes on the pixels' values, and what they do in words."""
+    scale = config.scale or (_BYTE if kind == "uint8" else 1.0)
+    mean, std = config.normalization()
+    for option, values in (("mean", mean), ("std", std)):
+        if len(values) not in (1, channels):
+            raise UsageError(f"--{option}: has {len(values)} numbers, the images have {channels} channels")
+    if config.channels == "BGR":
+        if channels != 3:
+            raise UsageError(f"--channels BGR: the images have {channels} channels, not 3")
+        chain.then("Gather", np.array([2, 1, 0], np.int64), axis=1)
+        yield "channels BGR"
+    if scale != 1:
+        chain.then("Mul", np.float32(scale))
+        yield f"scale {scale:g}"
+    if any(mean):
+        chain.then("Sub", per_channel(mean, channels))
+        yield f"mean {_listed(mean)}"
+    if any(value != 1 for value in std):
+        chain.then("Div", per_channel(std, channels))
+        yield f"std {_listed(std)}"
+    if kind == "uint8":
+        # Half up, in whatever opset; a cast alone would cut off.
+        chain.then("Add", np.float32(0.5))
+        chain.then("Floor")
+        chain.then("Max", np.float32(0))
+        chain.then("Min", np.float32(_BYTE))
+        yield "rounded to whole numbers"
+
+
+def _listed(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)

@@ -1,0 +1,152 @@
+"""Output adapter: a model's answers turned into logits `[N, K]`, one column a class of the data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from ...core.errors import ModelError, UsageError
+from .config import AdapterConfig
+from .edit import Chain, behind
+
+_FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
+_INTEGERS = (TensorProto.INT64, TensorProto.INT32)
+
+
+def adapt_output(
+    model: onnx.ModelProto, config: AdapterConfig, answers: Mapping[str, np.ndarray], classes: int, path: Path
+) -> list[str]:
+    """Put what makes logits of a model's answers behind it, in place.
+
+    Args:
+        model: the model; its input is adapted already.
+        config: what is known of it.
+        answers: its answers to some images, by its outputs' names; those of outputs that are no tensors are left out.
+        classes: of the data set.
+        path: the model's file, for messages.
+
+    Returns:
+        What was done, in words; nothing where the model answers with such logits as it is.
+
+    Raises:
+        ModelError: nothing of what it answers can be logits.
+        UsageError: what is known of it contradicts it; the message begins with the option.
+    """
+    columns = _columns(config, classes)
+    name = _chosen(model, config, answers, classes, path)
+    found = answers[name]
+    chain, said = Chain(model, name), [f"output {name}"] if len(model.graph.output) > 1 else []
+    if found.dtype.kind in "iu":
+        _labels(chain, found, max(columns) + 1)
+        said.append("labels")
+        wide = max(columns) + 1
+    else:
+        if found.dtype != np.float32:
+            chain.then("Cast", to=TensorProto.FLOAT)
+            said.append(f"{found.dtype} output")
+        wide = int(np.prod(found.shape[1:], dtype=int))
+        if found.ndim != 2:
+            chain.then("Flatten", axis=1)
+            said.append(f"output {list(found.shape[1:])} flattened")
+        if wide == 1 and classes == 2:
+            said.append(_binary(model, chain, found))
+            wide = 2
+    if config.label_map is not None or config.classes_offset:
+        if max(columns) >= wide:
+            option = "--classes-offset" if config.label_map is None else "--label-map"
+            raise UsageError(f"{option}: reaches beyond the {wide} classes of output {name!r} of {path}")
+        chain.then("Gather", np.array(columns, np.int64), axis=1)
+        said.append(f"classes {_ranges(columns)} of {wide}")
+        wide = classes
+    if said or not _static(model, wide):
+        behind(model, chain, ["N", wide])
+    return said
+
+
+def _columns(config: AdapterConfig, classes: int) -> list[int]:
+    """The model's number of each class of the data set."""
+    if config.label_map is None:
+        return [config.classes_offset + each for each in range(classes)]
+    path = config.label_map
+    try:
+        lines = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+        numbers = [int(line) for line in lines]
+    except OSError as error:
+        raise UsageError(f"--label-map {path}: {error.strerror}") from None
+    except ValueError:
+        raise UsageError(f"--label-map {path}: needs a whole number a line, the model's number of that class") from None
+    if len(numbers) != classes or len(set(numbers)) != classes or min(numbers) < 0:
+        raise UsageError(f"--label-map {path}: needs {classes} different numbers from 0 on, a line for each class")
+    return [config.classes_offset + number for number in numbers]
+
+
+def _chosen(
+    model: onnx.ModelProto, config: AdapterConfig, answers: Mapping[str, np.ndarray], classes: int, path: Path
+) -> str:
+    names = [output.name for output in model.graph.output]
+    if config.output_name is not None:
+        if config.output_name not in names:
+            raise UsageError(f"--output-name: {path} has no output {config.output_name!r} (it has: {', '.join(names)})")
+        if config.output_name not in answers:
+            raise UsageError(f"--output-name: output {config.output_name!r} of {path} is no tensor")
+        if not _may_answer(answers[config.output_name]):
+            raise UsageError(f"--output-name: {_shown(config.output_name, answers)} of {path} is no row of logits")
+        return config.output_name
+    scores = [name for name, found in answers.items() if _may_answer(found) and found.dtype.kind == "f"]
+    labels = [name for name, found in answers.items() if _may_answer(found) and found.dtype.kind in "iu"]
+    wide = [name for name in scores if np.prod(answers[name].shape[1:]) >= classes]
+    fitting = wide or scores or labels
+    if len(fitting) == 1:
+        return fitting[0]
+    listed = ", ".join(_shown(name, answers) for name in names)
+    if not fitting:
+        raise ModelError(f"{path}: none of its outputs is a row of logits an image ({listed})")
+    raise UsageError(f"{path}: has several outputs, name the logits with --output-name: {listed}")
+
+
+def _may_answer(found: np.ndarray) -> bool:
+    """Whether there is one row an image, which may have axes of one number: `[N, K, 1, 1]`."""
+    if found.dtype.kind in "iu":
+        return found.ndim >= 1 and int(np.prod(found.shape[1:], dtype=int)) == 1
+    return found.dtype.kind == "f" and found.ndim >= 1 and sum(size > 1 for size in found.shape[1:]) <= 1
+
+
+def _shown(name: str, answers: Mapping[str, np.ndarray]) -> str:
+    return f"{name} [N, {', '.join(map(str, answers[name].shape[1:]))}]" if name in answers else f"{name} (no tensor)"
+
+
+def _labels(chain: Chain, found: np.ndarray, depth: int) -> None:
+    """One-hot rows of labels."""
+    if found.ndim > 1:
+        chain.then("Reshape", np.array([-1], np.int64))
+    if found.dtype != np.int64:
+        chain.then("Cast", to=TensorProto.INT64)
+    chain.then("OneHot", np.array([depth], np.int64), np.array([0, 1], np.float32), axis=-1)
+
+
+def _binary(model: onnx.ModelProto, chain: Chain, found: np.ndarray) -> str:
+    """Two columns from one number: the second class has the larger one where the model says so."""
+    if found.ndim == 1:
+        chain.then("Reshape", np.array([-1, 1], np.int64))
+    probability = bool((found >= 0).all() and (found <= 1).all())
+    if probability:
+        chain.then("Sub", np.float32(0.5))
+    score = chain.name
+    chain.then("Neg")
+    chain.join("Concat", [chain.name, score], axis=1)
+    return "one probability, of the second class" if probability else "one logit, of the second class"
+
+
+def _static(model: onnx.ModelProto, classes: int) -> bool:
+    """Whether the file itself says how many classes there are."""
+    sizes = model.graph.output[0].type.tensor_type.shape.dim
+    return len(sizes) == 2 and sizes[1].dim_value == classes
+
+
+def _ranges(columns: Sequence[int]) -> str:
+    first, last = columns[0], columns[-1]
+    return f"{first} to {last}" if list(columns) == list(range(first, last + 1)) else ", ".join(map(str, columns))
