@@ -40,11 +40,22 @@ def read_onnx(path: str | Path, *, weights: bool = True, checked: bool = False) 
     if weights:
         read_weights(model, path)
     if checked:
-        try:
-            onnx.checker.check_model(str(path))
-        except (onnx.checker.ValidationError, ValueError, OSError) as error:
-            raise ModelError(f"{broken} ({reason_of(error)})") from None
+        check(path, path)
     return model
+
+
+def check(model: onnx.ModelProto | Path, path: Path) -> None:
+    """Hold a model, or its file, against ONNX's own checker; `path` is for messages.
+
+    Raises:
+        ModelError: it finds a fault.
+    """
+    import onnx
+
+    try:
+        onnx.checker.check_model(str(model) if isinstance(model, Path) else model)
+    except (onnx.checker.ValidationError, ValueError, OSError) as error:
+        raise ModelError(f"{path}: not a valid ONNX model, or truncated ({reason_of(error)})") from None
 
 
 def read_weights(model: onnx.ModelProto, path: Path) -> None:

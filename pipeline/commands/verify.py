@@ -217,11 +217,11 @@ def _report(request: Request, conditions: Sequence[Condition], figures: Mapping[
             {
                 **subject,
                 **({} if adapted is None else {"adapter": list(adapted.words)}),
-                "warnings": [*request.warnings, *subject["warnings"]],
+                "warnings": [*request.warnings, *map(str, request.findings), *subject["warnings"]],
             }
         ],
         conditions=conditions,
-        doubts=found.doubts(request.target),
+        doubts=[*(f"{request.target}: {each}" for each in request.findings), *found.doubts(request.target)],
         dataset={"name": request.dataset.name, "digest": request.dataset.digest},
         verify=request.config.of_attacks(),
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...core.errors import UsageError
 from ...stages.adapt import Adapted, AdapterConfig, adapt
 from ...stages.data import Dataset
+from ...targets.signature import read_signature
 
 MODEL = "model.onnx"
 
@@ -18,11 +20,13 @@ class AdaptedModels:
     Attributes:
         scratch: a folder for their files.
         data: the data set that they are adapted to.
+        name: what the user calls it.
         found: by their subjects' names.
     """
 
     scratch: Path
     data: Dataset
+    name: str
     found: dict[str, Adapted] = field(default_factory=dict)
 
     def file_of(self, name: str, path: Path, config: AdapterConfig) -> Path:
@@ -41,3 +45,32 @@ class AdaptedModels:
         file.parent.mkdir(parents=True)
         adapted.save(file)
         return file
+
+    def check(self, path: Path, file: Path) -> None:
+        """Hold a model against the data set.
+
+        Args:
+            path: the model's own file, for messages.
+            file: the one to run.
+
+        Raises:
+            UsageError: its images or its classes are others.
+        """
+        signature, data = read_signature(file), self.data
+        if signature.image_shape != data.image_shape:
+            raise UsageError(
+                f"{path}: its images are {signature.image_shape}, those of dataset {self.name!r} are {data.image_shape}"
+            )
+        classes, named = signature.classes, len(data.class_names)
+        if classes != named:
+            highest = int(data.test.labels.max())
+            hint = ""
+            if highest >= classes:
+                hint = f"; a test image has the label {highest}, the model's go from 0 to {classes - 1}"
+            elif classes == named + 1:
+                hint = "; if its first is a background class, say so with --classes-offset 1"
+            elif self.name == "npz":
+                hint = f"; name all {classes} in its class_names, or those it has with --label-map FILE"
+            else:
+                hint = "; say which of them are meant with --label-map FILE"
+            raise UsageError(f"{path}: its classes are {classes}, those of dataset {self.name!r} are {named}{hint}")

@@ -17,8 +17,9 @@ from ...core.onnx_reader import read_onnx
 from ...stages.adapt import Adapted, AdapterConfig
 from ...stages.data import DataConfig, Dataset, Split, load_dataset
 from ...stages.threat import ThreatModel
-from ...stages.twin import UnsupportedOperator, load_twin
+from ...stages.twin import NoTwin, load_twin
 from ...stages.verify import EngineSubject, FunctionSubject, Subject, VerifyConfig, sample
+from ...stages.verify.checks.base import Finding
 from ...stages.verify.earlier_packs import read_earlier
 from ...stages.verify.evidence.candidates import Candidates
 from ...stages.verify.routes.hop_skip_jump import HARD_LABEL, check_installed
@@ -26,11 +27,11 @@ from ...stages.verify.shards.sequential import Sequential
 from ...targets.base import EngineFile, targets
 from ...targets.onnxruntime.target import OnnxRuntime
 from ...targets.option_values import read_options
-from ...targets.signature import ModelSignature, read_signature
 from ..gates import Condition
 from ..store.user_code import functions_digest
 from .adapted_models import AdaptedModels
 from .arguments import option
+from .clean_answers import look_at_clean_answers
 
 SURROGATE = "surrogate"
 FUNCTION = "function"
@@ -57,6 +58,7 @@ class Request:
         stop: ends the attacks as soon as the gates are decided.
         earlier: candidates of earlier runs, of the samples that are attacked.
         read: the models' own files.
+        findings: what its answers to clean images speak against it.
         adapted: the models that need something around them, by their subjects' names; their subjects are of files in
             the scratch folder until `on` names others.
     """
@@ -75,6 +77,7 @@ class Request:
     options: Mapping[str, Any] = field(default_factory=dict)
     stop: Sequential | None = None
     read: tuple[Path, ...] = ()
+    findings: tuple[Finding, ...] = ()
     adapted: Mapping[str, Adapted] = field(default_factory=dict)
 
     @property
@@ -163,6 +166,37 @@ def check_request(
     if called and graph is not None:
         raise UsageError(f"--graph: {model} is a function; an ONNX file of its task is its --surrogate")
     own = None if called else _graph_of(Path(model), graph)
+    chosen = _options(model, own, target, options)
+    adapter = adapter or AdapterConfig()
+    if adapter != AdapterConfig() and (own is None or graph is not None):
+        what = "is a function" if own is None else "was built from --graph as it is"
+        raise UsageError(f"--{adapter.first_set()}: stands in front of an ONNX file, and {model} {what}")
+    data = load_dataset(source, tests_only=True)
+    models = AdaptedModels(scratch, data, source.dataset)
+    runs = None
+    if own is not None:
+        runs = own if graph is not None else models.file_of(target, own, adapter)
+        models.check(own, runs)
+    with option("--"):
+        split = sample(data.test, config, shuffled=deciding is not None)
+    with option("--pack: "):
+        earlier = read_earlier(config.packs, data.test, threat).of(split.index)
+    stop = None if deciding is None else Sequential(deciding, len(data.test))
+    request = Request(model, target, threat, config, data, split, {}, {}, earlier, options=chosen, stop=stop)
+    other = None
+    if surrogate is not None:
+        with option("--surrogate: "):
+            other = models.file_of(SURROGATE, Path(surrogate), AdapterConfig()).resolve()
+            models.check(Path(surrogate), other)
+        request = _with_surrogate(request, Path(surrogate), other)
+    request = replace(request, adapted=models.found)
+    request = _with_function(request, other) if own is None or runs is None else _with_engine(request, own, runs, other)
+    subject = request.subjects[request.target]
+    return replace(request, findings=tuple(look_at_clean_answers(subject, data.test, model, adapter)))
+
+
+def _options(model: str, own: Path | None, target: str, given: Sequence[str]) -> Mapping[str, Any]:
+    """The runtime's options, once it is clear that it is here and may run the model; `own` is None of a function."""
     if own is not None:
         read_onnx(own, weights=False)
     with option("--target: "):
@@ -174,56 +208,24 @@ def check_request(
             raise UsageError(f"{model}: is no ONNX file; name the runtime that runs it with --target") from None
     runtime.check_available()
     with option("--option: "):
-        chosen = read_options(runtime.options, options).chosen
-        if called and chosen:
+        chosen = read_options(runtime.options, given).chosen
+        if own is None and chosen:
             raise UsageError(f"{model} is a function, which no target runs")
-    adapter = adapter or AdapterConfig()
-    if adapter != AdapterConfig() and (own is None or graph is not None):
-        what = "is a function" if own is None else "was built from --graph as it is"
-        raise UsageError(f"--{adapter.first_set()}: stands in front of an ONNX file, and {model} {what}")
-    data = load_dataset(source, tests_only=True)
-    models = AdaptedModels(scratch, data)
-    runs = own
-    if own is not None:
-        runs = models.file_of(target, own, adapter) if graph is None else own
-        _same_task(own, read_signature(runs), data, source.dataset)
-    with option("--"):
-        split = sample(data.test, config, shuffled=deciding is not None)
-    with option("--pack: "):
-        earlier = read_earlier(config.packs, data.test, threat).of(split.index)
-    stop = None if deciding is None else Sequential(deciding, len(data.test))
-    subjects: dict[str, Subject] = {}
-    digests: dict[str, str] = {}
-    other = None
-    if surrogate is not None:
-        with option("--surrogate: "):
-            other = models.file_of(SURROGATE, Path(surrogate), AdapterConfig()).resolve()
-            _same_task(Path(surrogate), read_signature(other), data, source.dataset)
-        # The model's own runtime need not read ONNX files.
-        reads = target if Path(model).suffix == other.suffix else OnnxRuntime.name
-        of_surrogate = EngineSubject(
-            SURROGATE, EngineFile.of(reads, other), other, config.backward, isolated=config.isolate
-        )
-        digests[SURROGATE] = digest_of(Path(surrogate))
-        if stop is None:
-            subjects[SURROGATE] = of_surrogate
-    files = [] if surrogate is None else [*files_of(Path(surrogate).resolve())]
-    request = Request(
-        model,
-        target,
-        threat,
-        config,
-        data,
-        split,
-        subjects,
-        digests,
-        earlier,
-        options=chosen,
-        stop=stop,
-        read=tuple(files),
-        adapted=models.found,
+    return chosen
+
+
+def _with_surrogate(request: Request, given: Path, runs: Path) -> Request:
+    """The request with the surrogate: its file as it was given, and with the adapter that it may need."""
+    config = request.config
+    # The model's own runtime need not read ONNX files.
+    reads = request.target if Path(request.model).suffix == runs.suffix else OnnxRuntime.name
+    subject = EngineSubject(SURROGATE, EngineFile.of(reads, runs), runs, config.backward, isolated=config.isolate)
+    return replace(
+        request,
+        subjects={SURROGATE: subject} if request.stop is None else {},
+        digests={SURROGATE: digest_of(given)},
+        read=files_of(given.resolve()),
     )
-    return _with_function(request, other) if own is None or runs is None else _with_engine(request, own, runs, other)
 
 
 def _with_function(request: Request, surrogate: Path | None) -> Request:
@@ -267,7 +269,7 @@ def _with_engine(request: Request, own: Path, runs: Path, surrogate: Path | None
         subjects={**request.subjects, target: subject},
         digests=digests,
         read=(*request.read, *engine_files(given), *files_of(own.resolve())),
-        warnings=_warnings(subject),
+        warnings=_warnings(subject, own),
         graph=graph,
     )
 
@@ -289,35 +291,15 @@ def _graph_of(model: Path, graph: str | Path | None) -> Path:
     raise UsageError(f"{model}: is no ONNX file; name the one that it was built from with --graph, for its gradients")
 
 
-def _same_task(path: Path, signature: ModelSignature, data: Dataset, name: str) -> None:
-    shape, expected = signature.image_shape, data.image_shape
-    if shape != expected:
-        turned = shape == (*expected[1:], expected[0])
-        hint = "; export it with the channels first, [N, C, H, W]" if turned else ""
-        raise UsageError(f"{path}: its images are {shape}, those of dataset {name!r} are {expected}{hint}")
-    classes, named = signature.classes, len(data.class_names)
-    if classes != named:
-        highest = int(data.test.labels.max())
-        hint = ""
-        if highest >= classes:
-            hint = f"; a test image has the label {highest}, the model's go from 0 to {classes - 1}"
-        elif name == "npz":
-            hint = f"; name all {classes} in its class_names"
-        raise UsageError(f"{path}: its classes are {classes}, those of dataset {name!r} are {named}{hint}")
-
-
-def _warnings(subject: EngineSubject) -> tuple[str, ...]:
-    """What the user should know beforehand: that the graph has no twin.
-
-    Raises:
-        UsageError: nor has it inner logits that have one, and there is no surrogate.
-    """
+def _warnings(subject: EngineSubject, own: Path) -> tuple[str, ...]:
+    """What the user should know beforehand: that the graph has no twin; `own` is its file as it was given."""
     try:
         load_twin(subject.graph)
-    except UnsupportedOperator as error:
+    except NoTwin as error:
         with closing(subject.open()) as opened:
             gradients = opened.gradient_sources
+        left = f"the gradients are those of: {', '.join(gradients)}"
         if not gradients:
-            raise UsageError(f"{subject.graph}: {error}") from None
-        return (f"no-twin: {error}; the gradients are those of: {', '.join(gradients)}",)
+            left = "without gradients only black boxes attack; name an ONNX model of its task with --surrogate"
+        return (f"no-twin: {own}: {error}; {left}",)
     return ()

@@ -13,10 +13,11 @@ import onnxruntime
 from onnx import TensorProto
 
 from ...core.errors import ModelError, reason_of
-from ...core.onnx_reader import read_onnx
+from ...core.onnx_reader import check, read_onnx
 from .config import AdapterConfig
 from .images import adapt_input
 from .logits import adapt_output
+from .order import sort_nodes
 
 _PROBES = 32
 # Protobuf's limit; what is larger keeps its weights beside it.
@@ -63,8 +64,11 @@ def adapt(
         ModelError: it is no classifier of such images.
         UsageError: what is known of it contradicts it; the message begins with the option.
     """
-    model = read_onnx(path, checked=True)
-    words = adapt_input(model, config, image_shape, path)
+    model = read_onnx(path)
+    moved = sort_nodes(model.graph)
+    check(model, path)
+    words = ["nodes sorted"] if moved else []
+    words += adapt_input(model, config, image_shape, path)
     if not _says_enough(model, config):
         words += adapt_output(model, config, _answers(model, images[:_PROBES], path), classes, path)
     touched = words or any(value.name.startswith("edgeproof/") for value in (*model.graph.input, *model.graph.output))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,25 +10,19 @@ from torch import Tensor, nn
 
 from ...core.errors import UsageError, reason_of
 from ..data import Dataset, Split
-from ..normalization import Normalization, Normalized
-from ..statistics.proportions import clopper_pearson
+from ..normalization import Normalization
+from ..plausibility import Variant, plausibility, usual_pixels
 
 # Validation images that are asked, and as many for each normalisation that is tried.
 SAMPLES = 256
-# One teacher in a thousand that guesses passes for one that knows something.
-CHANCE = 1e-3
-# A teacher that is this good takes the right pixels: no other normalisation is tried.
-GOOD = 0.95
-# Another normalisation must be better by more than both 99 % intervals.
-LEVEL = 0.99
 _BATCH = 128
 
 
 def accept_teacher(model: nn.Module, dataset: Dataset, what: str, key: str, *, normalized: bool = False) -> None:
     """Check a finished teacher on validation images: logits, finite, and for pixels in [0, 1].
 
-    Its accuracy must differ from guessing, and no usual normalisation may make it clearly more accurate: a network
-    that was trained on other pixels still answers, only worse.
+    Its accuracy must differ from guessing, and no usual normalisation and no permutation of its labels may make it
+    clearly more accurate.
 
     Args:
         model: pixels in, logits out; any normalisation is inside.
@@ -40,18 +34,31 @@ def accept_teacher(model: nn.Module, dataset: Dataset, what: str, key: str, *, n
     Raises:
         UsageError: says what is wrong, and which key would put it right.
     """
-    from scipy.stats import binom  # over a second
-
     split = _sample(dataset.validation)
     answers = predict(model, split, what)
     check_logits(answers, what)
-    correct = _correct(answers, split)
-    if not normalized and correct < GOOD * len(split):
-        _try_normalizations(model, dataset, split, correct, what, key)
-    chance = np.bincount(split.labels).max() / len(split)
-    if binom.sf(correct - 1, len(split), chance) > CHANCE:
+
+    def ask(images: np.ndarray) -> np.ndarray:
+        return predict(model, Split(images, split.labels, split.index), what).numpy()
+
+    found = plausibility(ask, split, () if normalized else _usual(dataset, key))
+    count = found.count
+    if found.better is not None:
+        variant, correct = found.better
         raise UsageError(
-            f"{what}: answers {correct} of {len(split)} validation images correctly, which is no better than guessing "
+            f"{what}: answers {found.correct} of {count} validation images correctly on pixels in [0, 1], and "
+            f"{correct} when they are normalised; set {variant.said}"
+        )
+    if found.permuted is not None:
+        judged, plain, turned = found.judged
+        raise UsageError(
+            f"{what}: has its classes in another order: of {judged} validation images {plain} are answered correctly, "
+            f"and {turned} with its classes taken as {', '.join(map(str, found.permuted))}"
+        )
+    if found.guesses:
+        chance = np.bincount(split.labels).max() / count
+        raise UsageError(
+            f"{what}: answers {found.correct} of {count} validation images correctly, which is no better than guessing "
             f"({chance:.0%}); it may expect another pixel range than [0, 1] (see {key}), or have its classes in "
             "another order"
         )
@@ -96,32 +103,13 @@ def _sample(split: Split) -> Split:
     return split.take(np.sort(rows))
 
 
-def _correct(answers: Tensor, split: Split) -> int:
-    return int((answers.argmax(1).numpy() == split.labels).sum())
+def _usual(dataset: Dataset, key: str) -> list[Variant]:
+    """The normalisations people train with, as the recipe's key says them."""
+    images = dataset.train.images[:: max(1, len(dataset.train) // 5000)]
+    usual = [Normalization(mean=mean, std=std) for mean, std in usual_pixels(images)]
+    return [Variant(f"{key}: {each}", partial(_normalized, normalization=each)) for each in usual]
 
 
-def _try_normalizations(model: nn.Module, dataset: Dataset, split: Split, correct: int, what: str, key: str) -> None:
-    best, best_correct = None, correct
-    for normalization in _usual(dataset.train):
-        wrapped = Normalized(model, normalization, dataset.image_shape[0], key)
-        found = _correct(predict(wrapped, split, what), split)
-        if found > best_correct:
-            best, best_correct = normalization, found
-    count = len(split)
-    as_it_is, normalized = clopper_pearson(correct, count, LEVEL), clopper_pearson(best_correct, count, LEVEL)
-    if best is not None and normalized[0] > as_it_is[1]:
-        raise UsageError(
-            f"{what}: answers {correct} of {count} validation images correctly on pixels in [0, 1], and "
-            f"{best_correct} when they are normalised; set {key}: {best}"
-        )
-
-
-def _usual(train: Split) -> Iterator[Normalization]:
-    """The normalisations people train with: [-1, 1], [0, 255], the data's own, ImageNet's."""
-    yield Normalization(mean=(0.5,), std=(0.5,))
-    yield Normalization(mean=(0.0,), std=(1 / 255,))
-    images = train.images[:: max(1, len(train) // 5000)]
-    mean, std = images.mean((0, 2, 3), dtype=np.float64), images.std((0, 2, 3), dtype=np.float64)
-    yield Normalization(mean=tuple(mean.round(4).tolist()), std=tuple(np.maximum(std, 1e-3).round(4).tolist()))
-    if images.shape[1] == 3:
-        yield Normalization(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+def _normalized(images: np.ndarray, normalization: Normalization) -> np.ndarray:
+    mean, std = (np.array(values, np.float32).reshape(-1, 1, 1) for values in (normalization.mean, normalization.std))
+    return (images - mean) / std

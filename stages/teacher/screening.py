@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from ...core.errors import UsageError
 from ..data import Dataset, Split
 from ..distill.training.selection import pgd_attack
+from ..plausibility import CHANCE
 from ..threat import ThreatModel
-from .acceptance import CHANCE, check_logits, predict
+from .acceptance import check_logits, predict
 
 # A candidate is strong enough with these shares of the best candidate's accuracies. They are wide on purpose: the
 # WRN-34-10 teachers that make the best students on CIFAR-10 and -100 (Chen2021LTD) have 0.77 and 0.79 of the AutoAttack

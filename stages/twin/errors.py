@@ -1,11 +1,15 @@
-"""Unsupported operators: what the twin refuses, and why, in one line."""
+"""Unsupported graphs: what the twin refuses, and why, in one line."""
 
 from __future__ import annotations
 
 from ...core.errors import ModelError
 
 
-class UnsupportedOperator(ModelError):
+class NoTwin(ModelError):
+    """A graph that the twin cannot reproduce, though runtimes may run it; it is attacked without its gradients."""
+
+
+class UnsupportedOperator(NoTwin):
     """A node the twin cannot reproduce exactly: unknown operator, unknown attribute, or an opset not claimed.
 
     Raised when a twin is constructed, never in the middle of an attack.

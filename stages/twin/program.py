@@ -13,6 +13,7 @@ from torch import Tensor
 from ...core.errors import ModelError
 from . import registry
 from .backward import BackwardMode
+from .errors import NoTwin
 from .inference import output_types
 from .node import Node, Value
 from .quantize import Dequantizer, Quantizer
@@ -150,13 +151,13 @@ class Compiler:
             self.define(proto.name, elem_type=proto.data_type, constant=self._initializer(proto))
         for sparse in graph.sparse_initializer:
             name = sparse.values.name
-            raise ModelError(f"initialiser '{name}' is sparse, which the twin does not implement")
+            raise NoTwin(f"initialiser '{name}' is sparse, which the twin does not implement")
 
     def _initializer(self, proto: onnx.TensorProto) -> Tensor:
         try:
             return from_proto(proto)
         except TypeError as error:
-            raise ModelError(f"initialiser '{proto.name}' has {error}, which the twin does not implement") from None
+            raise NoTwin(f"initialiser '{proto.name}' has {error}, which the twin does not implement") from None
         except Exception as error:  # onnx raises many kinds for a tensor whose bytes are missing or misplaced
             raise ModelError(f"initialiser '{proto.name}' cannot be read: {error}") from error
 
@@ -233,7 +234,7 @@ class Compiler:
             with torch.no_grad():
                 result = kernel(*tensors, **extra)
         except (RuntimeError, IndexError, ValueError, TypeError) as error:
-            raise ModelError(f"node {node.label} cannot be computed: {error}") from error
+            raise NoTwin(f"node {node.label} cannot be computed: {error}") from error
         results = result if isinstance(result, tuple) else (result,)
         for name, tensor, kind in zip(node.proto.output, results, types, strict=False):
             self.define(name, elem_type=kind, constant=tensor)

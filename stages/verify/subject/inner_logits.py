@@ -21,7 +21,7 @@ from torch import nn
 from ....core.errors import ModelError
 from ....core.onnx_reader import read_onnx
 from ....targets.base import Images, Logits
-from ...twin import Twin, UnsupportedOperator
+from ...twin import NoTwin, Twin
 
 # What ends in logits.
 _LAYERS = {
@@ -144,7 +144,7 @@ def _twin_of(model: onnx.ModelProto, name: str) -> Twin | None:
     part.graph.node.extend(kept)
     try:
         return Twin(part)
-    except (UnsupportedOperator, ModelError):
+    except (NoTwin, ModelError):
         return None
 
 

@@ -21,7 +21,7 @@ from ....targets.signature import read_signature
 from ...classifier import Classifier
 from ...distill.folded import FoldedCopy
 from ...threat import ThreatModel
-from ...twin import BackwardMode, Twin, UnsupportedOperator, load_twin
+from ...twin import BackwardMode, NoTwin, Twin, load_twin
 from .engine_module import AttackableEngine
 from .guarded import BATCH, Guarded
 from .inner_logits import differentiable, inner_logits
@@ -186,7 +186,7 @@ class EngineSubject:
     def _twins(self) -> dict[BackwardMode, Twin]:
         try:
             return {mode: load_twin(self.graph, backward=mode) for mode in self.modes}
-        except UnsupportedOperator:
+        except NoTwin:
             return {}
 
     def predictor(self) -> Guarded:

@@ -14,7 +14,7 @@ import onnx
 
 from ....core.errors import ModelError
 from ....core.onnx_reader import read_onnx
-from ...twin import Twin, UnsupportedOperator
+from ...twin import NoTwin, Twin
 
 UNMASKED = "unmasked"
 
@@ -39,7 +39,7 @@ def unmasked(path: Path) -> Twin | None:
             found = True
     try:
         return Twin(model) if found else None
-    except (UnsupportedOperator, ModelError):
+    except (NoTwin, ModelError):
         return None
 
 

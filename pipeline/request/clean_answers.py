@@ -1,0 +1,90 @@
+"""Clean answers of a model, looked at before any attack: whether it answers at all, and means what is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+
+import numpy as np
+
+from ...core.errors import UsageError
+from ...stages.adapt import AdapterConfig
+from ...stages.data import Split
+from ...stages.plausibility import Images, Plausibility, Variant, plausibility, usual_pixels
+from ...stages.verify import FunctionSubject, Subject
+from ...stages.verify.checks.base import Finding
+from ...stages.verify.subject.guarded import Guarded
+
+# Images that are asked about.
+IMAGES = 256
+
+
+def look_at_clean_answers(subject: Subject, test: Split, model: str, adapter: AdapterConfig) -> list[Finding]:
+    """Ask a model about clean images, and say what speaks against its answers meaning anything.
+
+    Args:
+        subject: the model.
+        test: the test split, of which some are asked about.
+        model: as the user calls it.
+        adapter: what the user has said of it; pixels that contradict it are not tried.
+
+    Raises:
+        UsageError: it answers none of its first images; the message has the runtime's own words.
+    """
+    rows = np.sort(np.random.default_rng(0).permutation(len(test))[:IMAGES])
+    split = test.take(rows)
+    predict = subject.predictor()
+    assert isinstance(predict, Guarded)
+    with closing(predict):
+        predict(split.images[:1])
+        if predict.failures:
+            raise UsageError(f"{model}: answers no image: {predict.failures[0]}")
+        found = plausibility(predict, split, list(_variants(split.images, adapter)))
+    return list(_findings(found, isinstance(subject, FunctionSubject)))
+
+
+def _variants(images: Images, adapter: AdapterConfig) -> Iterator[Variant]:
+    known = (adapter.scale, adapter.mean, adapter.std, adapter.normalize)
+    if all(value is None for value in known):
+        usual = {((0.5,), (0.5,)): "--normalize half", ((0.0,), (1 / 255,)): "--scale 255"}
+        for mean, std in usual_pixels(images):
+            listed = [",".join(f"{value:g}" for value in values) for values in (mean, std)]
+            said = next((words for each, words in usual.items() if each == (mean, std)), "--mean {} --std {}")
+            said = said.format(*listed)
+            yield Variant(said, partial(_normalized, mean=mean, std=std))
+    if images.shape[1] == 3 and adapter.channels == "RGB":
+        yield Variant("--channels BGR", lambda pixels: pixels[:, ::-1])
+
+
+def _normalized(images: Images, mean: tuple[float, ...], std: tuple[float, ...]) -> Images:
+    shift, width = (np.array(values, np.float32).reshape(-1, 1, 1) for values in (mean, std))
+    return (images - shift) / width
+
+
+def _findings(found: Plausibility, is_function: bool) -> Iterator[Finding]:
+    count = found.count
+    if found.finite < count:
+        yield Finding("not-finite", f"the answers to {count - found.finite} of {count} clean images are not finite")
+    if found.better is not None:
+        variant, correct = found.better
+        way = "let the function do what" if is_function else "verify it with"
+        option = f"{way} {variant.said}" + (" does" if is_function else "")
+        yield Finding(
+            "looks-unnormalised",
+            f"{found.correct} of {count} clean images are answered rightly, and {correct} with other pixels; {option}",
+        )
+    elif found.permuted is not None:
+        judged, plain, turned = found.judged
+        numbers = np.argsort(found.permuted).tolist()
+        yield Finding(
+            "labels-permuted",
+            f"of {judged} clean images {plain} are answered rightly, and {turned} with the classes in another order; "
+            f"verify it with --label-map, a file of the lines {', '.join(map(str, numbers))}",
+        )
+    elif found.guesses:
+        yield Finding(
+            "guesses",
+            f"{found.correct} of {count} clean images are answered rightly, which is no better than guessing; its "
+            "pixels may want --scale, --mean, --std or --channels, its classes --label-map or --classes-offset",
+        )

@@ -1,0 +1,155 @@
+"""Plausibility of a classifier's clean answers: guessing, other pixels than it was trained on, permuted labels.
+
+A network that is fed other pixels than it was trained on, or whose classes stand in another order, still answers, only
+worse; whatever is measured of its robustness then means nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .data import Split
+
+Images = NDArray[np.float32]
+
+# One model in a thousand that guesses passes for one that knows something.
+CHANCE = 1e-3
+# A model that is this good takes the right pixels and has the right labels: nothing else is tried.
+GOOD = 0.95
+# Something else must be better on the same images by an exact McNemar test at this level, one-sided: several things are
+# tried on every honest model.
+LEVEL = 1e-4
+# Images by which a permutation of labels is fitted, and as many by which it is judged: at least, and for each class.
+_FITTED, _OF_A_CLASS = 25, 2
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Other pixels that a model may have been trained on.
+
+    Attributes:
+        said: how a user says so.
+        turned: images in [0, 1], `[N, C, H, W]`, as these pixels.
+    """
+
+    said: str
+    turned: Callable[[Images], Images]
+
+
+@dataclass(frozen=True)
+class Plausibility:
+    """What clean answers look like.
+
+    Attributes:
+        count: images that were asked about.
+        finite: of these with finite answers.
+        correct: answered rightly as they are.
+        better: other pixels on which clearly more are, the best of them, and how many.
+        permuted: a permutation of the labels by which clearly more are right, the data set's class by the model's;
+            fitted on one half of the images and judged on the other.
+        judged: by how many images it was judged, how many are right without it, and how many with it.
+        guesses: whether as many would be right by chance.
+    """
+
+    count: int
+    finite: int
+    correct: int
+    better: tuple[Variant, int] | None
+    permuted: tuple[int, ...] | None
+    judged: tuple[int, int, int]
+    guesses: bool
+
+
+def plausibility(
+    predict: Callable[[Images], NDArray[np.float32]], split: Split, variants: Sequence[Variant] = ()
+) -> Plausibility:
+    """Look at a classifier's answers to clean images.
+
+    Args:
+        predict: images in [0, 1], `[N, C, H, W]`, to logits `[N, K]`.
+        split: the images and their labels; a few hundred are enough.
+        variants: other pixels to try.
+    """
+    answers = predict(split.images)
+    right = answers.argmax(1) == split.labels
+    good = right.mean() >= GOOD
+    permuted, judged = (None, (0, 0, 0)) if good else _permuted(answers, split.labels)
+    return Plausibility(
+        len(split),
+        int(np.isfinite(answers).all(1).sum()),
+        int(right.sum()),
+        None if good else _better(predict, split, right, variants),
+        permuted,
+        judged,
+        _by_chance(int(right.sum()), split.labels),
+    )
+
+
+def usual_pixels(images: Images) -> Iterator[tuple[tuple[float, ...], tuple[float, ...]]]:
+    """Mean and std of what people train with: [-1, 1], [0, 255], the data's own, and ImageNet's for colours.
+
+    Args:
+        images: of the data set, in [0, 1].
+    """
+    yield (0.5,), (0.5,)
+    yield (0.0,), (1 / 255,)
+    mean, std = images.mean((0, 2, 3), dtype=np.float64), images.std((0, 2, 3), dtype=np.float64)
+    yield tuple(mean.round(4).tolist()), tuple(np.maximum(std, 1e-3).round(4).tolist())
+    if images.shape[1] == 3:
+        yield (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def _by_chance(correct: int, labels: NDArray[np.int64]) -> bool:
+    from scipy.stats import binom  # over a second
+
+    chance = np.bincount(labels).max() / len(labels)
+    return bool(binom.sf(correct - 1, len(labels), chance) > CHANCE)
+
+
+def _clearly(better: NDArray[np.bool_], worse: NDArray[np.bool_]) -> bool:
+    """Whether one is right more often than the other on the same images, beyond chance."""
+    from scipy.stats import binom
+
+    gained, lost = int((better & ~worse).sum()), int((worse & ~better).sum())
+    return bool(binom.sf(gained - 1, gained + lost, 0.5) < LEVEL) if gained > lost else False
+
+
+def _better(
+    predict: Callable[[Images], NDArray[np.float32]],
+    split: Split,
+    right: NDArray[np.bool_],
+    variants: Sequence[Variant],
+) -> tuple[Variant, int] | None:
+    found: list[tuple[Variant, NDArray[np.bool_]]] = []
+    for variant in variants:
+        pixels = np.ascontiguousarray(variant.turned(split.images), np.float32)
+        found.append((variant, predict(pixels).argmax(1) == split.labels))
+    clear = [(variant, int(rights.sum())) for variant, rights in found if _clearly(rights, right)]
+    return max(clear, key=lambda each: each[1]) if clear else None
+
+
+def _permuted(
+    answers: NDArray[np.float32], labels: NDArray[np.int64]
+) -> tuple[tuple[int, ...] | None, tuple[int, int, int]]:
+    """The best permutation by one half of the images, where it is clearly better on the other."""
+    from scipy.optimize import linear_sum_assignment  # as long as scipy.stats
+
+    classes = answers.shape[1]
+    order = np.random.default_rng(0).permutation(len(labels))
+    fitted, kept = order[: len(order) // 2], order[len(order) // 2 :]
+    if len(fitted) < max(_FITTED, _OF_A_CLASS * classes) or labels.max() >= classes:
+        return None, (0, 0, 0)
+    told = answers.argmax(1)
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (told[fitted], labels[fitted]), 1)
+    model, named = linear_sum_assignment(confusion, maximize=True)
+    # Of equally good permutations the one that moves the fewest classes would be fairest; the test sees to the rest.
+    to_label = np.empty(classes, np.int64)
+    to_label[model] = named
+    plain, turned = told[kept] == labels[kept], to_label[told[kept]] == labels[kept]
+    judged = len(kept), int(plain.sum()), int(turned.sum())
+    return (tuple(to_label.tolist()) if _clearly(turned, plain) else None), judged
