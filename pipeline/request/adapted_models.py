@@ -67,10 +67,8 @@ class AdaptedModels:
             hint = ""
             if highest >= classes:
                 hint = f"; a test image has the label {highest}, the model's go from 0 to {classes - 1}"
-            elif classes == named + 1:
-                hint = "; if its first is a background class, say so with --classes-offset 1"
             elif self.name == "npz":
-                hint = f"; name all {classes} in its class_names, or those it has with --label-map FILE"
-            else:
-                hint = "; say which of them are meant with --label-map FILE"
+                hint = f"; name all {classes} in its class_names, or say which are meant with --label-map FILE"
+            elif classes > named:
+                hint = "; say which of them are meant with --classes-offset or --label-map FILE"
             raise UsageError(f"{path}: its classes are {classes}, those of dataset {self.name!r} are {named}{hint}")

@@ -16,8 +16,8 @@ def provenance_section(run: RunView) -> Section:
         Table(
             "subjects",
             "What was attacked",
-            ("subject", "file", "SHA-256"),
-            [(each["name"], str(each.get("path", "")), str(each.get("sha256", ""))) for each in run.subjects],
+            ("subject", "file", "SHA-256", *(("adapter",) if any("adapter" in each for each in run.subjects) else ())),
+            [_attacked(each, run.subjects) for each in run.subjects],
         ),
         Table(
             "environment",
@@ -57,3 +57,8 @@ def provenance_section(run: RunView) -> Section:
         tables=tables,
         listing=("The resolved recipe", recipe) if recipe else None,
     )
+
+
+def _attacked(subject: Mapping[str, Any], subjects: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    named = subject["name"], str(subject.get("path", "")), str(subject.get("sha256", ""))
+    return (*named, ", ".join(subject.get("adapter", ()))) if any("adapter" in each for each in subjects) else named

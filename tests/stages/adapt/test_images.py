@@ -1,0 +1,115 @@
+"""Input adapters, against arrays that numpy prepared for the model as its users would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from edgeproof.core.errors import UsageError
+from edgeproof.stages.adapt import AdapterConfig, adapt
+from onnx import TensorProto
+
+from tests.stages.adapt.foreign import CHANNELS, CLASSES, HEIGHT, PIXELS, SHAPE, WIDTH, answers, classifier, some_images
+
+NCHW, NHWC = ("N", CHANNELS, HEIGHT, WIDTH), ("N", HEIGHT, WIDTH, CHANNELS)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+Prepare = Callable[[np.ndarray], np.ndarray]
+
+
+def channels(values: tuple[float, ...]) -> np.ndarray:
+    return np.array(values, np.float32).reshape(1, -1, 1, 1)
+
+
+CASES: dict[str, tuple[tuple[int | str, ...], int, dict[str, Any], Prepare]] = {
+    "imagenet": (NCHW, TensorProto.FLOAT, {"normalize": "imagenet"}, lambda x: (x - channels(MEAN)) / channels(STD)),
+    "half": (NCHW, TensorProto.FLOAT, {"normalize": "half"}, lambda x: (x - np.float32(0.5)) / np.float32(0.5)),
+    "caffe": (
+        NCHW,
+        TensorProto.FLOAT,
+        {"scale": 255, "channels": "BGR", "mean": (103.9, 116.8, 123.7)},
+        lambda x: (x * np.float32(255))[:, ::-1] - channels((103.9, 116.8, 123.7)),
+    ),
+    "imagenet, blue first": (
+        NCHW,
+        TensorProto.FLOAT,
+        {"channels": "BGR", "normalize": "imagenet"},
+        lambda x: ((x - channels(MEAN)) / channels(STD))[:, ::-1],
+    ),
+    "layout": (NHWC, TensorProto.FLOAT, {}, lambda x: x.transpose(0, 2, 3, 1)),
+    "bytes": (NHWC, TensorProto.UINT8, {}, lambda x: np.round(x * 255).astype(np.uint8).transpose(0, 2, 3, 1)),
+    "half precision": (NCHW, TensorProto.FLOAT16, {}, lambda x: x.astype(np.float16)),
+    "rows": (("N", PIXELS), TensorProto.FLOAT, {}, lambda x: x.reshape(len(x), -1)),
+    "rows, channels last": (
+        ("N", PIXELS),
+        TensorProto.FLOAT,
+        {"layout": "NHWC"},
+        lambda x: x.transpose(0, 2, 3, 1).reshape(len(x), -1),
+    ),
+    "any size": (("N", CHANNELS, "h", "w"), TensorProto.FLOAT, {}, lambda x: x),
+    "any size, channels last": (("N", "h", "w", CHANNELS), TensorProto.FLOAT, {}, lambda x: x.transpose(0, 2, 3, 1)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_model_gets_what_its_users_prepare(tmp_path: Path, name: str):
+    dimensions, dtype, settings, prepare = CASES[name]
+    path = classifier(tmp_path / "model.onnx", dimensions, dtype=dtype)
+    images = some_images()
+    found = adapt(path, AdapterConfig(**settings), SHAPE, CLASSES, images)
+    assert found is not None
+    assert found.words
+    (expected,) = answers(path, np.ascontiguousarray(prepare(images)))
+    (got,) = answers(found.model, images)
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_model_that_takes_pixels_stays_as_it_is(tmp_path: Path):
+    path = classifier(tmp_path / "model.onnx", NCHW)
+    assert adapt(path, AdapterConfig(), SHAPE, CLASSES, some_images()) is None
+    assert adapt(path, AdapterConfig(normalize="none", layout="NCHW"), SHAPE, CLASSES, some_images()) is None
+
+
+@pytest.mark.parametrize("batch", [-1, 0])
+def test_a_batch_that_cannot_be_is_any(tmp_path: Path, batch: int):
+    path = classifier(tmp_path / "model.onnx", (batch, *SHAPE))
+    found = adapt(path, AdapterConfig(), SHAPE, CLASSES, some_images())
+    assert found is not None
+    sizes = found.model.graph.input[0].type.tensor_type.shape.dim
+    assert (sizes[0].dim_param, sizes[1].dim_value) == ("N", CHANNELS)
+
+
+@pytest.mark.parametrize(
+    ("dimensions", "dtype", "settings", "words"),
+    [
+        (NCHW, TensorProto.FLOAT, {"layout": "NHWC"}, r"--layout NHWC: input 'images' of .* \[N, 3, 5, 4\], not"),
+        (NCHW, TensorProto.FLOAT, {"mean": (0.5, 0.5)}, "--mean: has 2 numbers, the images have 3 channels"),
+        (NCHW, TensorProto.FLOAT, {"input_dtype": "uint8"}, "--input-dtype uint8: input 'images' of .* is float32"),
+        (NCHW, TensorProto.FLOAT, {"input_name": "data"}, r"--input-name: .* has no input 'data' \(it has: images\)"),
+        (NCHW, TensorProto.FLOAT, {"flatten": True}, "--flatten: input 'images' of .* is no row of numbers"),
+        (NCHW, TensorProto.INT64, {}, "input 'images' is INT64; images are float32, float16, float64 or uint8"),
+        (("N", 3, 8, 8), TensorProto.FLOAT, {}, r"its images are \[N, 3, 8, 8\], those of the data set \[N, 3, 5, 4\]"),
+    ],
+)
+def test_what_contradicts_the_file(
+    tmp_path: Path, dimensions: tuple[int | str, ...], dtype: int, settings: dict[str, Any], words: str
+):
+    path = classifier(tmp_path / "model.onnx", dimensions, dtype=dtype)
+    with pytest.raises(UsageError, match=words):
+        adapt(path, AdapterConfig(**settings), SHAPE, CLASSES, some_images())
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"normalize": "half", "mean": "0.5"}, "leave these out"),
+        ({"std": "0.5,0"}, "above 0"),
+        ({"scale": 0}, "greater than 0"),
+        ({"mean": "0.5;0.5"}, "valid number"),
+    ],
+)
+def test_settings_that_mean_nothing(settings: dict[str, Any], words: str):
+    with pytest.raises(ValueError, match=words):
+        AdapterConfig.model_validate(settings)

@@ -1,0 +1,73 @@
+"""Plausibility of clean answers: planted faults are named, honest weak models are not."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+from edgeproof.stages.data import Split
+from edgeproof.stages.plausibility import Variant, plausibility
+
+CLASSES, SIZE = 5, 8
+BRIGHTER = Variant("--scale 2", lambda images: images * 2)
+
+
+def task(count: int, seed: int = 0) -> Split:
+    """Images that are bright in the one of five columns that is their class."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, CLASSES, count)
+    images = rng.uniform(0, 0.4, (count, 1, SIZE, CLASSES)).astype(np.float32)
+    images[np.arange(count), 0, :, labels] += np.float32(0.15)
+    return Split(images, labels, np.arange(count))
+
+
+def columns(images: np.ndarray, noise: float = 0.0, seed: int = 0) -> np.ndarray:
+    """Logits that a model of a strength would give: the columns' means and noise."""
+    logits = images.mean((1, 2))
+    return (logits + np.random.default_rng(seed).normal(0, noise, logits.shape)).astype(np.float32)
+
+
+def test_an_honest_model():
+    found = plausibility(partial(columns, noise=0.03), task(200), [BRIGHTER])
+    assert (found.better, found.permuted, found.guesses, found.finite) == (None, None, False, 200)
+
+
+@pytest.mark.parametrize("noise", [0.1, 0.3, 1.0])
+def test_fifty_weak_models_raise_no_alarm_but_that_they_guess(noise: float):
+    for seed in range(50):
+        found = plausibility(partial(columns, noise=noise, seed=seed), task(120, seed))
+        assert (found.better, found.permuted) == (None, None)
+
+
+def test_other_pixels():
+    def wants_double(images: np.ndarray) -> np.ndarray:
+        return columns(images, 0.0 if images.max() > 0.8 else 0.3)
+
+    found = plausibility(wants_double, task(200), [Variant("--scale 0.5", lambda images: images / 2), BRIGHTER])
+    assert found.better is not None
+    assert found.better[0] is BRIGHTER
+    assert found.better[1] > found.correct
+
+
+def test_labels_in_another_order():
+    order = np.array([2, 0, 1, 4, 3])  # the model's class of each of ours
+    found = plausibility(lambda images: columns(images)[:, np.argsort(order)], task(200))
+    assert found.permuted == tuple(np.argsort(order).tolist())
+    judged, plain, turned = found.judged
+    assert (judged, turned > 0.9 * judged, plain < 0.3 * judged) == (100, True, True)
+
+
+def test_a_permutation_needs_images_enough():
+    found = plausibility(lambda images: columns(images)[:, ::-1], task(40))
+    assert found.permuted is None
+
+
+def test_guesses_and_rows_that_are_no_numbers():
+    def masked(images: np.ndarray) -> np.ndarray:
+        logits = np.random.default_rng(0).normal(size=(len(images), CLASSES)).astype(np.float32)
+        logits[:10, -1] = -np.inf
+        return logits
+
+    found = plausibility(masked, task(150))
+    assert (found.guesses, found.finite) == (True, 140)
