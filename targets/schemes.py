@@ -10,8 +10,9 @@ from __future__ import annotations
 from .base import Scheme
 
 # Tried: per-channel scales along another axis than the output channels are taken for the output channels' where the
-# sizes allow it, without a word, and the answers are wrong.
-_MISREAD_BY_ORT = ("weight-axis",)
+# sizes allow it, without a word, and the answers are wrong; so they are of convolutions whose activations are 8-bit
+# floats.
+_MISREAD_BY_ORT = ("float8-activation", "weight-axis")
 
 # Parser and builder of TensorRT for RTX, which share their source with TensorRT's. Tried: a zero point other than 0, an
 # int32 DequantizeLinear, unsigned weights and a scale of 0 or less are parse errors; unsigned activations, and

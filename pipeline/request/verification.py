@@ -16,6 +16,7 @@ from ...core.model_file import digest_of, engine_files, files_of, sha256_of
 from ...core.onnx_reader import read_onnx
 from ...stages.adapt import Adapted, AdapterConfig
 from ...stages.data import DataConfig, Dataset, Split, load_dataset
+from ...stages.lint import lint
 from ...stages.threat import ThreatModel
 from ...stages.twin import NoTwin, load_twin
 from ...stages.verify import EngineSubject, FunctionSubject, Subject, VerifyConfig, sample
@@ -269,7 +270,7 @@ def _with_engine(request: Request, own: Path, runs: Path, surrogate: Path | None
         subjects={**request.subjects, target: subject},
         digests=digests,
         read=(*request.read, *engine_files(given), *files_of(own.resolve())),
-        warnings=_warnings(subject, own),
+        warnings=(*_refused(subject, own), *_warnings(subject, own)),
         graph=graph,
     )
 
@@ -289,6 +290,12 @@ def _graph_of(model: Path, graph: str | Path | None) -> Path:
     if model.suffix == ".onnx" or not model.is_file():
         return model
     raise UsageError(f"{model}: is no ONNX file; name the one that it was built from with --graph, for its gradients")
+
+
+def _refused(subject: EngineSubject, own: Path) -> list[str]:
+    """What the runtime refuses or misreads in the file, as far as it is known; `own` is its file as it was given."""
+    found = lint(read_onnx(subject.graph), targets[subject.engine.target].scheme)
+    return [f"lint: {own}: {each.node}: {each.message}" for each in found if each.severity == "error"]
 
 
 def _warnings(subject: EngineSubject, own: Path) -> tuple[str, ...]:

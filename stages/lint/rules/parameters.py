@@ -14,7 +14,10 @@ from ..rule import rule
 
 @rule("scale-value", "scales that are zero, negative, subnormal, NaN or infinite", "error")
 def scale_value(reading: Reading, scheme: Scheme) -> Iterator[tuple[str, str]]:
-    """TensorRT refuses scales of 0 or less, ExecuTorch subnormal ones; ONNX Runtime and OpenVINO misread (tried)."""
+    """TensorRT refuses scales of 0 or less, ExecuTorch subnormal ones; ONNX Runtime and OpenVINO misread (tried).
+
+    Negative ones of blocks of a stored weight are read rightly: ONNX Runtime's own symmetric quantizer writes them.
+    """
     seen: set[str] = set()
     for quantizer in reading.quantizers:
         name = quantizer.node.input[1]
@@ -22,6 +25,8 @@ def scale_value(reading: Reading, scheme: Scheme) -> Iterator[tuple[str, str]]:
             continue
         seen.add(name)
         values = np.asarray(quantizer.scale, np.float32)
+        if quantizer.blocked and quantizer.constant:
+            values = np.abs(values)
         wrong = values[~(np.isfinite(values) & (values >= np.finfo(np.float32).tiny))]
         if wrong.size:
             yield (
@@ -49,6 +54,27 @@ def scale_count(reading: Reading, scheme: Scheme) -> Iterator[tuple[str, str]]:
                 quantizer.name,
                 f"has {quantizer.scales} scales for the {shape[quantizer.axis]} places of axis {quantizer.axis}; "
                 "there must be one for each",
+            )
+
+
+@rule("block-size", "blocks of scales that do not cover what they are for", "error")
+def block_size(reading: Reading, scheme: Scheme) -> Iterator[tuple[str, str]]:
+    """No runtime computes them (tried); ONNX wants ceil(D / block_size) scales along the axis, else one a place."""
+    for quantizer in reading.quantizers:
+        shape = reading.graph.shape(quantizer.data)
+        if not quantizer.blocked or quantizer.scale is None or shape is None or None in shape:
+            continue
+        size, axis = attribute(quantizer.node, "block_size", 0), quantizer.axis
+        if not -len(shape) <= axis < len(shape):
+            yield quantizer.name, f"has blocks along axis {axis} of a tensor of {len(shape)} dimensions"
+            continue
+        wanted = list(shape)
+        wanted[axis] = -(-wanted[axis] // size)
+        if list(quantizer.scale.shape) != wanted:
+            yield (
+                quantizer.name,
+                f"has scales {list(quantizer.scale.shape)} for blocks of {size} along axis {axis} of {list(shape)}; "
+                f"they must be {wanted}",
             )
 
 

@@ -190,6 +190,26 @@ def float_operator(model: onnx.ModelProto) -> None:
     node(model, "fc").input[1] = "matrix"
 
 
+def blocks(sizes: tuple[int, ...], sign: int = 1) -> Plant:
+    """The last layer's weight in blocks of 4 along its inputs, with scales of these sizes."""
+
+    def plant(model: onnx.ModelProto) -> None:
+        set_attribute(model, "fc_weight_DQ", "axis", 1)
+        set_attribute(model, "fc_weight_DQ", "block_size", 4)
+        node(model, "fc_weight_DQ").input[1] = store(model, "blocks", np.full(sizes, sign * 0.01, np.float32))
+        if len(node(model, "fc_weight_DQ").input) > 2:
+            node(model, "fc_weight_DQ").input[2] = store(model, "zeros", np.zeros(sizes, np.int8))
+
+    return plant
+
+
+def float8(model: onnx.ModelProto) -> None:
+    zero = helper.make_tensor("zero8", TensorProto.FLOAT8E4M3FN, [], [0.0])
+    model.graph.initializer.append(zero)
+    for name in ("images_Q", "images_DQ"):
+        node(model, name).input[2] = "zero8"
+
+
 #: Rule, target, how to plant the defect, and the nodes that are to be named.
 DEFECTS: list[tuple[str, str, Plant, str]] = [
     ("external-data", "onnxruntime", external, "fc_bias"),
@@ -215,6 +235,10 @@ DEFECTS: list[tuple[str, str, Plant, str]] = [
     ("scale-value", "tensorrt", scale("fc_weight", np.nan), "fc_weight_Q"),
     ("scale-count", "openvino", lambda model: set_attribute(model, "fc_weight_DQ", "axis", 1), "fc_weight_DQ"),
     ("scale-count", "openvino", lambda model: set_attribute(model, "fc_weight_DQ", "axis", 4), "fc_weight_DQ"),
+    ("block-size", "openvino", blocks((CLASSES, CHANNELS * 8)), "fc_weight_DQ"),
+    ("block-size", "onnxruntime", blocks((CHANNELS * 9, CLASSES)), "fc_weight_DQ"),
+    ("float8-activation", "onnxruntime", float8, "images_Q"),
+    ("float8-activation", "openvino", float8, "images_Q"),
     ("missing-zero-point", "tensorrt", lambda model: node(model, "images_Q").input.pop(), "images_Q"),
     ("missing-zero-point", "onnxruntime", lambda model: node(model, "images_Q").input.pop(), "images_Q"),
     ("dynamic-parameter", "tensorrt", dynamic, "images_Q"),

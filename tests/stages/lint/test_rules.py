@@ -10,10 +10,11 @@ from edgeproof.stages.lint.rules.files import leaves_folder
 from edgeproof.targets.schemes import SCHEMES
 from onnx import TensorProto, helper
 
-from tests.stages.lint.defects import DEFECTS, Plant, unfolded
+from tests.stages.lint.defects import CHANNELS, CLASSES, DEFECTS, Plant, blocks, unfolded
 from tests.stages.lint.graphs import change, insert_before, network, node, pair_before, set_attribute, store, tensor
 
 ERRORS = {
+    "block-size",
     "external-data",
     "not-a-number",
     "quantizer-opset",
@@ -250,3 +251,10 @@ def test_biases_of_another_type_are_no_matter_to_openvino():
     model = network(SCHEMES["onnxruntime"])
     assert tensor(model, "conv_bias").dtype == np.int32
     assert lint(model, SCHEMES["openvino"]) == []
+
+
+def test_negative_scales_of_a_stored_weights_blocks_are_right():
+    scheme = SCHEMES["onnxruntime"]
+    model = network(scheme)
+    blocks((CLASSES, CHANNELS * 9), sign=-1)(model)
+    assert not {"scale-value", "block-size"} & {finding.rule for finding in lint(model, scheme)}
