@@ -247,6 +247,7 @@ def test_the_workflows_of_the_example_run(held: Path, tmp_path: Path, runner):
     assert job.code == 0, job.log
     assert (held / ".edgeproof" / "gate" / "junit.xml").is_file()
     assert len(before) > 8
+    assert (store.parent / "report.json").is_file()
     assert stages(store) == before, "nothing was trained or attacked again"
 
 
