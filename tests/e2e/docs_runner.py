@@ -123,10 +123,7 @@ class Page:
         # The prepared recipe is small already, and its run finished, as long as nothing else is asked of it.
         if "recipe.yaml" not in arguments or "--set" in arguments:
             arguments += SMALLER.get(name, [])
-        if self.apart:
-            done = self._apart([name, *arguments])
-        else:
-            done = self._in_process([name, *arguments])
+        done = (self._apart if self.apart else self._in_process)([name, *arguments])
         self._finished(line, where, done, *((0, 1, 4) if name in VERDICTS else (0,)))
 
     def _finished(self, line: str, where: str, done: subprocess.CompletedProcess[str], *codes: int) -> None:
