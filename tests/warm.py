@@ -16,13 +16,16 @@ from typing import Any
 # One thread, so that forking is safe.
 _ALONE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _SERVER = """
-import json, os, runpy, sys, traceback
+import atexit, gc, json, os, runpy, sys, threading, traceback
 import onnx, onnxscript, pyautoattack, pydantic, scipy.stats, sklearn.datasets, torch, torchvision
 # Not ONNX Runtime: it starts a thread, and what is forked beside a thread may never end.
 assert len(os.listdir("/proc/self/task")) == 1
 from importlib.util import find_spec
 from edgeproof.pipeline.cli.main import main
 ours = find_spec("edgeproof.__main__")
+# What is here is no garbage of the forks': looking at it would copy it.
+gc.collect()
+gc.freeze()
 print("ready", flush=True)
 
 def become(asked):
@@ -63,7 +66,12 @@ for line in sys.stdin:
     except BaseException:
         traceback.print_exc()
         code = 1
-    sys.exit(code)
+    # As an interpreter ends, but for freeing one by one, and so copying, what torch's import made: over a second.
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 """
 
 
