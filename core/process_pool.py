@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from .errors import StageError, reason_of
 from .malloc import keep_freed_memory
 from .orphan import end_with
+from .quick_exit import end_quickly
 from .safe_path import safe_children
 
 T = TypeVar("T")
@@ -67,5 +68,6 @@ def _run(jobs: Mapping[int, Callable[[], T]], processes: int) -> Generator[tuple
 
 def _job(place: int, job: Callable[[], T], parent: int) -> tuple[int, T]:
     end_with(parent)
+    end_quickly()
     keep_freed_memory()
     return place, job()
