@@ -68,6 +68,7 @@ def _run(jobs: Mapping[int, Callable[[], T]], processes: int) -> Generator[tuple
 
 def _job(place: int, job: Callable[[], T], parent: int) -> tuple[int, T]:
     end_with(parent)
-    end_quickly()
+    if os.getpid() != parent:
+        end_quickly()
     keep_freed_memory()
     return place, job()

@@ -35,6 +35,8 @@ SMALL = [
 ]
 # For tests that do not look at what the attacks find.
 QUICK = ["verify.attacks=[apgd-ce, square]", "verify.routes=[replay, square]"]
+# Likewise, for `verify`.
+FEW = ["--set", "verify.square_queries=50", "--set", "verify.backward=[relu]"]
 
 
 @dataclass(frozen=True)
