@@ -9,9 +9,8 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 from .errors import StageError, reason_of
-from .malloc import keep_freed_memory
+from .memory import end_quickly, keep_freed_memory
 from .orphan import end_with
-from .quick_exit import end_quickly
 from .safe_path import safe_children
 
 T = TypeVar("T")

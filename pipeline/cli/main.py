@@ -7,8 +7,7 @@ import sys
 import traceback
 
 from ...core.errors import BackendMissing, EdgeproofError, raised
-from ...core.malloc import keep_freed_memory
-from ...core.quick_exit import end_quickly
+from ...core.memory import end_quickly, keep_freed_memory
 from ...core.safe_path import keep_children_safe
 from ..store.follower import follows
 from . import build, bundles, prove, screen, setup, store

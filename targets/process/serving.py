@@ -6,8 +6,8 @@ import signal
 import socket
 
 from ...core.errors import EdgeproofError, StageError, raised, reason_of
+from ...core.memory import end_quickly
 from ...core.orphan import end_with
-from ...core.quick_exit import end_quickly
 from .framing import packed, receive, send
 
 

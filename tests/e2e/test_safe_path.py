@@ -42,9 +42,7 @@ def test_modules_of_the_working_directory_do_not_shadow(
         (tmp_path / f"{name}.py").write_text(_TRAP)
     (tmp_path / "own_model.py").write_text(_FUNCTION.format(path=str(float_onnx)))
     subject = [str(float_onnx)] if model == "file" else ["own_model:logits"]
-    # Two shards, so that there is something to do for a second worker.
-    asked = ["--dataset", "digits", "--eps", "0.5", "--samples", "40", "--set", "verify.shard_size=20"]
-    asked += ["--workers", "2", "--no-curve"]
+    asked = ["--dataset", "digits", "--eps", "0.5", "--samples", "300", "--workers", "2", "--no-curve"]
     env = {key: value for key, value in ENV.items() if key != "PYTHONSAFEPATH"}
     done = subprocess.run(
         [*command, "verify", *subject, *asked], cwd=tmp_path, env=env, capture_output=True, text=True, check=False

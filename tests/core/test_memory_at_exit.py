@@ -10,7 +10,7 @@ import pytest
 
 _CODE = """
 import atexit, gc, sys, tempfile, weakref
-from edgeproof.core.quick_exit import end_quickly
+from edgeproof.core.memory import end_quickly
 
 class Garbage:
     def __init__(self):
