@@ -24,7 +24,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 import torch.nn.functional as F
-from edgeproof.core.malloc import keep_freed_memory
+from edgeproof.core.memory import keep_freed_memory
 from edgeproof.stages.checkpoint import named_model
 from edgeproof.stages.classifier import Classifier
 from edgeproof.stages.data import DataConfig, Dataset, Split, load_dataset

@@ -43,7 +43,7 @@ from distill_step_contenders import (
     sgd,
     started,
 )
-from edgeproof.core.malloc import keep_freed_memory
+from edgeproof.core.memory import keep_freed_memory
 from edgeproof.stages.distill.losses import kl
 from machine_limits import Operations, machine, peak, synchronised
 from rich.console import Console

@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 
 import torch
-from edgeproof.core.malloc import keep_freed_memory
+from edgeproof.core.memory import keep_freed_memory
 from edgeproof.core.orphan import end_with
 from rich.console import Console
 

@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 from .errors import StageError, reason_of
-from .malloc import keep_freed_memory
+from .memory import end_quickly, keep_freed_memory
 from .orphan import end_with
 from .safe_path import safe_children
 
@@ -67,5 +67,7 @@ def _run(jobs: Mapping[int, Callable[[], T]], processes: int) -> Generator[tuple
 
 def _job(place: int, job: Callable[[], T], parent: int) -> tuple[int, T]:
     end_with(parent)
+    if os.getpid() != parent:
+        end_quickly()
     keep_freed_memory()
     return place, job()

@@ -99,11 +99,12 @@ def _cpu_seconds() -> float:
     mine = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     spent = sum(each.ru_utime + each.ru_stime for each in mine)
     for children in Path("/proc/self/task").glob("*/children"):  # Linux; elsewhere only those that ended count
-        spent += sum(map(_of_process, children.read_text().split()))
+        spent += sum(map(of_process, children.read_text().split()))
     return spent
 
 
-def _of_process(process: str) -> float:
+def of_process(process: str) -> float:
+    """CPU seconds of a process and of the children that it has waited for; 0 once it is gone."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except OSError:

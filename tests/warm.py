@@ -16,13 +16,22 @@ from typing import Any
 # One thread, so that forking is safe.
 _ALONE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _SERVER = """
-import json, os, runpy, sys, traceback
-import onnx, onnxscript, pyautoattack, pydantic, scipy.stats, sklearn.datasets, torch, torchvision
+import atexit, gc, json, os, pkgutil, runpy, sys, threading, traceback
+from importlib import import_module
+from importlib.util import find_spec
+import lightning_fabric, matplotlib.figure, onnx, onnxscript, pyautoattack, pydantic, scipy.stats, sklearn.datasets
+import torch, torchvision
+for room in ("core", "targets", "stages", "pipeline"):
+    package = import_module(f"edgeproof.{room}")
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        import_module(module.name)
 # Not ONNX Runtime: it starts a thread, and what is forked beside a thread may never end.
 assert len(os.listdir("/proc/self/task")) == 1
-from importlib.util import find_spec
 from edgeproof.pipeline.cli.main import main
 ours = find_spec("edgeproof.__main__")
+# What is here is no garbage of the forks': looking at it would copy it.
+gc.collect()
+gc.freeze()
 print("ready", flush=True)
 
 def become(asked):
@@ -63,7 +72,12 @@ for line in sys.stdin:
     except BaseException:
         traceback.print_exc()
         code = 1
-    sys.exit(code)
+    # As Python leaves, but for the taking apart of every module: of a fork's, that copies most of the memory (1.5 s).
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 """
 
 

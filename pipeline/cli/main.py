@@ -7,7 +7,7 @@ import sys
 import traceback
 
 from ...core.errors import BackendMissing, EdgeproofError, raised
-from ...core.malloc import keep_freed_memory
+from ...core.memory import end_quickly, keep_freed_memory
 from ...core.safe_path import keep_children_safe
 from ..store.follower import follows
 from . import build, bundles, prove, screen, setup, store
@@ -25,6 +25,7 @@ TRACEBACK = "EDGEPROOF_TRACEBACK"
 
 def main() -> None:
     """Run the command line; a mistake of the user's is one line on stderr, never a traceback."""
+    end_quickly()
     keep_freed_memory()
     keep_children_safe()
     try:

@@ -6,6 +6,7 @@ import signal
 import socket
 
 from ...core.errors import EdgeproofError, StageError, raised, reason_of
+from ...core.memory import end_quickly
 from ...core.orphan import end_with
 from .framing import packed, receive, send
 
@@ -22,6 +23,7 @@ def serve(descriptor: int, parent: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks decides when it is over
     end_with(parent)
+    end_quickly()
     with socket.socket(fileno=descriptor) as there:
         try:
             model = receive(there)()

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from edgeproof.pipeline.cli import main as cli
 
+from tests import warm
 from tests.e2e.docs_blocks import COMMANDS, Block
 
 # What makes a command small. Each stands behind the page's own options; what a page sets itself stays, but for sizes.
@@ -87,7 +88,7 @@ class Page:
 
     def edgeproof(self, *arguments: str) -> str:
         """What a command that succeeds prints, where the page's package is installed."""
-        done = self._process([sys.executable, "-m", "edgeproof", *arguments])
+        done = self._apart([*arguments])
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -122,10 +123,7 @@ class Page:
         # The prepared recipe is small already, and its run finished, as long as nothing else is asked of it.
         if "recipe.yaml" not in arguments or "--set" in arguments:
             arguments += SMALLER.get(name, [])
-        if self.apart:
-            done = self._process([sys.executable, "-m", "edgeproof", name, *arguments])
-        else:
-            done = self._in_process([name, *arguments])
+        done = (self._apart if self.apart else self._in_process)([name, *arguments])
         self._finished(line, where, done, *((0, 1, 4) if name in VERDICTS else (0,)))
 
     def _finished(self, line: str, where: str, done: subprocess.CompletedProcess[str], *codes: int) -> None:
@@ -135,11 +133,18 @@ class Page:
         assert done.stdout or done.returncode == 0, f"{where}: {line}\nexit {done.returncode}\n{done.stderr}"
 
     def _process(self, command: list[str]) -> subprocess.CompletedProcess[str]:
-        path = [str(self.folder), os.environ.get("PYTHONPATH", "")]
-        env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, path))}
         return subprocess.run(
-            command, capture_output=True, text=True, cwd=self.folder, env=env, check=False, timeout=300
+            command, capture_output=True, text=True, cwd=self.folder, env=self._env(), check=False, timeout=300
         )
+
+    def _apart(self, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+        """The command line in a process of its own, which has not looked for packages before."""
+        code, out, err = warm.run(arguments, self.folder, self._env())
+        return subprocess.CompletedProcess(arguments, code, out, err)
+
+    def _env(self) -> dict[str, str]:
+        path = [str(self.folder), os.environ.get("PYTHONPATH", "")]
+        return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, path))}
 
     def _in_process(self, arguments: list[str]) -> subprocess.CompletedProcess[str]:
         """The command line without a new interpreter, whose imports take longer than most of these commands."""

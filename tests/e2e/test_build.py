@@ -16,6 +16,8 @@ import onnx
 import pytest
 from edgeproof.core.model_file import sha256_of
 
+from tests import warm
+from tests.cpu_seconds import of_process
 from tests.e2e.conftest import ENV, edgeproof, small_build, small_recipe, with_checkpoint
 
 pytestmark = pytest.mark.slow
@@ -231,21 +233,15 @@ def command_of(pid: int) -> str:
 
 
 def test_killed_at_any_moment_and_built_again_gives_the_same_files(run: Path, tmp_path: Path):
-    """kill -9 at moments spread over the whole run; each attempt gets further, the last one ends."""
+    """kill -9 at moments spread over the whole run, by CPU time; each attempt gets further, the last one ends."""
     out = tmp_path / "digits"
-    command = [sys.executable, "-m", "edgeproof", *map(str, small_build(out, "--store", out / ".store"))]
     killed = 0
-    for attempt in range(6):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV)
-        deadline = time.monotonic() + 6 + 2.3 * attempt
-        while process.poll() is None and time.monotonic() < deadline:
+    for attempt in range(5):
+        process = warm.Process([*map(str, small_build(out, "--store", out / ".store"))], env=ENV)
+        while process.poll() is None and of_process(str(process.pid)) < 0.8 + 0.6 * attempt:
             time.sleep(0.02)
-        if process.poll() is not None:
-            break
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        killed += 1
-    assert killed >= 2
+        killed += process.kill() == -signal.SIGKILL
+    assert killed >= 3
     assert edgeproof(*small_build(out, "--store", out / ".store")).code == 0
     timed = {
         "report.html",

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from tests.e2e.ci_runners import ACTION, TEMPLATE, TEMPLATE_HEADER, Job, run_action, run_template, template_job
 from tests.e2e.conftest import ROOT
@@ -160,7 +158,6 @@ def test_the_reports_are_kept_when_the_gate_is_red():
     assert job["artifacts"]["reports"]["junit"] == ".edgeproof/gate/junit.xml"
 
 
-@pytest.mark.skipif(find_spec("check_jsonschema") is None, reason="check-jsonschema is not installed")
 @pytest.mark.parametrize(
     ("schema", "file"),
     [
@@ -171,12 +168,12 @@ def test_the_reports_are_kept_when_the_gate_is_red():
     ],
 )
 def test_the_files_fit_their_schemas(schema: str, file: str, tmp_path: Path):
+    check_jsonschema = pytest.importorskip("check_jsonschema", reason="check-jsonschema is not installed")
     documents = list(yaml.safe_load_all((ROOT / file).read_text()))
     if file.startswith("templates"):
         documents = [TEMPLATE_HEADER, template_job({})]
     for number, document in enumerate(documents):
         path = tmp_path / f"{number}.json"
         path.write_text(json.dumps({str(key).replace("True", "on"): value for key, value in document.items()}))
-        command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout
+        done = CliRunner().invoke(check_jsonschema.main, ["--builtin-schema", schema, str(path)])
+        assert done.exit_code == 0, done.output

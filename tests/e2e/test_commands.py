@@ -15,7 +15,7 @@ from edgeproof.stages.checkpoint import save_weights
 from edgeproof.stages.models import build_model
 from onnx import TensorProto
 
-from tests.e2e.conftest import ROOT, edgeproof, with_checkpoint
+from tests.e2e.conftest import FEW, ROOT, edgeproof, with_checkpoint
 
 DIGITS = ROOT / "examples" / "digits.yaml"
 
@@ -178,7 +178,7 @@ def test_an_engine_that_is_no_onnx_file_is_attacked_sequentially_through_the_one
     openvino.save_model(openvino.convert_model(float_onnx), xml, compress_to_fp16=False)
     words = "is no ONNX file; name the one that it was built from with --graph"
     one_line(verify(xml, tmp_path, "--target", "openvino"), 2, words)
-    more = ("--sequential", "--gate", "clean_accuracy >= 0.3", "--workers", "1", "--json")
+    more = ("--sequential", "--gate", "clean_accuracy >= 0.3", "--workers", "1", "--json", *FEW)
     done = verify(xml, tmp_path, "--target", "openvino", "--graph", float_onnx, *more)
     report = json.loads(done.out)
     (engine,), (gate,) = report["subjects"], report["gates"]
@@ -198,7 +198,7 @@ def test_noise_behind_the_logits_has_no_twin_and_is_inconclusive(tmp_path: Path,
     model.graph.node.append(onnx.helper.make_node("RandomNormalLike", ["quiet"], ["noise"], name="noise"))
     model.graph.node.append(onnx.helper.make_node("Add", ["quiet", "noise"], ["logits"], name="add"))
     onnx.save(model, tmp_path / "noise.onnx")
-    done = verify(tmp_path / "noise.onnx", tmp_path, "--samples", "10", "--json")
+    done = verify(tmp_path / "noise.onnx", tmp_path, "--samples", "10", "--json", *FEW)
     found = json.loads(done.out)
     assert (done.code, found["verdict"]) == (4, "inconclusive")
     warnings = " ".join(found["subjects"][-1]["warnings"])
@@ -219,7 +219,7 @@ def test_verify_a_model_that_nobody_here_exported(tmp_path: Path, student):
         input_names=["input.1"],
         dynamic_axes={"input.1": {0: "n"}},
     )
-    done = verify(path, tmp_path, "--samples", "30", "--gate", "robust_accuracy >= 0.99", "--json")
+    done = verify(path, tmp_path, "--samples", "30", *FEW, "--gate", "robust_accuracy >= 0.99", "--json")
     report = json.loads(done.out)
     assert done.code == report["exit_code"] == 1
     (engine,) = report["subjects"]

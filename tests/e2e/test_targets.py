@@ -15,7 +15,7 @@ from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify import VerifyConfig
 from edgeproof.targets.base import targets
 
-from tests.e2e.conftest import edgeproof, small_build
+from tests.e2e.conftest import FEW, edgeproof, small_build
 
 pytestmark = pytest.mark.slow
 
@@ -68,7 +68,7 @@ def test_each_gets_the_scheme_it_wants(built: Path):
 def test_verify_and_bench_on_another_runtime(built: Path, tmp_path: Path):
     engine = built / "engines" / "openvino" / "model.onnx"
     arguments = ["--dataset", "digits", "--eps", "0.1", "--samples", "12", "--target", "openvino", "--workers", "1"]
-    arguments += ["--option", "hint=throughput"]
+    arguments += ["--option", "hint=throughput", *FEW]
     done = edgeproof("verify", engine, *arguments, "--out", tmp_path / "proof", "--json")
     assert done.code in (0, 4), done.err
     report = json.loads(done.out)
@@ -92,7 +92,7 @@ def test_a_pte_is_verified_with_the_graph_of_its_twin(built: Path, tmp_path: Pat
     alone = edgeproof("verify", engine, *arguments, "--out", tmp_path / "alone")
     assert alone.code == 2
     assert "--graph" in alone.err
-    done = edgeproof("verify", engine, "--graph", graph, *arguments, "--out", tmp_path / "proof", "--json")
+    done = edgeproof("verify", engine, "--graph", graph, *arguments, *FEW, "--out", tmp_path / "proof", "--json")
     assert done.code in (0, 4), done.err
     (found,) = json.loads(done.out)["subjects"]
     assert found["name"] == "executorch"

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from edgeproof.core.errors import UsageError
 from edgeproof.pipeline.reports import formats
 from edgeproof.pipeline.reports.deliver import Outputs
 
+from tests import warm
 from tests.pipeline.reports.test_report_formats import DOUBTED, FAILED, PASSED
 
 
@@ -26,10 +26,8 @@ def _no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {key: value for key, value in os.environ.items() if not key.startswith("GITHUB_")}
-    command = [sys.executable, "-m", "edgeproof", *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=cwd, env={**clean, **environment}, check=False, timeout=100
-    )
+    command = [*map(str, arguments)]
+    return subprocess.CompletedProcess(command, *warm.run(command, cwd, {**clean, **environment}))
 
 
 @pytest.fixture

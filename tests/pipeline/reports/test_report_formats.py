@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 from edgeproof.pipeline.gates import Condition
-from edgeproof.pipeline.reports import render
+from edgeproof.pipeline.reports import formats, render
 from edgeproof.pipeline.reports.github import MOST, workflow_commands
 from edgeproof.pipeline.reports.printable import in_one_line
 from edgeproof.pipeline.reports.reasons import reasons
@@ -62,7 +62,7 @@ PASSED = report(gate(), gate("clean_accuracy"), verdict="pass")
 def cases(found: Report) -> dict[str, list[str]]:
     """What junitparser makes of it: the names of the cases and of their results' elements."""
     junitparser = pytest.importorskip("junitparser")
-    parsed = junitparser.JUnitXml.fromstring(render(found)["junit.xml"].encode())
+    parsed = junitparser.JUnitXml.fromstring(formats["junit.xml"](found).encode())
     (suite,) = parsed
     assert suite.tests == len(list(suite))
     assert (suite.failures, suite.errors) == (parsed.failures, parsed.errors)
@@ -77,10 +77,10 @@ def test_junit_has_a_case_a_gate_and_one_for_the_evidence():
 @pytest.mark.parametrize("found", [UNDECIDED, DOUBTED, MISSING])
 def test_what_is_inconclusive_is_an_error_never_green_or_skipped(found: Report):
     assert ["Error"] in cases(found).values()
-    assert "skipped>" not in render(found)["junit.xml"]
+    assert "skipped>" not in formats["junit.xml"](found)
     assert all(line.startswith("::error ") for line in workflow_commands(found))
     assert [entry["level"] for entry in results(found)] == ["error"]
-    assert "edgeproof_exit_code 4" in render(found)["metrics.txt"]
+    assert "edgeproof_exit_code 4" in formats["metrics.txt"](found)
 
 
 GATES = {
@@ -115,7 +115,7 @@ def test_two_gates_on_one_figure_are_two_names():
 
 
 def test_junit_keeps_to_the_order_and_attributes_that_jenkins_validates():
-    root = ElementTree.fromstring(render(FAILED)["junit.xml"])
+    root = ElementTree.fromstring(formats["junit.xml"](FAILED))
     (suite,) = root
     assert {"name", "tests", "failures", "errors"} <= set(suite.attrib)
     allowed = {
@@ -163,7 +163,7 @@ def test_a_gate_against_a_baseline_says_how_to_move_it():
 
 
 def results(found: Report) -> list[dict[str, Any]]:
-    log = json.loads(render(found)["gate.sarif"])
+    log = json.loads(formats["gate.sarif"](found))
     assert log["version"] == "2.1.0"
     (run,) = log["runs"]
     rules = run["tool"]["driver"]["rules"]
@@ -196,7 +196,7 @@ def test_an_alert_stays_the_same_when_its_figure_moves():
 
 def test_metrics_are_open_metrics():
     parser = pytest.importorskip("prometheus_client.openmetrics.parser")
-    families = {family.name: family for family in parser.text_string_to_metric_families(render(FAILED)["metrics.txt"])}
+    families = {family.name: family for family in parser.text_string_to_metric_families(formats["metrics.txt"](FAILED))}
     values = {sample.labels["subject"]: sample.value for sample in families["edgeproof_robust_accuracy"].samples}
     assert values == {"student": 0.87, "onnxruntime": 0.7}
     assert families["edgeproof_size_bytes"].unit == "bytes"

@@ -296,7 +296,7 @@ def test_only_the_convolutions_that_are_slow_are_replaced():
 
 FAULTS = """
 import resource, torch
-from edgeproof.core.malloc import keep_freed_memory
+from edgeproof.core.memory import keep_freed_memory
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(5):

@@ -1,9 +1,12 @@
-"""malloc tuning: what a process does with memory that it no longer needs."""
+"""Memory tuning: what a process does with memory that it no longer needs, and with all of it when it ends."""
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import gc
 import sys
+from functools import cache
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
@@ -19,3 +22,12 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     return bool(mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)) and bool(mallopt(_M_MMAP_MAX, 0))
+
+
+@cache
+def end_quickly() -> None:
+    """Let this process end without garbage collections, which find nothing but what ends with it anyway.
+
+    With torch loaded they take a second. Exit handlers and finalizers of what is still referred to run as ever.
+    """
+    atexit.register(gc.freeze)
