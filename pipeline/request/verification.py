@@ -299,7 +299,16 @@ def _refused(subject: EngineSubject, own: Path) -> list[str]:
 
 
 def _warnings(subject: EngineSubject, own: Path) -> tuple[str, ...]:
-    """What the user should know beforehand: that the graph has no twin; `own` is its file as it was given."""
+    """What the user should know beforehand: that the graph has no twin, or that it is asked in small batches.
+
+    Args:
+        subject: the engine.
+        own: the ONNX file as it was given.
+    """
+    found: list[str] = []
+    batch = read_signature(subject.graph).batch
+    if batch is not None:
+        found.append(f"fixed-batch: {own}: computes batches of {batch} alone; asked one after another they take longer")
     try:
         load_twin(subject.graph)
     except NoTwin as error:
@@ -308,5 +317,5 @@ def _warnings(subject: EngineSubject, own: Path) -> tuple[str, ...]:
         left = f"the gradients are those of: {', '.join(gradients)}"
         if not gradients:
             left = "without gradients only black boxes attack; name an ONNX model of its task with --surrogate"
-        return (f"no-twin: {own}: {error}; {left}",)
-    return ()
+        found.append(f"no-twin: {own}: {error}; {left}")
+    return tuple(found)

@@ -98,7 +98,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def prepared(float_onnx: Path, int8_onnx: Path, digits: Dataset) -> Path:
-    """What the pages speak of: a small recipe and its finished run, two ONNX files, two checkpoints, some photos."""
+    """What the pages speak of: a small recipe and its finished run, three ONNX files, two checkpoints, some photos."""
 
     def prepare(folder: Path) -> None:
         _prepare_page(folder, float_onnx, int8_onnx, digits)
@@ -110,6 +110,7 @@ def _prepare_page(folder: Path, float_onnx: Path, int8_onnx: Path, digits: Datas
     from edgeproof.pipeline.recipe.read import read_recipe
 
     from tests.e2e.docs_runner import SMALL_RECIPE, exit_code
+    from tests.e2e.vendor import as_vendors_ship
 
     recipe = read_recipe(ROOT / "examples" / "digits.yaml", [*SMALL_RECIPE, "gates={clean_accuracy: '>= 0.1'}"])
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
@@ -123,5 +124,6 @@ def _prepare_page(folder: Path, float_onnx: Path, int8_onnx: Path, digits: Datas
     shutil.copy(ROOT / "tests" / "data" / "student.safetensors", folder / "student.safetensors")
     shutil.copy(float_onnx, folder / "float.onnx")
     shutil.copy(int8_onnx, folder / "model.onnx")
+    as_vendors_ship(float_onnx, folder / "vendor.onnx")
     test = digits.test.take(slice(0, 8))
     np.savez(folder / "photos.npz", images=np.round(test.images * 255).astype(np.uint8), labels=test.labels)
