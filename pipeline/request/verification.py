@@ -28,6 +28,7 @@ from ...stages.verify.shards.sequential import Sequential
 from ...targets.base import EngineFile, targets
 from ...targets.onnxruntime.target import OnnxRuntime
 from ...targets.option_values import read_options
+from ...targets.signature import read_signature
 from ..gates import Condition
 from ..store.user_code import functions_digest
 from .adapted_models import AdaptedModels
