@@ -23,6 +23,8 @@ GOOD = 0.95
 # Something else must be better on the same images by an exact McNemar test at this level, one-sided: several things are
 # tried on every honest model.
 LEVEL = 1e-4
+# And it must take away this share of the errors: what was hardly trained may be a little better on anything.
+RIGHTED = 0.5
 # Images by which a permutation of labels is fitted, and as many by which it is judged: at least, and for each class.
 _FITTED, _OF_A_CLASS = 25, 2
 
@@ -111,11 +113,13 @@ def _by_chance(correct: int, labels: NDArray[np.int64]) -> bool:
 
 
 def _clearly(better: NDArray[np.bool_], worse: NDArray[np.bool_]) -> bool:
-    """Whether one is right more often than the other on the same images, beyond chance."""
+    """Whether one is right so much more often than the other on the same images that it is no chance."""
     from scipy.stats import binom
 
     gained, lost = int((better & ~worse).sum()), int((worse & ~better).sum())
-    return bool(binom.sf(gained - 1, gained + lost, 0.5) < LEVEL) if gained > lost else False
+    if gained - lost < RIGHTED * (~worse).sum():
+        return False
+    return bool(binom.sf(gained - 1, gained + lost, 0.5) < LEVEL)
 
 
 def _better(

@@ -40,11 +40,17 @@ def look_at_clean_answers(subject: Subject, test: Split, model: str, adapter: Ad
         predict(split.images[:1])
         if predict.failures:
             raise UsageError(f"{model}: answers no image: {predict.failures[0]}")
-        found = plausibility(predict, split, list(_variants(split.images, adapter)))
+        found = plausibility(predict, split, list(usual_variants(split.images, adapter)))
     return list(_findings(found, isinstance(subject, FunctionSubject)))
 
 
-def _variants(images: Images, adapter: AdapterConfig) -> Iterator[Variant]:
+def usual_variants(images: Images, adapter: AdapterConfig) -> Iterator[Variant]:
+    """Other pixels that a model may want, as the options of `verify` say them.
+
+    Args:
+        images: of the data set, in [0, 1].
+        adapter: what the user has said of the model, which is not contradicted.
+    """
     known = (adapter.scale, adapter.mean, adapter.std, adapter.normalize)
     if all(value is None for value in known):
         usual = {((0.5,), (0.5,)): "--normalize half", ((0.0,), (1 / 255,)): "--scale 255"}
