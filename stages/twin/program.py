@@ -17,7 +17,7 @@ from .errors import NoTwin
 from .inference import output_types
 from .node import Node, Value
 from .quantize import Dequantizer, Quantizer
-from .registry import Kernel, Operator
+from .registry import NCHWC, Kernel, Operator
 from .shortcuts import take_shortcuts
 from .signs import never_negative
 from .step import Step
@@ -45,7 +45,7 @@ class Program:
     input_types: list[int] = field(default_factory=list)
     output_types: list[int] = field(default_factory=list)
 
-    def grids(self) -> Iterator[tuple[int, int]]:
+    def grids(self) -> Iterator[tuple[float, float]]:
         """(qmin, qmax) of every quantizer that runs; those of constants have run already."""
         for step in self.steps:
             kernel = getattr(step.kernel, "__self__", step.kernel)  # a pair's is a method of its quantizer
@@ -171,15 +171,18 @@ class Compiler:
     def _node(self, proto: onnx.NodeProto) -> None:
         domain = "" if proto.domain == "ai.onnx" else proto.domain
         inputs = [self.lookup(name) if name else None for name in proto.input]
-        node = Node(proto, inputs, self.opsets.get(domain, 1))
+        self.place(Node(proto, inputs, self.opsets.get(domain, 1)))
+
+    def place(self, node: Node) -> None:
+        """Compile one node."""
         known = self._operator(node)
+        kernel = None if known.compiles is not None else known.build(node)
         if known.compiles is not None:
             known.compiles(self, node)
-            return
-        kernel = known.build(node)
         if node.unread():
             raise node.unsupported(f"attribute '{node.unread()[0]}' is not implemented")
-        self.emit(node, known, kernel)
+        if kernel is not None:
+            self.emit(node, known, kernel)
 
     def emit(self, node: Node, known: Operator, kernel: Kernel) -> None:
         """Compute `node` now where all its inputs are constant, else append the step that will."""
@@ -220,6 +223,11 @@ class Compiler:
 
     def _operator(self, node: Node) -> Operator:
         known = registry.find(node.domain, node.op_type)
+        if known is None and node.domain == NCHWC:
+            raise node.unsupported(
+                "ONNX Runtime laid its channels out for one processor; save the model un-optimised, or optimised at "
+                "ORT_ENABLE_EXTENDED instead of ORT_ENABLE_ALL"
+            )
         if known is None:
             raise node.unsupported("the twin does not know this operator")
         if not known.since <= node.opset <= known.until:

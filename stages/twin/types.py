@@ -17,6 +17,14 @@ FLOATS: dict[int, torch.dtype] = {
     TensorProto.BFLOAT16: torch.bfloat16,
 }
 
+#: Floats of 8 bits, which travel as float32.
+FLOATS8: dict[int, torch.dtype] = {
+    TensorProto.FLOAT8E4M3FN: torch.float8_e4m3fn,
+    TensorProto.FLOAT8E4M3FNUZ: torch.float8_e4m3fnuz,
+    TensorProto.FLOAT8E5M2: torch.float8_e5m2,
+    TensorProto.FLOAT8E5M2FNUZ: torch.float8_e5m2fnuz,
+}
+
 # torch computes poorly with uint16/32/64 and not at all with 2 and 4 bits: these travel in a wider type.
 INTEGERS: dict[int, torch.dtype] = {
     TensorProto.INT8: torch.int8,
@@ -64,8 +72,10 @@ def from_proto(proto: onnx.TensorProto) -> Tensor:
     """The torch tensor of an ONNX tensor.
 
     Raises:
-        TypeError: the element type is one that the twin does not carry (strings, complex, 8-bit floats).
+        TypeError: the element type is one that the twin does not carry (strings, complex).
     """
+    if proto.data_type in FLOATS8:
+        return torch.from_numpy(numpy_helper.to_array(proto).astype(np.float32))
     if proto.data_type not in DTYPES:
         raise TypeError(f"element type {type_name(proto.data_type)}")
     dtype = DTYPES[proto.data_type]
