@@ -112,7 +112,12 @@ def blocked(
 
 
 def _through(
-    grad: Tensor, x: Tensor | None, scale: Tensor, zero_point: ZeroPoint, limits: tuple[float, float], mode: BackwardMode
+    grad: Tensor,
+    x: Tensor | None,
+    scale: Tensor,
+    zero_point: ZeroPoint,
+    limits: tuple[float, float],
+    mode: BackwardMode,
 ) -> Tensor:
     """The gradient where it is not blocked; `x` is None where it is nowhere."""
     if x is None:

@@ -21,7 +21,7 @@ from .registry import NCHWC, Kernel, Operator
 from .shortcuts import take_shortcuts
 from .signs import never_negative
 from .step import Step
-from .types import DTYPES, from_proto, type_name
+from .types import DTYPES, FLOATS8, from_proto, type_name
 
 
 @dataclass
@@ -163,10 +163,10 @@ class Compiler:
 
     def _input(self, info: onnx.ValueInfoProto) -> Value:
         elem_type = info.type.tensor_type.elem_type
-        if not info.type.HasField("tensor_type") or elem_type not in DTYPES:
+        if not info.type.HasField("tensor_type") or elem_type not in {**DTYPES, **FLOATS8}:
             kind = type_name(elem_type) if info.type.HasField("tensor_type") else "no tensor"
             raise ModelError(f"input '{info.name}' is {kind}; the twin takes tensors of floats, integers or booleans")
-        return self.define(info.name, elem_type=elem_type, live=DTYPES[elem_type].is_floating_point)
+        return self.define(info.name, elem_type=elem_type, live={**DTYPES, **FLOATS8}[elem_type].is_floating_point)
 
     def _node(self, proto: onnx.NodeProto) -> None:
         domain = "" if proto.domain == "ai.onnx" else proto.domain

@@ -97,7 +97,9 @@ class Quantizer:
         if not x.is_floating_point():
             x = x.to(scale.dtype)
         zero = self.read_zero_point(zero_point, x)
-        return fake_quantize(x, self.fit(scale, x), zero, limits=self.limits, mode=self.mode(backward), float8=self.float8)
+        return fake_quantize(
+            x, self.fit(scale, x), zero, limits=self.limits, mode=self.mode(backward), float8=self.float8
+        )
 
 
 @dataclass(frozen=True)

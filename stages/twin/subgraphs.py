@@ -63,8 +63,13 @@ def _compile_inner(
 def compile_loop(compiler: Compiler, node: Node) -> None:
     """Compile a Loop node into `compiler`'s program."""
     captured: list[Value] = []
-    program, feeds = _compile_inner(compiler, node.graph("body"), captured)
     carried = node.inputs[2:]
+    body = onnx.GraphProto()
+    body.CopyFrom(node.graph("body"))
+    for formal, value in zip(body.input[2:], carried, strict=False):  # which bodies of functions leave without a type
+        if value is not None and not formal.type.HasField("tensor_type"):
+            formal.type.tensor_type.elem_type = value.elem_type
+    program, feeds = _compile_inner(compiler, body, captured)
     live = any(value.live for value in (*captured, *carried) if value is not None)
     outputs = [
         compiler.define(name, elem_type=elem_type, live=live)

@@ -57,7 +57,12 @@ RANGES: dict[int, tuple[int, int]] = {
     TensorProto.UINT32: (0, 2**32 - 1),
 }
 
-_WIDER = {torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64}
+_WIDER = {
+    torch.uint16: torch.int32,
+    torch.uint32: torch.int64,
+    torch.uint64: torch.int64,
+    **dict.fromkeys(FLOATS8.values(), torch.float32),
+}
 
 
 def type_name(elem_type: int) -> str:
@@ -89,7 +94,7 @@ def from_proto(proto: onnx.TensorProto) -> Tensor:
 
 
 def widen(x: Tensor) -> Tensor:
-    """`x`, with the unsigned types that torch does not compute with in the next wider signed one."""
+    """`x`, with the types that torch does not compute with in a wider one."""
     return x.to(_WIDER[x.dtype]) if x.dtype in _WIDER else x
 
 

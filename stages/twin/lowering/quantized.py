@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 
+from ..backward import straight_through
 from ..node import Node, Value
 from ..registry import MICROSOFT
 from .standard import Standard, lowered
@@ -17,11 +19,10 @@ def _dequantized(node: Node, to: Standard, index: int, axis: int = 1) -> Value:
     return to.op("DequantizeLinear", *(node.input(place) for place in range(index, index + 3)), axis=axis)
 
 
-def _quantized(node: Node, to: Standard, value: Value, index: int) -> Value:
-    """`value` on the grid of the scale at `index` and the zero point behind it."""
-    scale, zero_point = node.input(index), node.input(index + 1)
+def _quantized(node: Node, to: Standard, value: Value, index: int, scale: Value | None = None) -> Value:
+    """`value` on the grid of the scale at `index`, or of another one, and the zero point behind that."""
     elem_type = node.elem_type(index + 1) or node.elem_type(0)
-    return to.op("QuantizeLinear", value, scale, zero_point, output_dtype=elem_type)
+    return to.op("QuantizeLinear", value, scale or node.input(index), node.input(index + 1), output_dtype=elem_type)
 
 
 @lowered("QLinearAdd", "QLinearMul", domain=MICROSOFT)
@@ -40,9 +41,14 @@ def of_one(node: Node, to: Standard) -> Value:
 
 @lowered("QLinearSoftmax", domain=MICROSOFT)
 def softmax(node: Node, to: Standard) -> Value:
-    """Softmax, which knows by an attribute of which opset it was."""
+    """Softmax, which knows by an attribute of which opset it was.
+
+    ONNX Runtime multiplies by a whole number of steps, cut off: 254 for a scale of 1 / 255 (qlinear_softmax.cc).
+    """
     opset = node.int("opset", 13)
-    return _quantized(node, to, to.op("Softmax", _dequantized(node, to, 0), opset=opset, **node.others()), 3)
+    value = to.op("Softmax", _dequantized(node, to, 0), opset=opset, **node.others())
+    steps = to.op("Floor", to.op("Reciprocal", node.input(3)))
+    return _quantized(node, to, value, 3, scale=to.op("Reciprocal", steps))
 
 
 @lowered("QLinearReduceMean", domain=MICROSOFT)
@@ -131,11 +137,12 @@ def dynamic_quantize_matmul(node: Node, to: Standard) -> Value:
 def matmul_n_bits(node: Node, to: Standard) -> Value:
     """Product with constant weights of 2, 4 or 8 bits, in blocks along the inner axis with a scale each.
 
-    Computed in floats. ONNX Runtime may quantize the left factor as well, where `accuracy_level` is 4.
+    At an `accuracy_level` of 4 ONNX Runtime rounds the left factor to 8 bits, block by block, on processors that it
+    has such a kernel for (sqnbitgemm of MLAS: for weights of 2 bits in blocks of 32 or more), with or without.
     """
     bits, block = node.int("bits", 4), node.int("block_size", 0)
     inner, outer = node.int("K", 0), node.int("N", 0)
-    node.ignore("accuracy_level")
+    coarse = node.int("accuracy_level", 0) == 4 and block >= (32 if bits == 2 else 16)
     node.require(bits in (2, 4, 8) and block > 0, f"{bits} bits in blocks of {block} are not implemented")
     node.require(not node.int("weight_prepacked", 0), "weight_prepacked is not implemented")
     node.require(not node.has(4), "g_idx is not implemented")
@@ -154,8 +161,20 @@ def matmul_n_bits(node: Node, to: Standard) -> Value:
         zero_points = whole.reshape(outer, -1)[:, :blocks, None].to(scales.dtype)
     weights = (weights - zero_points) * scales.reshape(outer, blocks, 1)
     matrix = weights.reshape(outer, -1)[:, :inner].t().contiguous()
-    product = to.op("MatMul", node.input(0), to.constant(matrix, node.elem_type(2)))
+    left = node.input(0)
+    if coarse and left is not None and (zeros is None or not zeros.is_floating_point()):
+        left = to.call(lambda x: straight_through(x, lambda y: _in_blocks(y, block)), left)
+    product = to.op("MatMul", left, to.constant(matrix, node.elem_type(2)))
     return to.op("Add", product, node.input(5)) if node.has(5) else product
+
+
+def _in_blocks(x: torch.Tensor, block: int) -> torch.Tensor:
+    """Signed 8-bit steps of the largest magnitude in every block of the last axis."""
+    width = x.shape[-1]
+    blocks = F.pad(x, (0, -width % block)).unflatten(-1, (-1, block))
+    scale = blocks.abs().amax(-1, keepdim=True) / 127
+    steps = torch.round(blocks * torch.where(scale == 0, 0, 1 / scale))
+    return (steps * scale).flatten(-2)[..., :width]
 
 
 def _unpacked(packed: torch.Tensor, bits: int) -> torch.Tensor:

@@ -54,6 +54,12 @@ class Standard:
         self._compiler.place(Node(proto, inputs, opset))
         return [self._compiler.lookup(name) for name in names]
 
+    def call(self, function: Callable[[Tensor], Tensor], value: Value) -> Value:
+        """What a function makes of a value, where no operator does."""
+        output = self._compiler.define("", elem_type=value.elem_type, live=value.live)
+        self._compiler.add_step(self._node, function, (value.slot,), [output], moded=False)
+        return output
+
     def constant(self, tensor: Tensor, elem_type: int = TensorProto.FLOAT) -> Value:
         """A tensor that depends on no input."""
         return self._compiler.define("", elem_type=elem_type, constant=tensor)
