@@ -147,7 +147,8 @@ def _to_grid(
     """``round(x / scale)`` in [low, high]: a division, and halves to even, as ONNX Runtime computes it."""
     steps = torch.div(x, scale)
     if float8 is not None:
-        steps.clamp_(low, high)
+        largest = torch.finfo(float8).max
+        steps.clamp_(-largest, largest)
         return steps if mode == "smooth" else steps.to(float8).to(x.dtype)
     if mode != "smooth":
         steps.round_()

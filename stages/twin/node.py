@@ -75,6 +75,13 @@ class Node:
         """Input `index` where it is given."""
         return self.inputs[index] if index < len(self.inputs) else None
 
+    def needed(self, index: int) -> Value:
+        """Input `index`, which must be given."""
+        value = self.input(index)
+        if value is None:
+            raise self.unsupported(f"input {index} is missing")
+        return value
+
     def has(self, index: int) -> bool:
         """Whether input `index` is given."""
         return self.input(index) is not None
@@ -151,7 +158,7 @@ class Node:
             raise self.unsupported(f"attribute '{name}' is missing")
         return found
 
-    def others(self, *kept: str) -> dict[str, AttributeProto]:
+    def others(self, *kept: str) -> dict[str, Any]:
         """Attributes that nobody asked for, but for those in `kept`: for the operator that the node stands for."""
         found = {name: self._attributes[name] for name in self.unread() if name not in kept}
         self.ignore(*found)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ...core.errors import ModelError
+from ...core.onnx_walk import captured
 from . import registry
 from .backward import BackwardMode
 from .errors import NoTwin
@@ -100,7 +101,7 @@ class Compiler:
         """
         self._define_initializers(graph)
         inputs = [self._input(value) for value in graph.input if value.name not in self.scope]
-        for proto in graph.node:
+        for proto in _needed(graph):
             self._node(proto)
         outputs = [self.lookup(value.name) for value in graph.output]
         return self._link(inputs, outputs)
@@ -108,7 +109,7 @@ class Compiler:
     def inline(self, graph: onnx.GraphProto) -> list[Value]:
         """Compile a graph without inputs into this one; its outputs."""
         self._define_initializers(graph)
-        for proto in graph.node:
+        for proto in _needed(graph):
             self._node(proto)
         return [self.lookup(value.name) for value in graph.output]
 
@@ -269,3 +270,14 @@ class Compiler:
             input_types=[value.elem_type for value in inputs],
             output_types=[value.elem_type for value in outputs],
         )
+
+
+def _needed(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """The nodes that an output depends on; what others would be is of no matter."""
+    names = {value.name for value in graph.output}
+    found: list[onnx.NodeProto] = []
+    for node in reversed(graph.node):
+        if not names.isdisjoint(node.output):
+            names.update(node.input, captured(node))
+            found.append(node)
+    return found[::-1]

@@ -49,6 +49,6 @@ def multi_head_attention(node: Node, to: Standard) -> Value:
     node.require(not any(node.has(index) for index in (4, 6, 7, 8, 9)), "masks and caches are not implemented")
     projected = [node.input(index) for index in range(3)]
     if node.has(3):
-        biases = _parts(node, to, node.input(3), None, axis=0)
+        biases = _parts(node, to, node.needed(3), None, axis=0)
         projected = [to.op("Add", value, bias) for value, bias in zip(projected, biases, strict=True)]
     return to.op("Attention", *projected, node.input(5), **_attributes(node))

@@ -16,12 +16,13 @@ def _floats(to: Standard, node: Node, name: str) -> Value | None:
     return None if numbers is None else to.constant(torch.tensor(numbers))
 
 
-def _as_float(to: Standard, node: Node) -> Value | None:
-    return node.input(0) if node.elem_type(0) == TensorProto.FLOAT else to.op("Cast", node.input(0), to=1)
+def _as_float(to: Standard, node: Node) -> Value:
+    value = node.needed(0)
+    return value if value.elem_type == TensorProto.FLOAT else to.op("Cast", value, to=TensorProto.FLOAT)
 
 
 @lowered("Scaler", domain=ML)
-def scaler(node: Node, to: Standard) -> Value | None:
+def scaler(node: Node, to: Standard) -> Value:
     """(x - offset) scale."""
     value = _as_float(to, node)
     offset, scale = _floats(to, node, "offset"), _floats(to, node, "scale")
@@ -43,10 +44,10 @@ def linear_classifier(node: Node, to: Standard) -> list[Value]:
     node.require(labels is not None, "labels that are strings are not implemented")
     transform = node.string("post_transform", "NONE", among=("NONE", "LOGISTIC", "SOFTMAX"))
     node.ignore("multi_class")
-    weights = torch.tensor(node.floats("coefficients", []))
-    biases = _floats(to, node, "intercepts")
+    weights, biases = torch.tensor(node.floats("coefficients", [])), _floats(to, node, "intercepts")
     rows = len(labels or [])
-    node.require(weights.numel() % max(rows, 1) == 0 and rows > 2, "fewer scores than classes are not implemented")
+    complete = rows > 2 if biases is None else len(node.floats("intercepts", [])) == rows
+    node.require(complete and weights.numel() % rows == 0, "fewer scores than classes are not implemented")
     scores = to.op("Gemm", _as_float(to, node), to.constant(weights.reshape(rows, -1)), biases, transB=1)
     best = to.op("ArgMax", scores, axis=-1, keepdims=0)
     label = to.op("Gather", to.constant(torch.tensor(labels), TensorProto.INT64), best)

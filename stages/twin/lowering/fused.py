@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..node import Node, Value
 from ..registry import MICROSOFT
 from .standard import Standard, lowered
@@ -21,7 +23,7 @@ _ACTIVATIONS: dict[str, tuple[str, ...]] = {
 }
 
 
-def _activated(to: Standard, node: Node, value: Value, parameters: dict[str, float | None]) -> Value:
+def _activated(to: Standard, node: Node, value: Value, parameters: Mapping[str, float | None]) -> Value:
     """`value` behind the activation of `node`; `parameters` that it does not know are refused."""
     name = node.string("activation", "", among=("", *_ACTIVATIONS))
     if not name:

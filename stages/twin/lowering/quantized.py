@@ -137,8 +137,8 @@ def dynamic_quantize_matmul(node: Node, to: Standard) -> Value:
 def matmul_n_bits(node: Node, to: Standard) -> Value:
     """Product with constant weights of 2, 4 or 8 bits, in blocks along the inner axis with a scale each.
 
-    At an `accuracy_level` of 4 ONNX Runtime rounds the left factor to 8 bits, block by block, on processors that it
-    has such a kernel for (sqnbitgemm of MLAS: for weights of 2 bits in blocks of 32 or more), with or without.
+    At an `accuracy_level` of 4 the left factor is rounded to 8 bits block by block, as ONNX Runtime does on x86 (MLAS,
+    sqnbitgemm; tried: not with zero points that are floats, with 2 bits from blocks of 32 on).
     """
     bits, block = node.int("bits", 4), node.int("block_size", 0)
     inner, outer = node.int("K", 0), node.int("N", 0)
@@ -161,8 +161,8 @@ def matmul_n_bits(node: Node, to: Standard) -> Value:
         zero_points = whole.reshape(outer, -1)[:, :blocks, None].to(scales.dtype)
     weights = (weights - zero_points) * scales.reshape(outer, blocks, 1)
     matrix = weights.reshape(outer, -1)[:, :inner].t().contiguous()
-    left = node.input(0)
-    if coarse and left is not None and (zeros is None or not zeros.is_floating_point()):
+    left = node.needed(0)
+    if coarse and (zeros is None or not zeros.is_floating_point()):
         left = to.call(lambda x: straight_through(x, lambda y: _in_blocks(y, block)), left)
     product = to.op("MatMul", left, to.constant(matrix, node.elem_type(2)))
     return to.op("Add", product, node.input(5)) if node.has(5) else product

@@ -303,12 +303,14 @@ def test_a_loop_runs_as_often_as_it_is_told() -> None:
 
 
 @pytest.mark.parametrize("transform", ["NONE", "SOFTMAX", "LOGISTIC"])
-def test_linear_classifiers_are_onnxruntimes(transform: str) -> None:
+@pytest.mark.parametrize("classes", [2, 3])
+def test_linear_classifiers_are_onnxruntimes(classes: int, transform: str) -> None:
     nodes = [
         helper.make_node("Scaler", ["x"], ["t"], domain="ai.onnx.ml", offset=[0.1] * 8, scale=[2.0] * 8),
         helper.make_node(
-            "LinearClassifier", ["t"], ["label", "score"], domain="ai.onnx.ml", classlabels_ints=[3, 4, 9],
-            coefficients=normal(24).tolist(), intercepts=normal(3).tolist(), post_transform=transform, multi_class=1,
+            "LinearClassifier", ["t"], ["label", "score"], domain="ai.onnx.ml", classlabels_ints=[3, 4, 9][:classes],
+            coefficients=normal(8 * classes).tolist(), intercepts=normal(classes).tolist(), post_transform=transform,
+            multi_class=1,
         ),
         helper.make_node("Normalizer", ["score"], ["y"], domain="ai.onnx.ml", norm="L1"),
     ]  # fmt: skip
@@ -318,6 +320,12 @@ def test_linear_classifiers_are_onnxruntimes(transform: str) -> None:
     found = Twin(proto)(torch.from_numpy(x))
     for result, expected in zip(found, run_onnxruntime(proto, x), strict=True):
         np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_what_no_output_needs_is_not_looked_at() -> None:
+    nodes = [helper.make_node("Frobnicate", ["x"], ["z"]), helper.make_node("Relu", ["x"], ["y"])]
+    x = torch.from_numpy(normal(3))
+    assert torch.equal(Twin(model(nodes, inputs={"x": ["n"]}))(x), x.relu())  # type: ignore[arg-type]
 
 
 def test_a_layout_for_one_processor_is_refused_with_the_way_out() -> None:

@@ -118,8 +118,10 @@ def test_four_bits_saturate_at_their_own_range() -> None:
     np.testing.assert_array_equal(Twin(proto)(torch.from_numpy(x)).numpy(), run_onnxruntime(proto, x)[0])
 
 
-@pytest.mark.parametrize("elem_type", [TensorProto.UINT16, TensorProto.INT16, TensorProto.UINT8])
-def test_microsofts_operators_for_16_bits_below_opset_21(elem_type: int) -> None:
+@pytest.mark.parametrize(
+    "elem_type", [TensorProto.UINT16, TensorProto.INT16, TensorProto.UINT8, TensorProto.INT4, TensorProto.UINT4]
+)
+def test_microsofts_operators_for_16_and_4_bits_below_opset_21(elem_type: int) -> None:
     nodes = [
         helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"], domain="com.microsoft"),
         helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["y"], domain="com.microsoft"),
