@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from edgeproof.stages.twin import Twin, UnsupportedOperator
 from onnx import TensorProto, helper
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
+from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
 from tests.stages.twin.graphs import model, run_onnxruntime
 
@@ -265,6 +270,80 @@ def test_weights_of_few_bits_are_onnxruntimes(bits: int, inner: int, block: int,
     found, expected = twin_of(proto, x), run_onnxruntime(proto, x)[0]
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
     assert (gradient(proto, x) != 0).all()
+
+
+# -- whole files, as ONNX Runtime's tools leave them -------------------------------------------------------------------
+
+
+def network() -> onnx.ModelProto:
+    random = np.random.default_rng(3)
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["c"], name="conv", **PADS),
+        helper.make_node("Relu", ["c"], ["r"], name="relu"),
+        helper.make_node("Conv", ["r", "v"], ["d"], name="second", **PADS),
+        helper.make_node("Add", ["d", "r"], ["a"], name="sum"),
+        helper.make_node("GlobalAveragePool", ["a"], ["g"], name="pool"),
+        helper.make_node("Flatten", ["g"], ["f"], name="flatten"),
+        helper.make_node("MatMul", ["f", "u"], ["m"], name="product"),
+        helper.make_node("Softmax", ["m"], ["y"], name="softmax"),
+    ]
+    shapes = {"w": (4, 3, 3, 3), "b": (4,), "v": (4, 4, 3, 3), "u": (4, 5)}
+    values = {name: random.normal(0, 0.3, shape).astype(np.float32) for name, shape in shapes.items()}
+    return model(nodes, inputs={"x": ["n", 3, 6, 6]}, initializers=values, opset=17)
+
+
+class Calibration(CalibrationDataReader):
+    def __init__(self) -> None:
+        self._batches = iter([{"x": np.random.default_rng(1).random((50, 3, 6, 6)).astype(np.float32)}])
+
+    def get_next(self) -> dict[str, np.ndarray] | None:  # type: ignore[override]
+        return next(self._batches, None)
+
+
+def optimised(source: Path, target: Path) -> None:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(target)
+    onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def quantized_file(source: Path, target: Path, form: QuantFormat) -> None:
+    quantize_static(source, target, Calibration(), quant_format=form, per_channel=True)
+
+
+def few_bits(source: Path, target: Path) -> None:
+    quantizer = MatMulNBitsQuantizer(onnx.load(source), block_size=16, is_symmetric=False)
+    quantizer.process()
+    quantizer.model.save_model_to_file(str(target))
+
+
+# Each with an operator that its file holds, the largest difference of a probability (a step of QOperator's), and the
+# least cosine between its gradient and that of the float network, which quantizing turns.
+WRITERS: dict[str, tuple[Callable[[Path, Path], None], str, float, float]] = {
+    "optimised": (optimised, "FusedConv", 1e-5, 0.9999),
+    "QOperator": (
+        lambda source, target: quantized_file(source, target, QuantFormat.QOperator),
+        "QLinearAdd",
+        0.005,
+        0.9,
+    ),
+    "few bits": (few_bits, "MatMulNBits", 1e-5, 0.8),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_files_as_onnx_runtimes_tools_write_them(name: str, tmp_path: Path) -> None:
+    write, operator, tolerance, similarity = WRITERS[name]
+    source, target = tmp_path / "float.onnx", tmp_path / "written.onnx"
+    onnx.save(network(), source)
+    write(source, target)
+    written = onnx.load(target)
+    assert operator in {node.op_type for node in written.graph.node}
+    x = np.random.default_rng(2).random((40, 3, 6, 6)).astype(np.float32)
+    x[:10] = np.round(x[:10])  # the ends of the range
+    np.testing.assert_allclose(twin_of(written, x), run_onnxruntime(written, x)[0], atol=tolerance)
+    found, expected = gradient(written, x).flatten(1), gradient(network(), x).flatten(1)
+    assert torch.cosine_similarity(found, expected).median() > similarity
 
 
 # -- what else is written, and what is not taken ---------------------------------------------------------------------
