@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,10 +53,27 @@ def check(model: onnx.ModelProto | Path, path: Path) -> None:
     """
     import onnx
 
+    _know_normalizations()
     try:
         onnx.checker.check_model(str(model) if isinstance(model, Path) else model)
     except (onnx.checker.ValidationError, ValueError, OSError) as error:
         raise ModelError(f"{path}: not a valid ONNX model, or truncated ({reason_of(error)})") from None
+
+
+@cache
+def _know_normalizations() -> None:
+    """Tell the checker of two operators that ONNX Runtime's optimisers write into ONNX's own domain at any opset."""
+    from onnx.defs import OpSchema, get_schema, register_schema
+
+    known = get_schema("LayerNormalization", 17)
+    kinds = [(each.type_param_str, each.allowed_type_strs, "") for each in known.type_constraints]
+    for name in ("LayerNormalization", "SimplifiedLayerNormalization"):
+        attributes = list(known.attributes.values())
+        register_schema(
+            OpSchema(
+                name, "", 1, inputs=known.inputs, outputs=known.outputs, type_constraints=kinds, attributes=attributes
+            )
+        )
 
 
 def read_weights(model: onnx.ModelProto, path: Path) -> None:

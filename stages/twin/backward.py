@@ -84,7 +84,7 @@ def clip(x: Tensor, low: float | None, high: float | None) -> Tensor:
 
 
 def blocked(
-    x: Tensor, scale: Tensor, zero_point: ZeroPoint, limits: tuple[int, int], mode: BackwardMode
+    x: Tensor, scale: Tensor, zero_point: ZeroPoint, limits: tuple[float, float], mode: BackwardMode
 ) -> Tensor | None:
     """Where the gradient through a quantizer is 0, as a bool tensor of the shape of `x`; None for nowhere.
 
@@ -112,7 +112,12 @@ def blocked(
 
 
 def _through(
-    grad: Tensor, x: Tensor | None, scale: Tensor, zero_point: ZeroPoint, limits: tuple[int, int], mode: BackwardMode
+    grad: Tensor,
+    x: Tensor | None,
+    scale: Tensor,
+    zero_point: ZeroPoint,
+    limits: tuple[float, float],
+    mode: BackwardMode,
 ) -> Tensor:
     """The gradient where it is not blocked; `x` is None where it is nowhere."""
     if x is None:
@@ -124,16 +129,27 @@ def _through(
     return grad if dead is None else torch.where(dead, 0.0, grad)
 
 
-def _blocks(zero_point: ZeroPoint, limits: tuple[int, int], mode: BackwardMode) -> bool:
+def _blocks(zero_point: ZeroPoint, limits: tuple[float, float], mode: BackwardMode) -> bool:
     """Whether any gradient can be blocked."""
     if mode == "identity":
         return False
     return mode in ("clipped", "relu-ceiling") or isinstance(zero_point, Tensor) or zero_point == limits[0]
 
 
-def _to_grid(x: Tensor, scale: Tensor, low: float | Tensor, high: float | Tensor, mode: BackwardMode) -> Tensor:
+def _to_grid(
+    x: Tensor,
+    scale: Tensor,
+    low: float | Tensor,
+    high: float | Tensor,
+    mode: BackwardMode,
+    float8: torch.dtype | None,
+) -> Tensor:
     """``round(x / scale)`` in [low, high]: a division, and halves to even, as ONNX Runtime computes it."""
     steps = torch.div(x, scale)
+    if float8 is not None:
+        largest = torch.finfo(float8).max
+        steps.clamp_(-largest, largest)
+        return steps if mode == "smooth" else steps.to(float8).to(x.dtype)
     if mode != "smooth":
         steps.round_()
     if isinstance(low, Tensor) or isinstance(high, Tensor):
@@ -143,26 +159,38 @@ def _to_grid(x: Tensor, scale: Tensor, low: float | Tensor, high: float | Tensor
 
 class _Quantize(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, scale: Tensor, zero_point: ZeroPoint, limits: tuple[int, int], mode: BackwardMode
+    def forward(  # noqa: PLR0917 (apply takes no keywords)
+        ctx: Any,
+        x: Tensor,
+        scale: Tensor,
+        zero_point: ZeroPoint,
+        limits: tuple[float, float],
+        mode: BackwardMode,
+        float8: torch.dtype | None,
     ) -> Tensor:
         if ctx.needs_input_grad[0]:
             ctx.save_for_backward(x if _blocks(zero_point, limits, mode) else None, scale)
             ctx.rule = zero_point, limits, mode
-        return _to_grid(x, scale, limits[0] - zero_point, limits[1] - zero_point, mode).add_(zero_point)
+        return _to_grid(x, scale, limits[0] - zero_point, limits[1] - zero_point, mode, float8).add_(zero_point)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         x, scale = ctx.saved_tensors
-        return _through(grads[0], x, scale, *ctx.rule) / scale, None, None, None, None
+        return _through(grads[0], x, scale, *ctx.rule) / scale, None, None, None, None, None
 
 
 class _FakeQuantize(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, scale: Tensor, zero_point: ZeroPoint, limits: tuple[int, int], mode: BackwardMode
+    def forward(  # noqa: PLR0917 (apply takes no keywords)
+        ctx: Any,
+        x: Tensor,
+        scale: Tensor,
+        zero_point: ZeroPoint,
+        limits: tuple[float, float],
+        mode: BackwardMode,
+        float8: torch.dtype | None,
     ) -> Tensor:
-        steps = _to_grid(x, scale, limits[0] - zero_point, limits[1] - zero_point, mode)
+        steps = _to_grid(x, scale, limits[0] - zero_point, limits[1] - zero_point, mode, float8)
         kept = x if ctx.needs_input_grad[0] and _blocks(zero_point, limits, mode) else None
         ctx.rule = zero_point, limits, mode
         if not ctx.needs_input_grad[1]:
@@ -184,11 +212,17 @@ class _FakeQuantize(torch.autograd.Function):
         to_x = None
         if ctx.needs_input_grad[0]:
             to_x = _through(grads[0], kept, scale, *ctx.rule)
-        return to_x, to_scale, None, None, None
+        return to_x, to_scale, None, None, None, None
 
 
 def quantize(
-    x: Tensor, scale: Tensor, zero_point: ZeroPoint, *, limits: tuple[int, int], mode: BackwardMode = "relu"
+    x: Tensor,
+    scale: Tensor,
+    zero_point: ZeroPoint,
+    *,
+    limits: tuple[float, float],
+    mode: BackwardMode = "relu",
+    float8: torch.dtype | None = None,
 ) -> Tensor:
     """Quantize, keeping the gradient: whole numbers in [qmin, qmax] as a float tensor of the shape of `x`.
 
@@ -196,18 +230,25 @@ def quantize(
         x: float tensor.
         scale: positive, broadcasts against `x` without enlarging it; gets no gradient.
         zero_point: an int, or whole numbers in a float tensor that broadcasts likewise.
-        limits: (qmin, qmax) of the integer type.
+        limits: (qmin, qmax) of the type.
         mode: backward mode; the gradient carries the factor 1 / scale that dequantizing takes back.
+        float8: the 8-bit float type in place of an integer one; the zero point is 0 then.
     """
-    return _Quantize.apply(x, scale, zero_point, limits, mode)  # type: ignore[return-value]
+    return _Quantize.apply(x, scale, zero_point, limits, mode, float8)  # type: ignore[return-value]
 
 
 def fake_quantize(
-    x: Tensor, scale: Tensor, zero_point: ZeroPoint, *, limits: tuple[int, int], mode: BackwardMode = "relu"
+    x: Tensor,
+    scale: Tensor,
+    zero_point: ZeroPoint,
+    *,
+    limits: tuple[float, float],
+    mode: BackwardMode = "relu",
+    float8: torch.dtype | None = None,
 ) -> Tensor:
     """Quantize and dequantize with one scale: the floats that a quantize → dequantize pair yields.
 
     The forward is exact (whole numbers below 2**24 in float32); the gradient is 1 or 0, with no rounding.
     Arguments as for :func:`quantize`, but that a scale which requires a gradient gets LSQ's.
     """
-    return _FakeQuantize.apply(x, scale, zero_point, limits, mode)  # type: ignore[return-value]
+    return _FakeQuantize.apply(x, scale, zero_point, limits, mode, float8)  # type: ignore[return-value]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ...core.errors import ModelError, UsageError
 from ...core.onnx_reader import read_onnx
-from . import branches, ops  # noqa: F401  (register the operators)
+from . import lowering, ops, subgraphs  # noqa: F401  (register the operators)
 from .backward import BACKWARD_MODES, BackwardMode
 from .batch import fixed_batch, freed
 from .program import Compiler

@@ -16,9 +16,10 @@ from .node import Node, Value
 from .program import Compiler
 from .quantize import Dequantizer, Quantizer
 from .registry import Kernel, Operator
-from .types import INTEGERS, RANGES, type_name
+from .types import FLOATS8, INTEGERS, RANGES, type_name
 
 _OPS = torch.ops.quantized_decomposed
+_FUSED = frozenset({"QLinearConv", "QLinearMatMul"})
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,10 @@ class IntegerCompiler(Compiler):
 
     def emit(self, node: Node, known: Operator, kernel: Kernel) -> None:
         """Append a quantizer's own operator; constants stay integers until a dequantizer's step."""
+        node.require(node.op_type not in _FUSED, "torch has it in the Q/DQ form alone")
+        if isinstance(kernel, Quantizer | Dequantizer):
+            floats = node.elem_type(0) in FLOATS8 or (isinstance(kernel, Quantizer) and kernel.float8 is not None)
+            node.require(not floats, "8-bit floats are no integers")
         if isinstance(kernel, Quantizer) and node.constant(0) is not None:
             super().emit(node, known, kernel)
             self._hold_integers(node)

@@ -71,9 +71,20 @@ class Node:
 
     # -- inputs -------------------------------------------------------------------------------------------------
 
+    def input(self, index: int) -> Value | None:
+        """Input `index` where it is given."""
+        return self.inputs[index] if index < len(self.inputs) else None
+
+    def needed(self, index: int) -> Value:
+        """Input `index`, which must be given."""
+        value = self.input(index)
+        if value is None:
+            raise self.unsupported(f"input {index} is missing")
+        return value
+
     def has(self, index: int) -> bool:
         """Whether input `index` is given."""
-        return index < len(self.inputs) and self.inputs[index] is not None
+        return self.input(index) is not None
 
     def has_output(self, index: int) -> bool:
         """Whether output `index` is asked for."""
@@ -81,17 +92,17 @@ class Node:
 
     def constant(self, index: int) -> Tensor | None:
         """The value of input `index` where it is given and depends on no input of the graph."""
-        value = self.inputs[index] if index < len(self.inputs) else None
+        value = self.input(index)
         return None if value is None else value.constant
 
     def elem_type(self, index: int) -> int:
         """ONNX element type of input `index`; 0 where it is not given or unknown."""
-        value = self.inputs[index] if index < len(self.inputs) else None
+        value = self.input(index)
         return 0 if value is None else value.elem_type
 
     def live(self, index: int) -> bool:
         """Whether input `index` depends on a float input of the graph in a differentiable way."""
-        value = self.inputs[index] if index < len(self.inputs) else None
+        value = self.input(index)
         return value is not None and value.live
 
     def ints_input(self, index: int) -> Callable[[Tensor | None], list[int] | None]:
@@ -145,6 +156,12 @@ class Node:
         found = self._read(name, AttributeProto.GRAPH, lambda a: a.g, None)
         if found is None:
             raise self.unsupported(f"attribute '{name}' is missing")
+        return found
+
+    def others(self, *kept: str) -> dict[str, Any]:
+        """Attributes that nobody asked for, but for those in `kept`: for the operator that the node stands for."""
+        found = {name: self._attributes[name] for name in self.unread() if name not in kept}
+        self.ignore(*found)
         return found
 
     def ignore(self, *names: str) -> None:

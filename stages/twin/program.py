@@ -11,17 +11,18 @@ import torch
 from torch import Tensor
 
 from ...core.errors import ModelError
+from ...core.onnx_walk import captured
 from . import registry
 from .backward import BackwardMode
 from .errors import NoTwin
 from .inference import output_types
 from .node import Node, Value
 from .quantize import Dequantizer, Quantizer
-from .registry import Kernel, Operator
+from .registry import NCHWC, Kernel, Operator
 from .shortcuts import take_shortcuts
 from .signs import never_negative
 from .step import Step
-from .types import DTYPES, from_proto, type_name
+from .types import DTYPES, FLOATS8, from_proto, type_name
 
 
 @dataclass
@@ -45,7 +46,7 @@ class Program:
     input_types: list[int] = field(default_factory=list)
     output_types: list[int] = field(default_factory=list)
 
-    def grids(self) -> Iterator[tuple[int, int]]:
+    def grids(self) -> Iterator[tuple[float, float]]:
         """(qmin, qmax) of every quantizer that runs; those of constants have run already."""
         for step in self.steps:
             kernel = getattr(step.kernel, "__self__", step.kernel)  # a pair's is a method of its quantizer
@@ -100,7 +101,7 @@ class Compiler:
         """
         self._define_initializers(graph)
         inputs = [self._input(value) for value in graph.input if value.name not in self.scope]
-        for proto in graph.node:
+        for proto in _needed(graph):
             self._node(proto)
         outputs = [self.lookup(value.name) for value in graph.output]
         return self._link(inputs, outputs)
@@ -108,7 +109,7 @@ class Compiler:
     def inline(self, graph: onnx.GraphProto) -> list[Value]:
         """Compile a graph without inputs into this one; its outputs."""
         self._define_initializers(graph)
-        for proto in graph.node:
+        for proto in _needed(graph):
             self._node(proto)
         return [self.lookup(value.name) for value in graph.output]
 
@@ -163,23 +164,26 @@ class Compiler:
 
     def _input(self, info: onnx.ValueInfoProto) -> Value:
         elem_type = info.type.tensor_type.elem_type
-        if not info.type.HasField("tensor_type") or elem_type not in DTYPES:
+        if not info.type.HasField("tensor_type") or elem_type not in {**DTYPES, **FLOATS8}:
             kind = type_name(elem_type) if info.type.HasField("tensor_type") else "no tensor"
             raise ModelError(f"input '{info.name}' is {kind}; the twin takes tensors of floats, integers or booleans")
-        return self.define(info.name, elem_type=elem_type, live=DTYPES[elem_type].is_floating_point)
+        return self.define(info.name, elem_type=elem_type, live={**DTYPES, **FLOATS8}[elem_type].is_floating_point)
 
     def _node(self, proto: onnx.NodeProto) -> None:
         domain = "" if proto.domain == "ai.onnx" else proto.domain
         inputs = [self.lookup(name) if name else None for name in proto.input]
-        node = Node(proto, inputs, self.opsets.get(domain, 1))
+        self.place(Node(proto, inputs, self.opsets.get(domain, 1)))
+
+    def place(self, node: Node) -> None:
+        """Compile one node."""
         known = self._operator(node)
+        kernel = None if known.compiles is not None else known.build(node)
         if known.compiles is not None:
             known.compiles(self, node)
-            return
-        kernel = known.build(node)
         if node.unread():
             raise node.unsupported(f"attribute '{node.unread()[0]}' is not implemented")
-        self.emit(node, known, kernel)
+        if kernel is not None:
+            self.emit(node, known, kernel)
 
     def emit(self, node: Node, known: Operator, kernel: Kernel) -> None:
         """Compute `node` now where all its inputs are constant, else append the step that will."""
@@ -220,6 +224,11 @@ class Compiler:
 
     def _operator(self, node: Node) -> Operator:
         known = registry.find(node.domain, node.op_type)
+        if known is None and node.domain == NCHWC:
+            raise node.unsupported(
+                "ONNX Runtime laid its channels out for one processor; save the model un-optimised, or optimised at "
+                "ORT_ENABLE_EXTENDED instead of ORT_ENABLE_ALL"
+            )
         if known is None:
             raise node.unsupported("the twin does not know this operator")
         if not known.since <= node.opset <= known.until:
@@ -261,3 +270,14 @@ class Compiler:
             input_types=[value.elem_type for value in inputs],
             output_types=[value.elem_type for value in outputs],
         )
+
+
+def _needed(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """The nodes that an output depends on; what others would be is of no matter."""
+    names = {value.name for value in graph.output}
+    found: list[onnx.NodeProto] = []
+    for node in reversed(graph.node):
+        if not names.isdisjoint(node.output):
+            names.update(node.input, captured(node))
+            found.append(node)
+    return found[::-1]

@@ -12,7 +12,7 @@ from torch import Tensor
 from .backward import BackwardMode, ZeroPoint, fake_quantize, quantize
 from .node import Node
 from .registry import MICROSOFT, operator
-from .types import FLOATS, RANGES, type_name
+from .types import FLOATS, FLOATS8, RANGES, type_name
 
 #: Brings a scale or zero point into a shape that broadcasts against the tensor it belongs to.
 Fit = Callable[[Tensor, Tensor], Tensor]
@@ -35,10 +35,18 @@ def granularity(axis: int, block: int) -> Fit:
 
 
 def integer_limits(node: Node, elem_type: int) -> tuple[int, int]:
-    """(qmin, qmax) of the quantized type; refuses the 8-bit and 4-bit floats."""
+    """(qmin, qmax) of the quantized type; refuses floats."""
     if elem_type not in RANGES:
         raise node.unsupported(f"quantization to {type_name(elem_type)} is not implemented")
     return RANGES[elem_type]
+
+
+def _limits(node: Node, elem_type: int) -> tuple[float, float]:
+    """(qmin, qmax) of the quantized type, 8-bit floats included."""
+    if elem_type not in FLOATS8:
+        return integer_limits(node, elem_type)
+    largest = torch.finfo(FLOATS8[elem_type]).max
+    return -largest, largest
 
 
 def _one_number(zero_point: Tensor | None) -> int | None:
@@ -59,13 +67,19 @@ def zero_point_reader(node: Node, index: int, fit: Fit) -> Callable[[Tensor | No
 
 @dataclass(frozen=True)
 class Quantizer:
-    """Kernel of QuantizeLinear; `positive` says that its input is never below zero."""
+    """Kernel of QuantizeLinear.
+
+    Attributes:
+        positive: whether its input is never below zero.
+        float8: the torch type of what it writes, where that is no integer.
+    """
 
     fit: Fit
     read_zero_point: Callable[[Tensor | None, Tensor], ZeroPoint]
-    limits: tuple[int, int]
+    limits: tuple[float, float]
     layout: tuple[int, int]
     positive: bool = False
+    float8: torch.dtype | None = None
 
     def mode(self, backward: BackwardMode) -> BackwardMode:
         """The backward mode, or a cheaper one of the same gradient: without x < 0 the ReLU's is the identity's."""
@@ -76,14 +90,16 @@ class Quantizer:
         if not x.is_floating_point():
             x = x.to(scale.dtype)
         zero = self.read_zero_point(zero_point, x)
-        return quantize(x, self.fit(scale, x), zero, limits=self.limits, mode=self.mode(backward))
+        return quantize(x, self.fit(scale, x), zero, limits=self.limits, mode=self.mode(backward), float8=self.float8)
 
     def paired(self, x: Tensor, scale: Tensor, zero_point: Tensor | None = None, *, backward: BackwardMode) -> Tensor:
         """Quantize and dequantize at one go."""
         if not x.is_floating_point():
             x = x.to(scale.dtype)
         zero = self.read_zero_point(zero_point, x)
-        return fake_quantize(x, self.fit(scale, x), zero, limits=self.limits, mode=self.mode(backward))
+        return fake_quantize(
+            x, self.fit(scale, x), zero, limits=self.limits, mode=self.mode(backward), float8=self.float8
+        )
 
 
 @dataclass(frozen=True)
@@ -115,23 +131,24 @@ def _layout(node: Node) -> tuple[int, int]:
 @operator("QuantizeLinear", since=10, moded=True)
 @operator("QuantizeLinear", since=1, domain=MICROSOFT, moded=True)
 def quantize_linear(node: Node) -> Quantizer:
-    """``clip(round(x / scale) + zero_point)``, halves to even."""
+    """``clip(round(x / scale) + zero_point)``, halves to even; to 8-bit floats ``round(clip(x / scale))``."""
     elem_type = node.elem_type(2) or node.int("output_dtype", 0) or TensorProto.UINT8
-    node.ignore("output_dtype", "saturate")  # a zero point fixes the type; saturate is for 8-bit floats
-    limits = integer_limits(node, elem_type)
+    node.ignore("output_dtype")  # a zero point fixes the type
+    limits, float8 = _limits(node, elem_type), FLOATS8.get(elem_type)
+    node.require(bool(node.int("saturate", 1)) or float8 is None, "saturate=0 is not implemented")
     precision = node.int("precision", 0)
     node.require(precision in (0, node.elem_type(1)), "a precision other than the scale's is not implemented")
     layout = _layout(node)
     fit = granularity(*layout)
     positive = node.inputs[0] is not None and node.inputs[0].positive
-    return Quantizer(fit, zero_point_reader(node, 2, fit), limits, layout, positive)
+    return Quantizer(fit, zero_point_reader(node, 2, fit), limits, layout, positive, float8)
 
 
 @operator("DequantizeLinear", since=10)
 @operator("DequantizeLinear", since=1, domain=MICROSOFT)
 def dequantize_linear(node: Node) -> Dequantizer:
     """``(q - zero_point) * scale``."""
-    integer_limits(node, node.elem_type(0) or TensorProto.UINT8)
+    _limits(node, node.elem_type(0) or TensorProto.UINT8)
     output_type = node.int("output_dtype", 0)
     node.require(output_type in (0, *FLOATS), f"output type {type_name(output_type)} is not implemented")
     layout = _layout(node)

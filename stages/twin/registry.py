@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 LATEST_OPSET = 28
 
 MICROSOFT = "com.microsoft"
+#: Of operators in a layout that fits one processor.
+NCHWC = "com.microsoft.nchwc"
 
 #: What an operator's builder returns: tensors in (None for an input left out), a tensor or a tuple of them out.
 Kernel = Callable[..., Any]
@@ -28,7 +30,8 @@ class Operator:
         until: highest opset of the domain claimed.
         differentiable: whether gradients pass; a shape or an arg-max cuts them.
         moded: whether the kernel takes the twin's backward mode as the keyword ``backward``.
-        compiles: of an operator that holds graphs, compiles a node into a compiler's program, in place of ``build``.
+        compiles: of an operator that holds graphs or stands for others, compiles a node into a compiler's program, in
+            place of ``build``.
     """
 
     build: Builder

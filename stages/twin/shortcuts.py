@@ -32,7 +32,7 @@ class _Grid:
 
     scale: Tensor
     zero_point: int
-    limits: tuple[int, int]
+    limits: tuple[float, float]
 
     def same(self, other: _Grid | None) -> bool:
         return (

@@ -17,6 +17,14 @@ FLOATS: dict[int, torch.dtype] = {
     TensorProto.BFLOAT16: torch.bfloat16,
 }
 
+#: Floats of 8 bits, which travel as float32.
+FLOATS8: dict[int, torch.dtype] = {
+    TensorProto.FLOAT8E4M3FN: torch.float8_e4m3fn,
+    TensorProto.FLOAT8E4M3FNUZ: torch.float8_e4m3fnuz,
+    TensorProto.FLOAT8E5M2: torch.float8_e5m2,
+    TensorProto.FLOAT8E5M2FNUZ: torch.float8_e5m2fnuz,
+}
+
 # torch computes poorly with uint16/32/64 and not at all with 2 and 4 bits: these travel in a wider type.
 INTEGERS: dict[int, torch.dtype] = {
     TensorProto.INT8: torch.int8,
@@ -49,7 +57,12 @@ RANGES: dict[int, tuple[int, int]] = {
     TensorProto.UINT32: (0, 2**32 - 1),
 }
 
-_WIDER = {torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64}
+_WIDER = {
+    torch.uint16: torch.int32,
+    torch.uint32: torch.int64,
+    torch.uint64: torch.int64,
+    **dict.fromkeys(FLOATS8.values(), torch.float32),
+}
 
 
 def type_name(elem_type: int) -> str:
@@ -64,8 +77,10 @@ def from_proto(proto: onnx.TensorProto) -> Tensor:
     """The torch tensor of an ONNX tensor.
 
     Raises:
-        TypeError: the element type is one that the twin does not carry (strings, complex, 8-bit floats).
+        TypeError: the element type is one that the twin does not carry (strings, complex).
     """
+    if proto.data_type in FLOATS8:
+        return torch.from_numpy(numpy_helper.to_array(proto).astype(np.float32))
     if proto.data_type not in DTYPES:
         raise TypeError(f"element type {type_name(proto.data_type)}")
     dtype = DTYPES[proto.data_type]
@@ -79,7 +94,7 @@ def from_proto(proto: onnx.TensorProto) -> Tensor:
 
 
 def widen(x: Tensor) -> Tensor:
-    """`x`, with the unsigned types that torch does not compute with in the next wider signed one."""
+    """`x`, with the types that torch does not compute with in a wider one."""
     return x.to(_WIDER[x.dtype]) if x.dtype in _WIDER else x
 
 

@@ -81,3 +81,13 @@ def test_the_checker_is_asked_where_that_is_wanted(beside: Path):
         read_onnx(beside, checked=True)
     with pytest.raises(ModelError, match="is a folder; a file is needed"):
         read_onnx(beside.parent)
+
+
+@pytest.mark.parametrize("op_type", ["LayerNormalization", "SimplifiedLayerNormalization"])
+def test_what_onnx_runtime_writes_into_onnxs_own_domain_passes_the_checker(op_type: str, tmp_path: Path):
+    weight = numpy_helper.from_array(np.ones(4, np.float32), "w")
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node(op_type, ["x", "w"], ["y"])], "graph", values[:1], values[1:], [weight])
+    path = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=9), path)
+    assert read_onnx(path, checked=True).graph.node[0].op_type == op_type

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..backward import straight_through
 from ..node import Node
 from ..registry import Kernel, operator
-from ..types import DTYPES, FLOATS, RANGES
+from ..types import DTYPES, FLOATS, FLOATS8, RANGES
 
 _WIDEST = {TensorProto.INT64: (-(2**63), 2**63 - 1), TensorProto.UINT64: (0, 2**64 - 1)}
 
@@ -36,7 +36,7 @@ def _to_integer(node: Node, target: int) -> Kernel:
 
     def kernel(x: Tensor, *_: Tensor) -> Tensor:
         if live and x.is_floating_point():
-            if source in FLOATS:
+            if source in FLOATS or source in FLOATS8:
                 x = straight_through(x, torch.trunc)
             return straight_through(x, wrap) if wraps else x
         return wrap(x.to(torch.int64)).to(dtype) if narrow else x.to(dtype)
@@ -55,9 +55,22 @@ def _to_float(node: Node, target: int) -> Kernel:
     return kernel
 
 
+def _to_float8(node: Node, target: int) -> Kernel:
+    dtype = FLOATS8[target]
+    node.require(bool(node.int("saturate", 1)), "saturate=0 is not implemented")
+
+    def rounded(x: Tensor) -> Tensor:
+        largest = torch.finfo(dtype).max
+        return x.clamp(-largest, largest).to(dtype).to(x.dtype)
+
+    return lambda x, *_: straight_through(x if x.dtype == torch.float64 else x.to(torch.float32), rounded)
+
+
 def _cast(node: Node, target: int) -> Kernel:
-    node.require(target in DTYPES, "the target type is not implemented")
-    node.require(node.elem_type(0) in (0, *DTYPES), "the source type is not implemented")
+    node.require(target in DTYPES or target in FLOATS8, "the target type is not implemented")
+    node.require(node.elem_type(0) in (0, *DTYPES, *FLOATS8), "the source type is not implemented")
+    if target in FLOATS8:
+        return _to_float8(node, target)
     node.ignore("saturate", "round_mode")  # both concern 8-bit floats only
     if target in FLOATS:
         return _to_float(node, target)

@@ -64,9 +64,12 @@ def group_normalization(node: Node) -> Kernel:
     return kernel
 
 
-@operator("LayerNormalization", since=17)
+@operator("LayerNormalization", since=1)
 def layer_normalization(node: Node) -> Kernel:
-    """By the statistics of the axes from `axis` on; on demand also mean and inverse deviation."""
+    """By the statistics of the axes from `axis` on; on demand also mean and inverse deviation.
+
+    ONNX has it since opset 17, ONNX Runtime's optimisers write it into models of any.
+    """
     epsilon, axis = node.float("epsilon", 1e-5), node.int("axis", -1)
     _stash_type(node)
 

@@ -17,6 +17,8 @@ from ....core.onnx_reader import read_onnx
 from ...twin import NoTwin, Twin
 
 UNMASKED = "unmasked"
+# What only says how large something is: a choice by that is the same for all images.
+_SIZES = ("Shape", "Size")
 
 
 def unmasked(path: Path) -> Twin | None:
@@ -30,7 +32,7 @@ def unmasked(path: Path) -> Twin | None:
     live = {value.name for value in model.graph.input} - {value.name for value in model.graph.initializer}
     found = False
     for node in model.graph.node:
-        if not live.intersection(node.input):
+        if not live.intersection(node.input) or node.op_type in _SIZES:
             continue
         live.update(node.output)
         kept = _kept(node, live, producers)

@@ -11,6 +11,7 @@ import torch
 from edgeproof.core.errors import StageError
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.torch_program import TorchProgram
+from edgeproof.stages.twin import UnsupportedOperator
 from edgeproof.targets import torch_program
 from edgeproof.targets.schemes import SCHEMES
 from onnx import TensorProto, helper
@@ -78,3 +79,20 @@ def test_a_computed_scale_is_refused_by_the_nodes_name(tmp_path: Path):
 def test_what_the_scheme_refuses_is_named(int8_onnx: Path):
     with pytest.raises(StageError, match=r"would misread the model: images_QuantizeLinear: .*int8 is wanted"):
         torch_program.torch_program(int8_onnx, SCHEMES["executorch"], "ExecuTorch")
+
+
+def test_what_torch_has_no_integers_for_is_refused():
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"]),
+    ]
+    values = {"s": np.float32(1), "z": helper.make_tensor("z", TensorProto.FLOAT8E4M3FN, [], [0.0])}
+    with pytest.raises(UnsupportedOperator, match="8-bit floats"):
+        TorchProgram(model(nodes, inputs={"x": ["n"]}, initializers=values, opset=19))
+    nodes[1:] = [
+        helper.make_node("QLinearMatMul", ["q", "s", "z", "w", "s", "z", "s", "z"], ["r"]),
+        helper.make_node("DequantizeLinear", ["r", "s", "z"], ["y"]),
+    ]
+    values = {"s": np.float32(1), "z": np.uint8(0), "w": np.ones((2, 3), np.uint8)}
+    with pytest.raises(UnsupportedOperator, match="Q/DQ form"):
+        TorchProgram(model(nodes, inputs={"x": ["n", 2]}, initializers=values, opset=19))

@@ -118,8 +118,10 @@ def test_four_bits_saturate_at_their_own_range() -> None:
     np.testing.assert_array_equal(Twin(proto)(torch.from_numpy(x)).numpy(), run_onnxruntime(proto, x)[0])
 
 
-@pytest.mark.parametrize("elem_type", [TensorProto.UINT16, TensorProto.INT16, TensorProto.UINT8])
-def test_microsofts_operators_for_16_bits_below_opset_21(elem_type: int) -> None:
+@pytest.mark.parametrize(
+    "elem_type", [TensorProto.UINT16, TensorProto.INT16, TensorProto.UINT8, TensorProto.INT4, TensorProto.UINT4]
+)
+def test_microsofts_operators_for_16_and_4_bits_below_opset_21(elem_type: int) -> None:
     nodes = [
         helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"], domain="com.microsoft"),
         helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["y"], domain="com.microsoft"),
@@ -135,15 +137,34 @@ def test_microsofts_operators_for_16_bits_below_opset_21(elem_type: int) -> None
     np.testing.assert_array_equal(Twin(proto)(torch.from_numpy(x)).numpy(), run_onnxruntime(proto, x)[0])
 
 
-def test_8_bit_floats_are_refused() -> None:
-    proto = model(
-        [helper.make_node("QuantizeLinear", ["x", "scale"], ["y"], output_dtype=TensorProto.FLOAT8E4M3FN)],
-        inputs={"x": ["n"]},
-        initializers={"scale": np.float32(1)},
-        opset=21,
-    )
-    with pytest.raises(UnsupportedOperator, match="float8e4m3fn"):
-        Twin(proto)
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("scale", [1.0, 0.037])
+@pytest.mark.parametrize("name", ["FLOAT8E4M3FN", "FLOAT8E4M3FNUZ", "FLOAT8E5M2", "FLOAT8E5M2FNUZ"])
+def test_8_bit_floats_are_onnxruntimes_to_the_bit(name: str, scale: float, fused: bool) -> None:
+    between = [helper.make_node("Identity", ["q"], ["f"])] if not fused else []
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
+        *between,
+        helper.make_node("DequantizeLinear", ["q" if fused else "f", "scale", "zero"], ["y"]),
+    ]
+    values = {"scale": np.float32(scale), "zero": helper.make_tensor("zero", getattr(TensorProto, name), [], [0.0])}
+    proto = model(nodes, inputs={"x": ["n"]}, initializers=values, opset=19)
+    rng = np.random.default_rng(0)
+    spread = [rng.normal(0, deviation, 4000) for deviation in (200, 1, 1e-3)]
+    edges = [0, 240, 448, 464, 480, 57344, 6e4, 7e4, np.inf]
+    x = np.concatenate([*spread, edges, np.negative(edges)]).astype(np.float32)
+    leaf = torch.from_numpy(x).requires_grad_()
+    found = Twin(proto)(leaf)
+    assert isinstance(found, torch.Tensor)
+    np.testing.assert_array_equal(found.detach().numpy(), run_onnxruntime(proto, x)[0])
+    (grad,) = torch.autograd.grad(found.sum(), leaf)
+    torch.testing.assert_close(grad, torch.ones_like(grad))
+
+
+def test_8_bit_floats_that_do_not_saturate_are_refused() -> None:
+    node = helper.make_node("QuantizeLinear", ["x", "s"], ["y"], output_dtype=TensorProto.FLOAT8E4M3FN, saturate=0)
+    with pytest.raises(UnsupportedOperator, match="saturate=0"):
+        Twin(model([node], inputs={"x": ["n"]}, initializers={"s": np.float32(1)}, opset=21))
 
 
 def test_double_carries_through() -> None:

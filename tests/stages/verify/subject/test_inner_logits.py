@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.twin import load_twin
 from edgeproof.stages.verify.subject.inner_logits import inner_logits
 from edgeproof.stages.verify.subject.without_masks import unmasked
 from edgeproof.targets.onnxruntime.target import open_session
+from onnx import helper
 
+from tests.stages.twin.graphs import model
 from tests.stages.verify.test_gallery import gallery
 
 SHAPE = (1, 8, 8)
@@ -32,6 +35,20 @@ def test_logits_are_found_behind_one_more_layer(float_onnx: Path, digits: Datase
 def test_nothing_is_looked_for_where_nothing_hides(float_onnx: Path):
     assert inner_of(float_onnx) is None
     assert unmasked(float_onnx) is None
+
+
+def test_a_choice_between_sizes_is_no_mask(tmp_path: Path):
+    """PyTorch's exporter writes `expand(batch, -1)` so, and ONNX Runtime folds all of it but the choice."""
+    nodes = [
+        helper.make_node("Shape", ["images"], ["sizes"]),
+        helper.make_node("Equal", ["sizes", "minus"], ["asked"]),
+        helper.make_node("Where", ["asked", "ones", "sizes"], ["target"]),
+        helper.make_node("Expand", ["images", "target"], ["y"]),
+    ]
+    values = {"minus": np.array([-1, -1, -1, -1]), "ones": np.array([1, 1, 1, 1])}
+    path = tmp_path / "m.onnx"
+    onnx.save(model(nodes, inputs={"images": ["n", *SHAPE]}, initializers=values), path)
+    assert unmasked(path) is None
 
 
 def test_masks_that_the_image_decides_on_are_taken_away(float_onnx: Path, digits: Dataset, tmp_path: Path):
