@@ -26,7 +26,7 @@ from ...stages.verify.evidence.candidates import Candidates
 from ...stages.verify.routes.hop_skip_jump import HARD_LABEL, check_installed
 from ...stages.verify.shards.sequential import Sequential
 from ...targets.base import EngineFile, targets
-from ...targets.onnxruntime.target import OnnxRuntime
+from ...targets.onnxruntime.target import OWN_FORMAT, OnnxRuntime
 from ...targets.option_values import read_options
 from ...targets.signature import read_signature
 from ..gates import Condition
@@ -203,7 +203,7 @@ def _options(model: str, own: Path | None, target: str, given: Sequence[str]) ->
         read_onnx(own, weights=False)
     with option("--target: "):
         runtime = targets[target]
-    if own is not None and target == OnnxRuntime.name and Path(model).suffix != ".onnx":
+    if own is not None and target == OnnxRuntime.name and Path(model).suffix not in (".onnx", OWN_FORMAT):
         try:
             read_onnx(Path(model), weights=False)
         except ModelError:

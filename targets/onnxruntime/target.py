@@ -88,6 +88,10 @@ class BoundEngine(OnnxRuntimeEngine):
         return np.array(logits, dtype=np.float32)
 
 
+# Of files that ONNX Runtime saved for itself (`session.save_model_format`).
+OWN_FORMAT = ".ort"
+
+
 class OnnxRuntime(OnnxFileTarget):
     """ONNX Runtime; unsigned activations and signed per-channel weights are fastest on x86 CPUs."""
 
@@ -112,7 +116,8 @@ class OnnxRuntime(OnnxFileTarget):
         self.check_available()
         engine.check()
         options: OnnxRuntimeOptions = self.options_of(engine)
-        signature = read_signature(engine.path) if readable() else None
+        # Its own format, .ort, is no ONNX file.
+        signature = read_signature(engine.path) if readable() and engine.path.suffix != OWN_FORMAT else None
         session = open_session(engine.path, threads=threads, options=options)
         signature = signature or session_signature(session, engine.path)
         if not options.on_gpu:
@@ -123,7 +128,11 @@ class OnnxRuntime(OnnxFileTarget):
 
 
 def session_signature(session: onnxruntime.InferenceSession, path: Path) -> ModelSignature:
-    """Read the signature off a session, where there is no `onnx` to read the file with; `path` is for messages.
+    """Read the signature off a session, where the file is no ONNX file or there is no `onnx` to read it with.
+
+    Args:
+        session: the session.
+        path: the file, for messages.
 
     Raises:
         ModelError: the model is no image classifier.

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from edgeproof.core.errors import UsageError
 from edgeproof.core.model_file import sha256_of
@@ -96,6 +97,20 @@ def test_an_operator_without_a_twin_leaves_black_boxes_and_no_verdict(tmp_path: 
     report = verify(tmp_path / "model.onnx", **asked(tmp_path))
     warning = next(each for each in report.subjects[0]["warnings"] if each.startswith("no-twin"))
     assert re.search(r"model\.onnx: node .*Bernoulli.* does not know this operator.*--surrogate|of: inner", warning)
+
+
+def test_a_file_in_the_runtimes_own_format(tmp_path: Path):
+    """With the ONNX file that it was saved from, for its gradients."""
+    graph = linear_model(tmp_path / "model.onnx", (3, 2, 2))
+    settings = onnxruntime.SessionOptions()
+    settings.optimized_model_filepath = str(tmp_path / "model.ort")
+    settings.add_session_config_entry("session.save_model_format", "ORT")
+    onnxruntime.InferenceSession(str(graph), settings, providers=["CPUExecutionProvider"])
+    report = verify(tmp_path / "model.ort", graph=graph, **asked(tmp_path))
+    assert report.subjects[0]["sha256"] == sha256_of(tmp_path / "model.ort")
+    assert report.subjects[0]["twin_agreement"]["clean"] == 1
+    with pytest.raises(UsageError, match=r"model\.ort: is no ONNX file; name the one .* with --graph"):
+        verify(tmp_path / "model.ort", **{**asked(tmp_path), "out": tmp_path / "other"})
 
 
 def asked(folder: Path) -> dict[str, Any]:
