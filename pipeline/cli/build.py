@@ -68,6 +68,9 @@ def recover(
     eps: Annotated[str | None, typer.Option(help="Of an ONNX file: radius of the ball, such as 8/255.")] = None,
     norm: Annotated[str, typer.Option(help="Of an ONNX file: Linf or L2.")] = "Linf",
     target: Annotated[str, typer.Option(help="Whose scheme a float ONNX file is quantized in.")] = "onnxruntime",
+    weights: Annotated[
+        str | None, typer.Option(help="Of a teacher's checkpoint with several: ema (the default), raw, or their keys.")
+    ] = None,
     image_size: Annotated[int | None, typer.Option(min=1, help="Of an ONNX file: resize the images.")] = None,
     out: Out = None,
     overrides: Overrides = None,
@@ -104,6 +107,7 @@ def recover(
         overrides=overrides or (),
         data_root=data_root,
         image_size=image_size,
+        weights=weights,
         reporter=Reporter(quiet=as_json),
     )
     answer(result, as_json, show_recovery)

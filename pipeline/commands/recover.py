@@ -53,6 +53,7 @@ def recover_file(
     overrides: Sequence[str] = (),
     data_root: str | Path | None = None,
     image_size: int | None = None,
+    weights: str | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """Train a quantized ONNX file's own graph by adversarial distillation, and write it back.
@@ -71,6 +72,7 @@ def recover_file(
         overrides: `recover.key=value` and `quantize.key=value`.
         data_root: the folder of local copies of data sets.
         image_size: side to which images are resized, for data sets that have no size of their own.
+        weights: which weights of a teacher's checkpoint with several: `ema`, `raw`, or the keys under which they lie.
         reporter: where progress goes.
 
     Returns:
@@ -89,10 +91,10 @@ def recover_file(
         InnerMaximisation.of(recover.inner, threat, where="recover.inner")
     data = load_dataset(data_config(dataset, data_root, image_size))
     _check_suits(model, str(model), data)
-    network, weights = _teacher(teacher, data, threat, reporter)
+    network, digest = _teacher(teacher, weights, data, threat, reporter)
     key = key_of(
         {
-            "files": {"model": digest_of(model), "teacher": weights},
+            "files": {"model": digest_of(model), "teacher": digest},
             "data": data.digest,
             "threat": threat.model_dump(),
             "scheme": vars(chosen.scheme),
@@ -162,12 +164,14 @@ def _sections(overrides: Sequence[str]) -> tuple[QuantizeConfig, RecoverConfig]:
         raise UsageError(f"--set recover.{one_line(error, RecoverConfig)}") from None
 
 
-def _teacher(teacher: str, data: Dataset, threat: ThreatModel, reporter: Reporter) -> tuple[nn.Module, str]:
+def _teacher(
+    teacher: str, weights: str | None, data: Dataset, threat: ThreatModel, reporter: Reporter
+) -> tuple[nn.Module, str]:
     """Load the teacher, and return a digest of its weights as well."""
     if not teacher.endswith(".onnx"):
         with option("--teacher: "):
             candidate = find_candidate(teacher, None, threat)
-        _, found = load_candidate(candidate, data, reporter)
+        _, found = load_candidate(candidate, data, reporter, weights)
         network = found.classifier(data.image_shape[0], candidate.name)
         return network, weights_digest(network)
     _check_suits(Path(teacher), f"--teacher: {teacher}", data)

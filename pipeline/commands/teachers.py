@@ -52,6 +52,7 @@ def rank_teachers(
     steps: int = 20,
     seed: Annotated[int, Field(ge=0)] = 0,
     model: str | None = None,
+    weights: str | None = None,
     data_root: Path | str | None = None,
     image_size: Annotated[int, Field(ge=1)] | None = None,
     reporter: Reporter | None = None,
@@ -68,6 +69,8 @@ def rank_teachers(
         steps: PGD steps.
         seed: seed of the sample draw and of the attack.
         model: the model of checkpoints that do not name theirs.
+        weights: which weights of checkpoints with several: `ema` (averaged over training), `raw`, or the keys under
+            which they lie (default: `ema`).
         data_root: folder of local copies of data sets (default: $EDGEPROOF_DATA, then ~/.cache/edgeproof/data).
         image_size: resize the images to this side (gtsrb, eurosat, imagefolder).
         reporter: where progress goes.
@@ -98,7 +101,7 @@ def rank_teachers(
     found: list[Answers] = []
     about: list[dict[str, Any]] = []
     for candidate in named:
-        file, loaded = load_candidate(candidate, data, reporter)
+        file, loaded = load_candidate(candidate, data, reporter, weights)
         teacher = loaded.classifier(data.image_shape[0], candidate.name)
         with reporter.stage(f"screen {candidate.name}") as bar:
             found.append(
