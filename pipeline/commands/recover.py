@@ -52,7 +52,8 @@ def recover_file(
     target: str = "onnxruntime",
     overrides: Sequence[str] = (),
     data_root: str | Path | None = None,
-    image_size: int | None = None,
+    image_size: str | int | tuple[int, int] | None = None,
+    grey: bool = False,
     weights: str | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
@@ -64,14 +65,15 @@ def recover_file(
     Args:
         model: the ONNX file, from any exporter.
         teacher: a float ONNX file, a checkpoint, `MODEL=FILE`, `package.module:function`, or `robustbench/<Name>`.
-        dataset: a registered data set, or a user's function.
+        dataset: a registered data set, a folder of images, an .npz file, or `package.module:function`.
         eps: radius of the ball.
         out: the folder of `model.onnx`, `recover.json`, `training.json` and `metrics.csv`.
         norm: `Linf` or `L2`.
         target: whose scheme a float file is quantized in.
         overrides: `recover.key=value` and `quantize.key=value`.
         data_root: the folder of local copies of data sets.
-        image_size: side to which images are resized, for data sets that have no size of their own.
+        image_size: resize image files to this side, or to HEIGHTxWIDTH such as 48x64.
+        grey: read image files as grey, for models of one channel.
         weights: which weights of a teacher's checkpoint with several: `ema`, `raw`, or the keys under which they lie.
         reporter: where progress goes.
 
@@ -89,7 +91,7 @@ def recover_file(
     quantize, recover = _sections(overrides)
     with option("--set "):
         InnerMaximisation.of(recover.inner, threat, where="recover.inner")
-    data = load_dataset(data_config(dataset, data_root, image_size))
+    data = load_dataset(data_config(dataset, data_root, image_size, grey=grey))
     _check_suits(model, str(model), data)
     network, digest = _teacher(teacher, weights, data, threat, reporter)
     key = key_of(

@@ -54,7 +54,8 @@ def rank_teachers(
     model: str | None = None,
     weights: str | None = None,
     data_root: Path | str | None = None,
-    image_size: Annotated[int, Field(ge=1)] | None = None,
+    image_size: str | int | tuple[int, int] | None = None,
+    grey: bool = False,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """Screen teachers by clean and PGD accuracy and by their entropy on hard images; nothing is written.
@@ -62,7 +63,8 @@ def rank_teachers(
     Args:
         candidates: checkpoints, `MODEL=FILE` for those that do not name their model, `package.module:function` for
             functions that return a model with its weights, or `robustbench/<Name>`.
-        dataset: the data set whose validation and training images are asked; never its test images.
+        dataset: the data set whose validation and training images are asked, never its test images: a name, a folder of
+            images, an .npz file, or `package.module:function`.
         eps: radius of the ball, a number or a fraction such as `8/255`.
         norm: `Linf` or `L2`.
         samples: how many images, half of them validation images where there are enough.
@@ -72,7 +74,8 @@ def rank_teachers(
         weights: which weights of checkpoints with several: `ema` (averaged over training), `raw`, or the keys under
             which they lie (default: `ema`).
         data_root: folder of local copies of data sets (default: $EDGEPROOF_DATA, then ~/.cache/edgeproof/data).
-        image_size: resize the images to this side (gtsrb, eurosat, imagefolder).
+        image_size: resize image files to this side, or to HEIGHTxWIDTH such as 48x64.
+        grey: read image files as grey, for models of one channel.
         reporter: where progress goes.
 
     Returns:
@@ -95,7 +98,7 @@ def rank_teachers(
         raise UsageError("no candidate is given")
     if len({candidate.name for candidate in named}) < len(named):
         raise UsageError("a candidate is given twice")
-    data = load_dataset(data_config(dataset, data_root, image_size))
+    data = load_dataset(data_config(dataset, data_root, image_size, grey=grey))
     with option("--"):
         sample = draw_sample(data, samples, seed)
     found: list[Answers] = []
