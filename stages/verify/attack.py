@@ -116,9 +116,9 @@ class Attacked:
             )
 
 
-def sample(test: Split, config: VerifyConfig) -> Split:
+def sample(test: Split, config: VerifyConfig, *, shuffled: bool = False) -> Split:
     """Draw the samples to verify; see `drawn`."""
-    return test.take(drawn(test, config))
+    return test.take(drawn(test, config, shuffled=shuffled))
 
 
 def drawn(test: Split, config: VerifyConfig, *, shuffled: bool = False) -> np.ndarray:
