@@ -91,7 +91,7 @@ def _about(parameter: Any, hint: Any) -> tuple[str, str, str, str]:
     several = str(kinds[0]).startswith("list")
     kind = get_args(kinds[0])[0] if several else kinds[0]
     least = getattr(parameter, "min", None)
-    words = {Path: "file or folder", str: "text", int: "integer", bool: "flag"}[kind]
+    words = {Path: "file or folder", str: "text", int: "integer", float: "number", bool: "flag"}[kind]
     default = parameter.default
     plain = default is None or callable(default) or isinstance(default, bool) or default == []
     shown = "required" if parameter.required else "" if plain else f"`{default}`"

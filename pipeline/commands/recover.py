@@ -31,6 +31,7 @@ from ..progress import Reporter
 from ..recipe.read import apply_override
 from ..recipe.validation_errors import one_line
 from ..request.arguments import data_config, option, threat_model
+from ..request.image_reading import other_reading
 from ..request.network_reference import find_candidate, load_candidate
 from ..run.networks import method_code
 from ..store.artifact import key_of
@@ -186,5 +187,5 @@ def _check_suits(model: Path, what: str, data: Dataset) -> None:
     if signature.image_shape != data.image_shape or signature.classes != classes:
         raise UsageError(
             f"{what} takes images {list(signature.image_shape)} of {signature.classes} classes, the data are "
-            f"{list(data.image_shape)} of {classes}"
+            f"{list(data.image_shape)} of {classes}{other_reading(model, data)}"
         )

@@ -138,20 +138,7 @@ def _layout(
         return config.layout or "NCHW", True
     elif len(dimensions) == 3 and channels == 1 and _fits(dimensions[1:], (height, width)):
         return "NCHW", True
-    hint = _other_images(dimensions, image_shape)
-    raise ModelError(f"{path}: its images are {shown}, those of the data set [N, {channels}, {height}, {width}]{hint}")
-
-
-def _other_images(dimensions: Sequence[Dimension], image_shape: tuple[int, int, int]) -> str:
-    """How a data set of image files is read as such images, where it can be."""
-    channels, *sides = image_shape
-    for axis, first in ((1, 2), (3, 1)) if len(dimensions) == 4 and channels in (1, 3) else ():
-        theirs, size = dimensions[axis], list(dimensions[first : first + 2])
-        if theirs in (1, channels):
-            grey = " --grey" if theirs != channels else ""
-            sized = f" --image-size {size[0]}x{size[1]}" if size != sides else ""
-            return f"; image files are read so with{grey}{sized}"
-    return ""
+    raise ModelError(f"{path}: its images are {shown}, those of the data set [N, {channels}, {height}, {width}]")
 
 
 def _fits(dimensions: Sequence[Dimension], sizes: Sequence[int]) -> bool:
