@@ -89,10 +89,10 @@ def fitting(
         each for each, count in zip(offered, fit, strict=True) if max(fit) > count > max(fit) / 2 and each.kind == "ema"
     ]
     if asked not in (None, "ema", "raw"):
-        chosen = [each for each in offered if each.place in (asked, f"{asked}.")]
+        chosen = [each for each in offered if asked in (each.place, each.place.partition(":")[0])]
         if not chosen:
             raise UsageError(f"{path}: holds no weights under {asked!r} (it has: {_places(offered)})")
-        return chosen[0], None
+        return max(chosen, key=lambda each: len(needed & each.weights.keys())), None
     kinds = {each.kind for each in best}
     kind = asked or ("ema" if "ema" in kinds else "raw")
     if kind not in kinds:
@@ -123,14 +123,21 @@ def _under_prefixes(one: StateDict, needed: Collection[str]) -> Iterator[StateDi
         prefixes |= {found.removesuffix(name) for found in one.weights if found.endswith(f".{name}")}
     shared = needed or {name.removeprefix(_PARALLEL) for name in one.weights}
     counts = {prefix: sum(f"{prefix}{name}" in one.weights for name in shared) for prefix in prefixes}
-    if counts[""] == max(counts.values()):
-        yield one
+    parts = {prefix: _part(one, prefix) for prefix, count in counts.items() if prefix and count}
+    if counts[""] < max(counts.values()):
+        yield from parts.values()
         return
-    for prefix, count in counts.items():
-        if count:
-            place = f"{one.place}:{prefix.rstrip('.')}" if one.place else prefix.rstrip(".")
-            whole = {name.removeprefix(prefix): value for name, value in one.weights.items() if name.startswith(prefix)}
-            yield StateDict(place, whole)
+    # As it is, but for averaged weights beside the others.
+    averaged = {prefix: part for prefix, part in parts.items() if part.kind == "ema" and one.kind == "raw"}
+    rest = {name: value for name, value in one.weights.items() if not name.startswith(tuple(averaged))}
+    yield StateDict(one.place, rest)
+    yield from averaged.values()
+
+
+def _part(one: StateDict, prefix: str) -> StateDict:
+    place = f"{one.place}:{prefix.rstrip('.')}" if one.place else prefix.rstrip(".")
+    whole = {name.removeprefix(prefix): value for name, value in one.weights.items() if name.startswith(prefix)}
+    return StateDict(place, whole)
 
 
 def _preferred(several: list[StateDict], order: Sequence[str]) -> list[StateDict]:

@@ -93,7 +93,13 @@ def test_averaged_weights_are_taken_and_the_choice_is_said(weights, tmp_path: Pa
     raw = {name: value + 1 for name, value in weights.items()}
     torch.save({"state_dict": raw, "state_dict_ema": weights}, tmp_path / "timm.pt")
     torch.save({"state_dict": behind("model.", raw) | behind("ema_model.module.", weights)}, tmp_path / "one.ckpt")
-    for name, place in (("timm.pt", "state_dict_ema"), ("one.ckpt", "state_dict:ema_model.module")):
+    torch.save({"model": raw | behind("ema.", weights)}, tmp_path / "beside.pt")
+    places = {
+        "timm.pt": "state_dict_ema",
+        "one.ckpt": "state_dict:ema_model.module",
+        "beside.pt": "model:ema",
+    }
+    for name, place in places.items():
         for asked, expected in ((None, weights), ("ema", weights), ("raw", raw), (place, weights)):
             found = read_checkpoint(tmp_path / name, weights, weights=asked)
             assert all(torch.equal(found.weights[key], value) for key, value in expected.items()), (name, asked)
