@@ -45,7 +45,7 @@ CAUTION = "A screening heuristic, not a proof: a short distillation from each of
 def rank_teachers(
     candidates: Sequence[str | Path],
     *,
-    dataset: str,
+    dataset: str | Path,
     eps: str | float,
     norm: str = "Linf",
     samples: int = SAMPLES,
@@ -127,7 +127,7 @@ def rank_teachers(
             }
         )
     return {
-        "dataset": dataset,
+        "dataset": str(dataset),
         "threat_model": threat.model_dump(),
         "attack": f"PGD-{steps}",
         "seed": seed,

@@ -43,7 +43,7 @@ _ADAPTER_CODE = "edgeproof.stages.adapt.adapt"
 def verify(
     model: str | Path,
     *,
-    dataset: str | None = None,
+    dataset: str | Path | None = None,
     eps: str | float | None = None,
     norm: str | None = None,
     samples: Annotated[int, Field(ge=1)] | None = None,

@@ -25,7 +25,7 @@ def option(prefix: str) -> Iterator[None]:
 
 
 def data_config(
-    dataset: str,
+    dataset: str | Path,
     root: str | Path | None = None,
     image_size: str | int | tuple[int, int] | None = None,
     *,
@@ -36,10 +36,12 @@ def data_config(
     Raises:
         UsageError: names the option that is wrong.
     """
-    if root is not None and folder_or_file(dataset) is not None:
+    if root is not None and folder_or_file(str(dataset)) is not None:
         raise UsageError(f"--data-root: {dataset} says already where it lies; leave it out")
     try:
-        return DataConfig.model_validate({"dataset": dataset, "root": root, "image_size": image_size, "grey": grey})
+        return DataConfig.model_validate(
+            {"dataset": str(dataset), "root": root, "image_size": image_size, "grey": grey}
+        )
     except ValidationError as error:
         raise UsageError(f"--{one_line(error, DataConfig).replace('image_size', 'image-size', 1)}") from None
 
