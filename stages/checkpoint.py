@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
+import pathlib
 import pickle
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
@@ -16,13 +20,30 @@ from torch import Tensor, nn
 
 from ..core.errors import UsageError
 from .normalization import Normalization
+from .state_dicts import OPTIONAL, StateDict, fitting, state_dicts
 
 # What a stage calls the weights it stands for.
 WEIGHTS = "model.safetensors"
 
-# Wrappers that training scripts put around a state dict, and prefixes that wrappers put before its names.
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
-_PREFIXES = ("module.", "_orig_mod.")
+SAFETENSORS = ".safetensors"
+# Of what `torch.save` writes: PyTorch's own habits, Lightning's, the old ImageNet example's (.pth.tar), the Hub's.
+PICKLES = (".pt", ".pth", ".ckpt", ".tar", ".bin")
+SUFFIXES = (SAFETENSORS, *PICKLES)
+# What scripts keep beside the weights and torch does not know: values that are built of values, and run nothing. numpy
+# was `numpy.core` before version 2.
+_scalar, _array = (getattr(np._core.multiarray, name) for name in ("scalar", "_reconstruct"))  # pyright: ignore
+_VALUES: list[Any] = [
+    argparse.Namespace,
+    pathlib.PosixPath,
+    np.dtype,
+    np.ndarray,
+    *(type(np.dtype(kind)) for kind in "?bhilqBHILQefd"),
+    *(
+        (found, f"numpy.{core}.multiarray.{found.__name__}")
+        for core in ("core", "_core")
+        for found in (_scalar, _array)
+    ),
+]
 _SHOWN = 5
 
 T = TypeVar("T")
@@ -36,11 +57,13 @@ class Checkpoint:
         weights: the state dict.
         model: the name of the model it belongs to, where the file tells it.
         normalize: what the model expects its images to be normalised with, where the file tells it.
+        choice: what a user should know of how these were chosen among several, in one line.
     """
 
     weights: dict[str, Tensor]
     model: str | None = None
     normalize: Normalization | None = None
+    choice: str | None = None
 
 
 def save_weights(
@@ -52,29 +75,40 @@ def save_weights(
     save_file({name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}, path, metadata)
 
 
-def read_weights(path: Path) -> tuple[dict[str, Tensor], str | None]:
+def read_weights(path: Path, names: Iterable[str] = ()) -> tuple[dict[str, Tensor], str | None]:
     """Read a checkpoint; return its state dict and the model's name where the file tells it; see `read_checkpoint`."""
-    found = read_checkpoint(path)
+    found = read_checkpoint(path, names)
     return found.weights, found.model
 
 
-def read_checkpoint(path: Path, *wrappers: str) -> Checkpoint:
-    """Read a checkpoint: `.safetensors`, or `.pt` and `.pth` of plain tensors.
+def read_checkpoint(
+    path: Path, names: Iterable[str] = (), *, weights: str | None = None, wrappers: Sequence[str] = ()
+) -> Checkpoint:
+    """Read a checkpoint: `.safetensors`, or what `torch.save` made of tensors and plain values.
 
     Args:
         path: the file.
-        wrappers: further keys under which a pickle may hold its state dict.
+        names: of the model's own state dict: the file may hold others as well, and have a prefix before the names.
+        weights: which, where there are several: see `TeacherConfig`.
+        wrappers: further keys that win over others under which a state dict may lie.
 
     Raises:
-        UsageError: the file is missing, broken, of an unknown kind, or a pickle that wants to run code.
+        UsageError: the file is missing, broken, of an unknown kind, or a pickle that wants to run code; or what is
+            meant is not in it, or is not clear.
     """
     if not path.is_file():
         raise UsageError(f"{path}: no such file")
-    if _is_safetensors(path):
-        return _read_safetensors(path)
-    if path.suffix in (".pt", ".pth"):
-        return Checkpoint(_read_pickle(path, wrappers))
-    raise UsageError(f"{path}: a checkpoint is a .safetensors, .pt or .pth file")
+    if path.suffix == SAFETENSORS:
+        found, metadata = _read_safetensors(path)
+        normalize = _normalization(path, metadata)
+    elif path.suffix in PICKLES:
+        found, metadata, normalize = list(state_dicts(_read_pickle(path))), dict[str, str](), None
+    else:
+        raise UsageError(f"{path}: a checkpoint is a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file")
+    if not found:
+        raise UsageError(f"{path}: holds no state dict (names to tensors)")
+    one, choice = fitting(found, set(names), weights, path, wrappers)
+    return Checkpoint(one.weights, metadata.get("model"), normalize, choice)
 
 
 def load_into(model: nn.Module, weights: Mapping[str, Tensor], *, path: Path, name: str) -> None:
@@ -91,7 +125,10 @@ def load_into(model: nn.Module, weights: Mapping[str, Tensor], *, path: Path, na
     """
     unused: tuple[str, ...] = getattr(model, "unused_weights", ())
     weights = {key: value for key, value in weights.items() if not key.startswith(unused)}
-    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    own = model.state_dict()
+    # How many batches a BatchNorm has seen says nothing in use, and old files do not say it.
+    weights |= {key: value for key, value in own.items() if key.endswith(OPTIONAL) and key not in weights}
+    expected = {key: tuple(value.shape) for key, value in own.items()}
     found = {key: tuple(value.shape) for key, value in weights.items()}
     problems = [
         f"{key} is {list(found[key])} in the file and {list(expected[key])} in the model"
@@ -112,11 +149,9 @@ def named_model(path: Path) -> str | None:
     Raises:
         UsageError: the file is missing or broken.
     """
-    return _open_safetensors(path, lambda file: file.metadata() or {}).get("model") if _is_safetensors(path) else None
-
-
-def _is_safetensors(path: Path) -> bool:
-    return path.suffix == ".safetensors"
+    return (
+        _open_safetensors(path, lambda file: file.metadata() or {}).get("model") if path.suffix == SAFETENSORS else None
+    )
 
 
 def _open_safetensors(path: Path, read: Callable[[Any], T]) -> T:
@@ -129,40 +164,34 @@ def _open_safetensors(path: Path, read: Callable[[Any], T]) -> T:
         raise UsageError(f"{path}: not a valid safetensors file ({error})") from None
 
 
-def _read_safetensors(path: Path) -> Checkpoint:
+def _read_safetensors(path: Path) -> tuple[list[StateDict], dict[str, str]]:
     weights, metadata = _open_safetensors(
         path,
         lambda file: ({name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}),  # noqa: SIM118
     )
+    return list(state_dicts(weights)), metadata
+
+
+def _normalization(path: Path, metadata: Mapping[str, str]) -> Normalization | None:
     try:
-        normalize = Normalization.model_validate_json(metadata["normalize"]) if "normalize" in metadata else None
+        return Normalization.model_validate_json(metadata["normalize"]) if "normalize" in metadata else None
     except ValidationError:
         raise UsageError(f"{path}: its metadata holds no valid normalisation: {metadata['normalize']}") from None
-    return Checkpoint(weights, metadata.get("model"), normalize)
 
 
-def _read_pickle(path: Path, wrappers: tuple[str, ...]) -> dict[str, Tensor]:
+def _read_pickle(path: Path) -> object:
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_VALUES):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "GLOBAL" not in str(error):
             raise UsageError(f"{path}: not a valid PyTorch checkpoint") from None
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        what = f" ({named[1]})" if named else ""
         raise UsageError(
-            f"{path}: the file wants to run code when it is loaded, which is refused; "
+            f"{path}: the file wants to run code when it is loaded{what}, which is refused; "
             "save a plain state dict, best as .safetensors"
         ) from None
     except Exception as error:  # a broken pickle can raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(f"{path}: not a valid PyTorch checkpoint ({reason})") from None
-    for wrapper in (*_WRAPPERS, *wrappers):
-        if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
-            loaded = loaded[wrapper]
-    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise UsageError(f"{path}: holds no state dict (names to tensors)")
-    return {_bare(str(name)): value for name, value in loaded.items()}
-
-
-def _bare(name: str) -> str:
-    for prefix in _PREFIXES:
-        name = name.removeprefix(prefix)
-    return name

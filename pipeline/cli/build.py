@@ -64,11 +64,20 @@ def recover(
         str | None,
         typer.Option(help="Of an ONNX file: a float ONNX file, a checkpoint, MODEL=FILE, package.module:function."),
     ] = None,
-    dataset: Annotated[str | None, typer.Option(help="Of an ONNX file: what it learns from.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Of an ONNX file: what it learns from, by name, path or function."),
+    ] = None,
     eps: Annotated[str | None, typer.Option(help="Of an ONNX file: radius of the ball, such as 8/255.")] = None,
     norm: Annotated[str, typer.Option(help="Of an ONNX file: Linf or L2.")] = "Linf",
     target: Annotated[str, typer.Option(help="Whose scheme a float ONNX file is quantized in.")] = "onnxruntime",
-    image_size: Annotated[int | None, typer.Option(min=1, help="Of an ONNX file: resize the images.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Of a teacher's checkpoint with several: ema (the default), raw, or their keys.")
+    ] = None,
+    image_size: Annotated[
+        str | None, typer.Option(help="Of an ONNX file: resize image files to this side, or HEIGHTxWIDTH.")
+    ] = None,
+    grey: Annotated[bool, typer.Option("--grey", help="Of an ONNX file: read image files as grey.")] = False,
     out: Out = None,
     overrides: Overrides = None,
     data_root: DataRoot = None,
@@ -104,6 +113,8 @@ def recover(
         overrides=overrides or (),
         data_root=data_root,
         image_size=image_size,
+        grey=grey,
+        weights=weights,
         reporter=Reporter(quiet=as_json),
     )
     answer(result, as_json, show_recovery)

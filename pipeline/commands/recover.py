@@ -31,6 +31,7 @@ from ..progress import Reporter
 from ..recipe.read import apply_override
 from ..recipe.validation_errors import one_line
 from ..request.arguments import data_config, option, threat_model
+from ..request.image_reading import other_reading
 from ..request.network_reference import find_candidate, load_candidate
 from ..run.networks import method_code
 from ..store.artifact import key_of
@@ -52,7 +53,9 @@ def recover_file(
     target: str = "onnxruntime",
     overrides: Sequence[str] = (),
     data_root: str | Path | None = None,
-    image_size: int | None = None,
+    image_size: str | int | tuple[int, int] | None = None,
+    grey: bool = False,
+    weights: str | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """Train a quantized ONNX file's own graph by adversarial distillation, and write it back.
@@ -63,14 +66,16 @@ def recover_file(
     Args:
         model: the ONNX file, from any exporter.
         teacher: a float ONNX file, a checkpoint, `MODEL=FILE`, `package.module:function`, or `robustbench/<Name>`.
-        dataset: a registered data set, or a user's function.
+        dataset: a registered data set, a folder of images, an .npz file, or `package.module:function`.
         eps: radius of the ball.
         out: the folder of `model.onnx`, `recover.json`, `training.json` and `metrics.csv`.
         norm: `Linf` or `L2`.
         target: whose scheme a float file is quantized in.
         overrides: `recover.key=value` and `quantize.key=value`.
         data_root: the folder of local copies of data sets.
-        image_size: side to which images are resized, for data sets that have no size of their own.
+        image_size: resize image files to this side, or to HEIGHTxWIDTH such as 48x64.
+        grey: read image files as grey, for models of one channel.
+        weights: which weights of a teacher's checkpoint with several: `ema`, `raw`, or the keys under which they lie.
         reporter: where progress goes.
 
     Returns:
@@ -87,12 +92,12 @@ def recover_file(
     quantize, recover = _sections(overrides)
     with option("--set "):
         InnerMaximisation.of(recover.inner, threat, where="recover.inner")
-    data = load_dataset(data_config(dataset, data_root, image_size))
+    data = load_dataset(data_config(dataset, data_root, image_size, grey=grey))
     _check_suits(model, str(model), data)
-    network, weights = _teacher(teacher, data, threat, reporter)
+    network, digest = _teacher(teacher, weights, data, threat, reporter)
     key = key_of(
         {
-            "files": {"model": digest_of(model), "teacher": weights},
+            "files": {"model": digest_of(model), "teacher": digest},
             "data": data.digest,
             "threat": threat.model_dump(),
             "scheme": vars(chosen.scheme),
@@ -162,12 +167,14 @@ def _sections(overrides: Sequence[str]) -> tuple[QuantizeConfig, RecoverConfig]:
         raise UsageError(f"--set recover.{one_line(error, RecoverConfig)}") from None
 
 
-def _teacher(teacher: str, data: Dataset, threat: ThreatModel, reporter: Reporter) -> tuple[nn.Module, str]:
+def _teacher(
+    teacher: str, weights: str | None, data: Dataset, threat: ThreatModel, reporter: Reporter
+) -> tuple[nn.Module, str]:
     """Load the teacher, and return a digest of its weights as well."""
     if not teacher.endswith(".onnx"):
         with option("--teacher: "):
             candidate = find_candidate(teacher, None, threat)
-        _, found = load_candidate(candidate, data, reporter)
+        _, found = load_candidate(candidate, data, reporter, weights)
         network = found.classifier(data.image_shape[0], candidate.name)
         return network, weights_digest(network)
     _check_suits(Path(teacher), f"--teacher: {teacher}", data)
@@ -180,5 +187,5 @@ def _check_suits(model: Path, what: str, data: Dataset) -> None:
     if signature.image_shape != data.image_shape or signature.classes != classes:
         raise UsageError(
             f"{what} takes images {list(signature.image_shape)} of {signature.classes} classes, the data are "
-            f"{list(data.image_shape)} of {classes}"
+            f"{list(data.image_shape)} of {classes}{other_reading(model, data)}"
         )

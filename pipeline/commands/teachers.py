@@ -45,15 +45,17 @@ CAUTION = "A screening heuristic, not a proof: a short distillation from each of
 def rank_teachers(
     candidates: Sequence[str | Path],
     *,
-    dataset: str,
+    dataset: str | Path,
     eps: str | float,
     norm: str = "Linf",
     samples: int = SAMPLES,
     steps: int = 20,
     seed: Annotated[int, Field(ge=0)] = 0,
     model: str | None = None,
+    weights: str | None = None,
     data_root: Path | str | None = None,
-    image_size: Annotated[int, Field(ge=1)] | None = None,
+    image_size: str | int | tuple[int, int] | None = None,
+    grey: bool = False,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """Screen teachers by clean and PGD accuracy and by their entropy on hard images; nothing is written.
@@ -61,15 +63,19 @@ def rank_teachers(
     Args:
         candidates: checkpoints, `MODEL=FILE` for those that do not name their model, `package.module:function` for
             functions that return a model with its weights, or `robustbench/<Name>`.
-        dataset: the data set whose validation and training images are asked; never its test images.
+        dataset: the data set whose validation and training images are asked, never its test images: a name, a folder of
+            images, an .npz file, or `package.module:function`.
         eps: radius of the ball, a number or a fraction such as `8/255`.
         norm: `Linf` or `L2`.
         samples: how many images, half of them validation images where there are enough.
         steps: PGD steps.
         seed: seed of the sample draw and of the attack.
         model: the model of checkpoints that do not name theirs.
+        weights: which weights of checkpoints with several: `ema` (averaged over training), `raw`, or the keys under
+            which they lie (default: `ema`).
         data_root: folder of local copies of data sets (default: $EDGEPROOF_DATA, then ~/.cache/edgeproof/data).
-        image_size: resize the images to this side (gtsrb, eurosat, imagefolder).
+        image_size: resize image files to this side, or to HEIGHTxWIDTH such as 48x64.
+        grey: read image files as grey, for models of one channel.
         reporter: where progress goes.
 
     Returns:
@@ -92,13 +98,13 @@ def rank_teachers(
         raise UsageError("no candidate is given")
     if len({candidate.name for candidate in named}) < len(named):
         raise UsageError("a candidate is given twice")
-    data = load_dataset(data_config(dataset, data_root, image_size))
+    data = load_dataset(data_config(dataset, data_root, image_size, grey=grey))
     with option("--"):
         sample = draw_sample(data, samples, seed)
     found: list[Answers] = []
     about: list[dict[str, Any]] = []
     for candidate in named:
-        file, loaded = load_candidate(candidate, data, reporter)
+        file, loaded = load_candidate(candidate, data, reporter, weights)
         teacher = loaded.classifier(data.image_shape[0], candidate.name)
         with reporter.stage(f"screen {candidate.name}") as bar:
             found.append(
@@ -121,7 +127,7 @@ def rank_teachers(
             }
         )
     return {
-        "dataset": dataset,
+        "dataset": str(dataset),
         "threat_model": threat.model_dump(),
         "attack": f"PGD-{steps}",
         "seed": seed,

@@ -43,13 +43,14 @@ _ADAPTER_CODE = "edgeproof.stages.adapt.adapt"
 def verify(
     model: str | Path,
     *,
-    dataset: str | None = None,
+    dataset: str | Path | None = None,
     eps: str | float | None = None,
     norm: str | None = None,
     samples: Annotated[int, Field(ge=1)] | None = None,
     data_root: Path | str | None = None,
     store: Path | str | None = None,
-    image_size: Annotated[int, Field(ge=1)] | None = None,
+    image_size: str | int | tuple[int, int] | None = None,
+    grey: bool = False,
     recipe: Path | str | None = None,
     overrides: Sequence[str] = (),
     graph: Path | str | None = None,
@@ -73,15 +74,16 @@ def verify(
     Args:
         model: the model to attack: an ONNX file from any exporter or another engine, pixels in [0, 1] in, logits out;
             or `package.module:function`, float32 images `[N, C, H, W]` to logits `[N, K]` or labels `[N]`.
-        dataset: the data set whose test split is attacked: a name, an .npz file, or `package.module:function`.
-            Needed without a recipe.
+        dataset: the data set whose test split is attacked: a name, a folder of images, an .npz file, or
+            `package.module:function`. Needed without a recipe.
         eps: radius of the ball, a number or a fraction such as `8/255`. Needed without a recipe.
         norm: `Linf` or `L2` (default: the recipe's, or `Linf`).
         samples: how many test images (default: the recipe's, or all).
         data_root: folder of local copies of data sets (default: the recipe's `data.root`, then $EDGEPROOF_DATA, then
             ~/.cache/edgeproof/data).
         store: folder of finished stages that runs share (default: $EDGEPROOF_STORE, then `.store` in `out`).
-        image_size: resize the images to this side (gtsrb, eurosat, imagefolder).
+        image_size: resize image files to this side, or to HEIGHTxWIDTH such as 48x64.
+        grey: read image files as grey, for a model of one channel.
         recipe: a recipe whose `data`, `threat` and `verify` sections hold where no option says otherwise.
         overrides: a key of the recipe's section `verify`, whether there is a recipe or not:
             `--set verify.square_queries=500`.
@@ -125,7 +127,7 @@ def verify(
     settings = Settings.read(
         overrides,
         recipe,
-        {"dataset": dataset, "root": data_root, "image_size": image_size},
+        {"dataset": dataset, "root": data_root, "image_size": image_size, "grey": grey or None},
         {"norm": norm, "eps": eps},
         {"samples": samples, "seed": seed, "packs": packs or None, "corruptions": corruptions, "curve": curve},
     )
@@ -154,6 +156,9 @@ def verify(
             adapter=checked(AdapterConfig, adapter or {}, "--"),
             deciding=tuple(conditions) if sequential else None,
         )
+    if settings.data.dataset == "testfolder":
+        images, place = len(request.dataset.test), request.dataset.sources[0]
+        reporter.notice(f"{place}: its {images} images are all test images; a --recipe says where a model was trained")
     for name, adapted in request.adapted.items():
         reporter.notice(f"{name}: {', '.join(adapted.words)}")
     if num_nodes > 1:

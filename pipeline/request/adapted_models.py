@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...core.errors import UsageError
+from ...core.errors import ModelError, UsageError
 from ...stages.adapt import Adapted, AdapterConfig, adapt
 from ...stages.data import Dataset
 from ...targets.signature import read_signature
+from .image_reading import other_reading
 
 MODEL = "model.onnx"
 
@@ -37,7 +38,10 @@ class AdaptedModels:
             UsageError: what is known of it contradicts it.
         """
         data = self.data
-        adapted = adapt(path, config, data.image_shape, len(data.class_names), data.test.images)
+        try:
+            adapted = adapt(path, config, data.image_shape, len(data.class_names), data.test.images)
+        except ModelError as error:
+            raise ModelError(f"{error}{other_reading(path, data)}") from None
         if adapted is None:
             return path
         self.found[name] = adapted

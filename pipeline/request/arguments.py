@@ -9,7 +9,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ...core.errors import UsageError
-from ...stages.data import DataConfig, datasets
+from ...stages.data import DataConfig
+from ...stages.data.base import folder_or_file
 from ...stages.threat import ThreatModel
 from ..recipe.validation_errors import one_line
 
@@ -23,22 +24,26 @@ def option(prefix: str) -> Iterator[None]:
         raise UsageError(f"{prefix}{error}") from None
 
 
-def data_config(dataset: str, root: str | Path | None = None, image_size: int | None = None) -> DataConfig:
-    """Which data set, where, and how large its images; the name of an .npz file is that data set.
+def data_config(
+    dataset: str | Path,
+    root: str | Path | None = None,
+    image_size: str | int | tuple[int, int] | None = None,
+    *,
+    grey: bool = False,
+) -> DataConfig:
+    """Which data set, where, and how its images are read.
 
     Raises:
         UsageError: names the option that is wrong.
     """
-    if dataset.lower().endswith(".npz"):
-        if root is not None:
-            raise UsageError(f"--data-root: {dataset} is a file already; leave it out")
-        dataset, root = "npz", dataset
-    with option("--dataset: "):
-        datasets[dataset]
+    if root is not None and folder_or_file(str(dataset)) is not None:
+        raise UsageError(f"--data-root: {dataset} says already where it lies; leave it out")
     try:
-        return DataConfig.model_validate({"dataset": dataset, "root": root, "image_size": image_size})
+        return DataConfig.model_validate(
+            {"dataset": str(dataset), "root": root, "image_size": image_size, "grey": grey}
+        )
     except ValidationError as error:
-        raise UsageError(f"--{one_line(error, DataConfig)}") from None
+        raise UsageError(f"--{one_line(error, DataConfig).replace('image_size', 'image-size', 1)}") from None
 
 
 def threat_model(norm: str, eps: float | str) -> ThreatModel:

@@ -16,8 +16,8 @@ from ...stages.verify import FunctionSubject, Subject
 from ...stages.verify.checks.base import Finding
 from ...stages.verify.subject.guarded import Guarded
 
-# Images that are asked about.
-IMAGES = 256
+# Images that are asked about: the first number where they are small, the second at least, which are 32 MiB between.
+IMAGES, LEAST, FLOATS = 256, 64, 2**23
 
 
 def look_at_clean_answers(subject: Subject, test: Split, model: str, adapter: AdapterConfig) -> list[Finding]:
@@ -32,7 +32,8 @@ def look_at_clean_answers(subject: Subject, test: Split, model: str, adapter: Ad
     Raises:
         UsageError: it answers none of its first images; the message has the runtime's own words.
     """
-    rows = np.sort(np.random.default_rng(0).permutation(len(test))[:IMAGES])
+    count = min(IMAGES, max(LEAST, FLOATS // int(np.prod(test.images.shape[1:]))))
+    rows = np.sort(np.random.default_rng(0).permutation(len(test))[:count])
     split = test.take(rows)
     predict = subject.predictor()
     assert isinstance(predict, Guarded)

@@ -8,7 +8,7 @@ from pathlib import Path
 from ...core.errors import UsageError
 from ...core.function import is_function
 from ...core.model_file import sha256_of
-from ...stages.checkpoint import named_model
+from ...stages.checkpoint import SUFFIXES, named_model
 from ...stages.data import Dataset
 from ...stages.models import models
 from ...stages.teacher.pretrained import Pretrained, load_pretrained
@@ -16,8 +16,6 @@ from ...stages.teacher.zoo import fetch_weights, is_of_the_zoo, model_name
 from ...stages.threat import ThreatModel
 from ..progress import Reporter
 from .arguments import option
-
-_WEIGHTS = (".safetensors", ".pt", ".pth")
 
 
 @dataclass(frozen=True)
@@ -58,8 +56,8 @@ def find_candidate(text: str, model: str | None, threat: ThreatModel) -> Network
             models[given]
         return NetworkReference(text, given, Path(file))
     path = Path(text)
-    if path.suffix not in _WEIGHTS:
-        what = "no checkpoint (.safetensors, .pt or .pth)" if path.exists() else "no file"
+    if path.suffix not in SUFFIXES:
+        what = f"no checkpoint ({', '.join(SUFFIXES)})" if path.exists() else "no file"
         raise UsageError(
             f"candidate {text!r}: is {what}, and neither package.module:function nor robustbench/<Name> nor MODEL=FILE"
         )
@@ -71,8 +69,16 @@ def find_candidate(text: str, model: str | None, threat: ThreatModel) -> Network
     return NetworkReference(text, named, path)
 
 
-def load_candidate(candidate: NetworkReference, data: Dataset, reporter: Reporter) -> tuple[Path | None, Pretrained]:
+def load_candidate(
+    candidate: NetworkReference, data: Dataset, reporter: Reporter, weights: str | None = None
+) -> tuple[Path | None, Pretrained]:
     """Load a candidate, and return its file as well, None where it has none.
+
+    Args:
+        candidate: which.
+        data: whose images and classes it must suit.
+        reporter: told of a download, and of a choice among several weights.
+        weights: which of a file's, where it has several: see `TeacherConfig`.
 
     Raises:
         UsageError: the weights do not fit the model or the data.
@@ -83,4 +89,8 @@ def load_candidate(candidate: NetworkReference, data: Dataset, reporter: Reporte
         file = fetch_weights(candidate.model, len(data.class_names))
         reporter.notice(f"{candidate.name}: pin it in a recipe with teacher.sha256: {sha256_of(file)}")
     classes = len(data.class_names)
-    return file, load_pretrained(candidate.model, file, data.image_shape, classes, where="candidate")
+    shape = data.image_shape
+    found = load_pretrained(candidate.model, file, shape, classes, weights=weights, where="candidate")
+    if found.choice is not None:
+        reporter.notice(found.choice)
+    return file, found

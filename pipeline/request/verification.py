@@ -19,7 +19,8 @@ from ...stages.data import DataConfig, Dataset, Split, load_dataset
 from ...stages.lint import lint
 from ...stages.threat import ThreatModel
 from ...stages.twin import NoTwin, load_twin
-from ...stages.verify import EngineSubject, FunctionSubject, Subject, VerifyConfig, sample
+from ...stages.verify import EngineSubject, FunctionSubject, Subject, VerifyConfig
+from ...stages.verify.attack import drawn
 from ...stages.verify.checks.base import Finding
 from ...stages.verify.earlier_packs import read_earlier
 from ...stages.verify.evidence.candidates import Candidates
@@ -180,7 +181,8 @@ def check_request(
         runs = own if graph is not None else models.file_of(target, own, adapter)
         models.check(own, runs)
     with option("--"):
-        split = sample(data.test, config, shuffled=deciding is not None)
+        rows = drawn(data.test, config, shuffled=deciding is not None)
+    split = data.test.take(rows)
     with option("--pack: "):
         earlier = read_earlier(config.packs, data.test, threat).of(split.index)
     stop = None if deciding is None else Sequential(deciding, len(data.test))

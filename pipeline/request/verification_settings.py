@@ -11,6 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from ...core.errors import UsageError
 from ...stages.data import DataConfig
+from ...stages.data.root import given_root
+from ...stages.data.sets.imagefolder import holds_tests_only
 from ...stages.threat import ThreatModel
 from ...stages.verify import VerifyConfig
 from ..recipe.read import apply_override, read_recipe
@@ -71,7 +73,13 @@ def _data(section: Any, recipe: Path | str | None, given: dict[str, Any]) -> Dat
     if "dataset" in given or not isinstance(section, dict):
         if "dataset" not in given:
             raise UsageError("--dataset: is needed, or a --recipe that names one")
-        return data_config(given["dataset"], given.get("root"), given.get("image_size"))
+        config = data_config(
+            given["dataset"], given.get("root"), given.get("image_size"), grey=given.get("grey", False)
+        )
+        root = None if config.dataset != "imagefolder" else given_root(config)
+        # Nothing says that a part of it was trained on, as a recipe would.
+        whole = root is not None and holds_tests_only(root)
+        return config.model_copy(update={"dataset": "testfolder"}) if whole else config
     return checked(DataConfig, {**section, **given}, f"{recipe}: data.")
 
 

@@ -121,7 +121,7 @@ class Networks:
         inputs: dict[str, str] = {}
         code = [f"{STAGES}.teacher.making"]
         if config.trained_elsewhere:
-            settings["normalize"] = config.normalize
+            settings |= {"normalize": config.normalize, "weights": config.weights}
             inputs["weights"] = self._teacher_weights(name, config)
         else:
             settings |= {"train": self._trained(training, inputs), "threat": self._artifacts.recipe.threat}

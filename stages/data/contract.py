@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...core.errors import StageError
 from .base import Dataset, Generated, Split
+from .images import ImageFiles
+from .pixels import in_range, out_of_range
 
 _SPLITS = ("train", "validation", "test")
 
 
 def checked(found: object, where: str) -> Dataset:
-    """Return `found` if it keeps the contract of `Dataset`.
+    """Return `found` if it keeps the contract of `Dataset`, its arrays as torch takes them.
 
     Args:
         found: what a loader returned.
@@ -31,6 +36,7 @@ def checked(found: object, where: str) -> Dataset:
         raise StageError(f"{where}: class_names must differ, got {_shown(names)}")
     for name in ("test",) if found.tests_only else _SPLITS:
         _check_split(getattr(found, name), len(names), f"{where}, {name} split")
+        found = _with(found, name, _plain(getattr(found, name)))
     shapes = {name: getattr(found, name).images.shape[1:] for name in _SPLITS}
     for name, shape in shapes.items():
         if shape != shapes["train"]:
@@ -51,16 +57,32 @@ def checked(found: object, where: str) -> Dataset:
 def _check_split(split: object, classes: int, where: str) -> None:
     if not isinstance(split, Split):
         raise StageError(f"{where}: must be an edgeproof.stages.data.Split, is {_kind(split)}")
-    _check_array(split.images, np.float32, 4, f"{where}: images must be float32 [N, C, H, W]")
+    if not isinstance(split.images, ImageFiles):
+        _check_array(split.images, np.float32, 4, f"{where}: images must be float32 [N, C, H, W]")
+        if told := out_of_range(split.images):
+            raise StageError(f"{where}: images must lie in [0, 1], found {told}")
     _check_rows(split.labels, len(split.images), "labels", where)
     _check_rows(split.index, len(split.images), "index", where)
-    lowest, highest = split.images.min(), split.images.max()  # NaN where any is
-    if not (lowest >= 0 and highest <= 1):
-        found = "NaN" if np.isnan(lowest) else f"{lowest:g} to {highest:g}"
-        raise StageError(f"{where}: images must lie in [0, 1], found {found}")
     _check_labels(split.labels, classes, where)
     if len(np.unique(split.index)) < len(split.index):
         raise StageError(f"{where}: index must give every sample a row of its own")
+
+
+def _with(dataset: Dataset, name: str, split: Split) -> Dataset:
+    return dataset if split is getattr(dataset, name) else replace(dataset, **{name: split})
+
+
+def _plain(split: Split) -> Split:
+    """The split as torch takes it: in C order, forwards, writable; and in [0, 1] where a rounding led out of it."""
+    images = split.images if isinstance(split.images, ImageFiles) else _forwards(in_range(split.images))
+    labels, index = _forwards(split.labels), _forwards(split.index)
+    same = images is split.images and labels is split.labels and index is split.index
+    return split if same else Split(images, labels, index)
+
+
+def _forwards(array: NDArray[Any]) -> NDArray[Any]:
+    # An axis of one entry may run backwards in what numpy calls contiguous, and torch refuses it.
+    return array.copy() if min(array.strides) < 0 else np.require(array, requirements=["C", "W", "A"])
 
 
 def _check_generated(generated: object, classes: int, shape: tuple[int, ...], where: str) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...core.errors import UsageError
 from .base import DataConfig, Dataset, Split
+from .images import ImageFiles
 from .stratify import stratified_split
 
 # Fixed, so that figures of different runs speak of the same test images.
@@ -19,16 +20,17 @@ VALIDATION_SHARE = 0.1
 MOST_VALIDATION = 5000
 
 Rows = NDArray[np.int64]
+Images = NDArray[np.uint8] | NDArray[np.float32] | ImageFiles
 
 
 def divide(
     name: str,
     class_names: Sequence[str],
-    images: NDArray[np.uint8] | NDArray[np.float32],
+    images: Images,
     labels: ArrayLike,
     config: DataConfig,
     *,
-    test: tuple[NDArray[np.uint8] | NDArray[np.float32], ArrayLike] | None = None,
+    test: tuple[Images, ArrayLike] | None = None,
     test_size: int | None = None,
     validation: int | None = None,
     sources: Sequence[Path] = (),
@@ -38,7 +40,7 @@ def divide(
     Args:
         name: the data set's name.
         class_names: one for each label.
-        images: `[N, C, H, W]`, uint8 in [0, 255] or float32 in [0, 1].
+        images: `[N, C, H, W]`, uint8 in [0, 255] or float32 in [0, 1], of any layout in memory; or files.
         labels: integers `[N]`.
         config: its seed, validation and train are used.
         test: images and labels of the test split; where left out, it is drawn from `images` by class, always
@@ -67,7 +69,9 @@ def divide(
             raise UsageError(f"{where}: data.train: {config.train} is more than its {len(train_rows)} training images")
         _, train_rows = hold_out(train_rows, classes, config.train, config.seed, f"{where}: data.train", names)
     train, held_out = _split(images, classes, train_rows), _split(images, classes, held)
-    return Dataset(name, names, train, held_out, test_split, sources=tuple(sources))
+    files = [each.digest for each in (images, *(test or ())[:1]) if isinstance(each, ImageFiles)]
+    digest = "+".join(files) or None
+    return Dataset(name, names, train, held_out, test_split, sources=tuple(sources), files_digest=digest)
 
 
 def hold_out(
@@ -104,8 +108,10 @@ def _at_least_one_each(count: int, labels: NDArray[np.int64]) -> int:
     return max(count, len(np.unique(labels)))
 
 
-def _split(images: NDArray[np.uint8] | NDArray[np.float32], labels: NDArray[np.int64], rows: Rows) -> Split:
+def _split(images: Images, labels: NDArray[np.int64], rows: Rows) -> Split:
+    if isinstance(images, ImageFiles):
+        return images.split(labels, rows)
     pixels = images[rows]
     if pixels.dtype == np.uint8:
         pixels = np.divide(pixels, np.float32(255), out=np.empty(pixels.shape, np.float32))
-    return Split(np.asarray(pixels, np.float32), labels[rows], np.asarray(rows, np.int64))
+    return Split(np.ascontiguousarray(pixels, np.float32), labels[rows], np.asarray(rows, np.int64))

@@ -15,7 +15,8 @@ def load_dataset(config: DataConfig, *, tests_only: bool = False) -> Dataset:
 
     Args:
         config: which one.
-        tests_only: whether test images are enough.
+        tests_only: whether test images are enough. Image files are then decoded where somebody takes or indexes them,
+            of a large folder only what is attacked.
 
     Raises:
         UsageError: files are missing, corrupt or of the wrong shape, or the config asks for more images than
@@ -32,8 +33,10 @@ def load_dataset(config: DataConfig, *, tests_only: bool = False) -> Dataset:
         reason = " ".join(str(error).split())
         raise StageError(f"{where}: loading it raised {type(error).__name__}{reason and ': '}{reason}") from error
     dataset = checked(found, where)
-    if dataset.tests_only and not tests_only:
-        raise UsageError(f"{where}: has test images only; there is nothing to train on or to select by")
+    if not tests_only:
+        if dataset.tests_only:
+            raise UsageError(f"{where}: has test images only; there is nothing to train on or to select by")
+        dataset = dataset.decoded
     if config.extra is None:
         return dataset
     generated = read_generated(config.extra, config.extra_fraction, dataset)

@@ -20,7 +20,10 @@ class TeacherConfig(Config):
 
     Attributes:
         model: a registered model; may be left out where the checkpoint names its model.
-        checkpoint: weights to load (`.safetensors`, or `.pt` of plain tensors); nothing is trained then.
+        checkpoint: weights to load: `.safetensors`, or `.pt`, `.pth`, `.ckpt`, `.tar`, `.bin` of tensors and plain
+            values; nothing is trained then.
+        weights: which of a checkpoint's weights, where it has several that fit: `ema` (averaged over training), `raw`,
+            or the keys under which they lie, such as `student`; `ema` where left out.
         robustbench: a model of RobustBench's zoo for the recipe's norm; its weights are downloaded, or are
             those of `checkpoint`.
         pretrained: whether the function that `model` names returns a model that holds its weights already.
@@ -31,6 +34,7 @@ class TeacherConfig(Config):
 
     model: ModelName | None = None
     checkpoint: Path | None = None
+    weights: str | None = None
     robustbench: ZooName | None = None
     pretrained: bool = False
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
@@ -53,8 +57,9 @@ class TeacherConfig(Config):
 
     @model_validator(mode="after")
     def _weights_to_speak_of(self) -> TeacherConfig:
-        if self.sha256 is not None and self.checkpoint is None and self.robustbench is None:
-            raise ValueError("sha256: pins a file, so it needs a checkpoint or robustbench")
+        for key, does in (("sha256", "pins a file"), ("weights", "chooses among those of a file")):
+            if getattr(self, key) is not None and self.checkpoint is None and self.robustbench is None:
+                raise ValueError(f"{key}: {does}, so it needs a checkpoint or robustbench")
         if self.normalize is not None and (self.robustbench is not None or not self.trained_elsewhere):
             raise ValueError(
                 "normalize: is for a checkpoint or a pretrained model; RobustBench's models normalise inside, and a "

@@ -85,8 +85,11 @@ def make_teacher(
             dataset.image_shape,
             classes,
             normalize=config.normalize,
+            weights=config.weights,
             where=where,
         )
+        if found.choice is not None and running is not None:
+            running.notice(f"{where}.checkpoint: {found.choice}")
         classifier = found.classifier(dataset.image_shape[0], where)
         what = f"{where}.model: {found.name}" if file is None else f"{where}.checkpoint: {file}"
         normalized = found.normalize is not None or is_of_the_zoo(found.name)  # the zoo's models normalise inside

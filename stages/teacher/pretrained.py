@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...core.errors import UsageError
-from ..checkpoint import Checkpoint, load_into, read_checkpoint
+from ..checkpoint import Checkpoint, load_into, named_model, read_checkpoint
 from ..models import build_model
 from ..normalization import Normalization, Normalized
 from .zoo import as_the_zoo_reads, is_of_the_zoo
@@ -27,11 +27,13 @@ class Pretrained:
         name: the name it is built by.
         network: the network itself, without the normalisation below.
         normalize: what its images must be normalised with.
+        choice: what a user should know of how its weights were chosen among several in their file.
     """
 
     name: str
     network: nn.Module
     normalize: Normalization | None
+    choice: str | None = None
 
     def classifier(self, channels: int, where: str) -> nn.Module:
         """Return the network behind its normalisation, in eval mode and frozen: pixels in [0, 1] in, logits out."""
@@ -48,6 +50,7 @@ def load_pretrained(
     classes: int,
     *,
     normalize: Normalization | None = None,
+    weights: str | None = None,
     where: str = "teacher",
 ) -> Pretrained:
     """Build a model with its weights: those of a file, or those that a user's function gives it.
@@ -58,6 +61,7 @@ def load_pretrained(
         image_shape: channels, height and width of the data.
         classes: number of classes of the data.
         normalize: the normalisation it expects, where the file does not tell it.
+        weights: which of the file's, where it has several.
         where: the recipe section, for messages.
 
     Raises:
@@ -66,15 +70,16 @@ def load_pretrained(
     if file is None:
         assert model is not None, "without a file the model brings its weights"
         return Pretrained(model, build_model(model, image_shape, classes, seed=0), normalize)
-    found = read_checkpoint(file, *([_ZOO_WRAPPER] if model is not None and is_of_the_zoo(model) else []))
-    name = model or found.model
+    name = model or named_model(file)
     if name is None:
         raise UsageError(f"{where}.model: missing, and {file} does not name its model")
     network = build_model(name, image_shape, classes, seed=0)
-    weights = as_the_zoo_reads(found.weights, network) if is_of_the_zoo(name) else found.weights
-    _check_data(network, weights, image_shape, classes, str(file))
-    load_into(network, weights, path=file, name=name)
-    return Pretrained(name, network, _one_normalization(normalize, found, file, where))
+    wrappers = (_ZOO_WRAPPER,) if is_of_the_zoo(name) else ()
+    found = read_checkpoint(file, network.state_dict(), weights=weights, wrappers=wrappers)
+    own = as_the_zoo_reads(found.weights, network) if is_of_the_zoo(name) else found.weights
+    _check_data(network, own, image_shape, classes, str(file))
+    load_into(network, own, path=file, name=name)
+    return Pretrained(name, network, _one_normalization(normalize, found, file, where), found.choice)
 
 
 def weights_digest(model: nn.Module) -> str:

@@ -117,7 +117,12 @@ class Attacked:
 
 
 def sample(test: Split, config: VerifyConfig, *, shuffled: bool = False) -> Split:
-    """Draw the samples to verify, seeded and without replacement: in data-set order, or in the order of the draw.
+    """Draw the samples to verify; see `drawn`."""
+    return test.take(drawn(test, config, shuffled=shuffled))
+
+
+def drawn(test: Split, config: VerifyConfig, *, shuffled: bool = False) -> np.ndarray:
+    """The rows to verify, seeded and without replacement: in data-set order, or in the order of the draw.
 
     Raises:
         UsageError: more samples are asked for than there are, or corruptions that do not suit them.
@@ -128,7 +133,7 @@ def sample(test: Split, config: VerifyConfig, *, shuffled: bool = False) -> Spli
     if config.corruptions is not None:
         config.corruptions.check(test.images.shape[1])
     rows = np.random.default_rng(config.seed).choice(len(test), count, replace=False)
-    return test.take(rows if shuffled else rows[np.argsort(test.index[rows])])
+    return rows if shuffled else rows[np.argsort(test.index[rows])]
 
 
 def divided(samples: int, size: int | None, pixels: int) -> list[np.ndarray]:

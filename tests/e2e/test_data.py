@@ -99,9 +99,11 @@ def test_verify_takes_a_data_root_and_an_image_size(here: Path):
     export_onnx(network.eval(), (3, 6, 6), here / "model.onnx", opset=18)
     asked = ("verify", "model.onnx", "--dataset", "imagefolder", "--eps", "0.1", "--data-root", "digits")
     assert refused(here, 2, *asked) == (
-        "model.onnx: its images are (3, 6, 6), those of dataset 'imagefolder' are (3, 8, 8)"
+        "model.onnx: its images are [batch, 3, 6, 6], those of the data set [N, 3, 8, 8]; "
+        "read the image files with --image-size 6x6"
     )
-    more = ("--image-size", "6", "--samples", "10", "--workers", "1", "--out", "proof")
+    assert refused(here, 2, *asked, "--image-size", "6by6").endswith("or HEIGHTxWIDTH such as 48x64, got '6by6'")
+    more = ("--image-size", "6x6", "--samples", "10", "--workers", "1", "--out", "proof")
     done = edgeproof(*asked, *more, cwd=here)
     assert done.code in (0, 4), done.err
     assert (here / "proof" / "report.json").is_file()
@@ -122,3 +124,21 @@ def test_a_finished_build_notices_changes_of_the_users_code_and_data(here: Path)
 
     (here / "digits" / "3" / "0003.png").write_bytes(b"changed")
     assert "UnidentifiedImageError" in edgeproof(*build, cwd=here).err
+
+
+def test_a_folder_is_named_by_its_path_and_read_grey(here: Path):
+    """Followed by nothing but the messages, from a refusal to a verdict on all images of a folder of classes."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(8 * 8, 10))
+    torch.manual_seed(0)
+    export_onnx(network.eval(), (1, 8, 8), here / "model.onnx", opset=18)
+    asked = ("verify", "model.onnx", "--dataset", "digits/", "--eps", "0.1")
+    assert refused(here, 2, *asked) == (
+        "model.onnx: its images are [batch, 1, 8, 8], those of the data set [N, 3, 8, 8]; "
+        "read the image files with --grey"
+    )
+    assert refused(here, 2, *asked, "--data-root", ".") == (
+        "--data-root: digits/ says already where it lies; leave it out"
+    )
+    done = edgeproof(*asked, "--grey", "--samples", "10", "--workers", "1", "--out", "proof", cwd=here)
+    assert done.code in (0, 4), done.err
+    assert "its 1500 images are all test images" in done.err

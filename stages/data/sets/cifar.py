@@ -33,7 +33,7 @@ def cifar100(config: DataConfig) -> Dataset:
 
 
 def _load(config: DataConfig, name: str, kind: type[CIFAR10]) -> Dataset:
-    refuse_resize(config, 32)
+    refuse_resize(config, 32, 32)
     # All MD5s are checked before torchvision unpickles anything.
     meta = (kind.meta["filename"], kind.meta["md5"])
     parts = {f"{kind.base_folder}/{file}": md5 for file, md5 in (*kind.train_list, *kind.test_list, meta)}

@@ -21,7 +21,7 @@ VALIDATION_SIZE = 200
 @datasets.register("digits")
 def digits(config: DataConfig) -> Dataset:
     """Load the digits in stratified splits of 1,097 / 200 / 500 images; the test split never changes."""
-    refuse_resize(config, 8)
+    refuse_resize(config, 8, 8)
     # Importing scikit-learn for its file alone would take most of a second.
     found = find_spec("sklearn")
     assert found is not None

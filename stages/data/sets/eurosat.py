@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..base import DataConfig, Dataset, datasets
 from ..divide import divide
 from ..folders import check_count, class_folders
-from ..images import read_images
+from ..images import ImageFiles
 from ..published import Published
 
 IMAGE_SIZE = 64
@@ -32,5 +32,6 @@ def eurosat(config: DataConfig) -> Dataset:
     with files.found(config) as found:
         listed = class_folders(found.folder / _IMAGES)
         check_count("eurosat", listed.folder, len(listed.paths), PUBLISHED)
-        images = read_images(listed.paths, config.image_size or IMAGE_SIZE)
-    return divide("eurosat", listed.class_names, images, listed.labels, config, sources=found.sources)
+        images = ImageFiles(listed.paths, config.sides or (IMAGE_SIZE, IMAGE_SIZE), config.grey)
+        # What was unpacked elsewhere is gone afterwards.
+        return divide("eurosat", listed.class_names, images, listed.labels, config, sources=found.sources).decoded

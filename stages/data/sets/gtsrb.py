@@ -15,7 +15,7 @@ from ....core.errors import UsageError
 from ..base import DataConfig, Dataset, datasets
 from ..divide import divide
 from ..folders import check_count, class_folders
-from ..images import read_images
+from ..images import ImageFiles
 from ..published import Published
 
 IMAGE_SIZE = 32
@@ -43,15 +43,17 @@ def gtsrb(config: DataConfig) -> Dataset:
         download,
         {f"gtsrb/{archive}": None for archive in _ARCHIVES},
     )
-    size = config.image_size or IMAGE_SIZE
+    sides = config.sides or (IMAGE_SIZE, IMAGE_SIZE)
     with files.found(config) as found:
         train = class_folders(found.folder / _TRAIN, (".ppm",))
         check_count("gtsrb", train.folder, len(train.paths), PUBLISHED["train"])
         paths, labels = _test_files(found.folder / _TEST_LABELS, found.folder / _TEST)
         check_count("gtsrb", found.folder / _TEST, len(paths), PUBLISHED["test"])
-        images, test_images = (read_images(listed, size) for listed in (train.paths, paths))
-    names = [str(number) for number in range(CLASSES)]
-    return divide("gtsrb", names, images, train.labels, config, test=(test_images, labels), sources=found.sources)
+        images, test_images = (ImageFiles(listed, sides, config.grey) for listed in (train.paths, paths))
+        names = [str(number) for number in range(CLASSES)]
+        test = (test_images, labels)
+        # What was unpacked elsewhere is gone afterwards.
+        return divide("gtsrb", names, images, train.labels, config, test=test, sources=found.sources).decoded
 
 
 def _test_files(table: Path, folder: Path) -> tuple[list[Path], list[int]]:

@@ -40,7 +40,7 @@ def fashion_mnist(config: DataConfig) -> Dataset:
 
 
 def _load(config: DataConfig, name: str, kind: type[MNIST], class_names: list[str]) -> Dataset:
-    refuse_resize(config, 28)
+    refuse_resize(config, 28, 28)
     raw = f"{kind.__name__}/raw"
 
     def parts(root: Path) -> dict[str, str | None]:

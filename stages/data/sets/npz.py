@@ -13,6 +13,7 @@ from ..arrays import read_arrays
 from ..base import DataConfig, Dataset, Split, datasets
 from ..divide import divide
 from ..images import refuse_resize
+from ..pixels import out_of_range
 
 _CHANNELS = (1, 3)
 
@@ -21,9 +22,10 @@ _CHANNELS = (1, 3)
 def npz(config: DataConfig) -> Dataset:
     """Load the file `root`: `images` and `labels` are its test split, all of them.
 
-    `images` are `[N, C, H, W]`, `[N, H, W, C]` (1 or 3 channels) or `[N, H, W]`, uint8 or floats in [0, 1]; `labels`
-    are integers `[N]`. `train_images` and `train_labels`, likewise, are divided into train and validation; without them
-    there is nothing to train on. `class_names` are strings; where left out, the highest label is the last class.
+    `images` are `[N, C, H, W]`, `[N, H, W, C]` (1 or 3 channels) or `[N, H, W]`, integers in [0, 255] or floats in
+    [0, 1]; `labels` are whole numbers `[N]` or `[N, 1]`, or one-hot `[N, K]`. `train_images` and `train_labels`,
+    likewise, are divided into train and validation; without them there is nothing to train on. `class_names` are
+    strings; where left out, the highest label is the last class.
 
     Raises:
         UsageError: the file is missing or corrupt, lacks a key, or holds something else than that.
@@ -34,7 +36,7 @@ def npz(config: DataConfig) -> Dataset:
     path = Path(path).expanduser().absolute()
     arrays = read_arrays(path, ("images", "labels"), ("train_images", "train_labels", "class_names"))
     images, labels = _labelled(path, arrays, "images", "labels")
-    refuse_resize(config, images.shape[-1])
+    refuse_resize(config, *images.shape[2:])
     trains = "train_images" in arrays
     train = _labelled(path, arrays, "train_images", "train_labels") if trains else None
     highest = max(int(each.max()) for each in (labels, *(train[1:] if train else ())))
@@ -58,11 +60,13 @@ def _labelled(
         images = images[:, None]
     elif images.ndim == 4 and images.shape[1] not in _CHANNELS and images.shape[-1] in _CHANNELS:
         images = images.transpose(0, 3, 1, 2)
-    if images.ndim != 4 or images.dtype.kind not in "fu" or (images.dtype.kind == "u" and images.dtype != np.uint8):
+    images = _in_bytes(images)
+    if images.ndim != 4 or (images.dtype.kind != "f" and images.dtype != np.uint8):
         raise UsageError(
             f"{path}: {key} must be uint8, or floats in [0, 1], [N, C, H, W], [N, H, W, C] or [N, H, W]; "
             f"got {images.dtype} {list(arrays[key].shape)}"
         )
+    labels = _whole(labels)
     if labels.dtype.kind not in "iu" or labels.shape != (len(images),):
         raise UsageError(
             f"{path}: {label_key} must be integers [{len(images)}], one an image, "
@@ -76,17 +80,31 @@ def _labelled(
     return images if images.dtype == np.uint8 else images.astype(np.float32), labels.astype(np.int64)
 
 
+def _in_bytes(images: NDArray[Any]) -> NDArray[Any]:
+    """Integers of another type that can be nothing but bytes: beyond 1, which floats could have been meant by."""
+    wide = images.dtype.kind in "iu" and images.dtype != np.uint8 and images.size > 0
+    return images.astype(np.uint8) if wide and images.min() >= 0 and 1 < images.max() <= 255 else images
+
+
+def _whole(labels: NDArray[Any]) -> NDArray[Any]:
+    """Labels as `[N]` integers, where they are that in another form."""
+    if labels.dtype.kind in "fiub" and labels.ndim == 2 and labels.shape[1] > 1:
+        hot = np.isin(labels, (0, 1)).all() and (labels.sum(1) == 1).all()
+        return labels.argmax(1) if hot else labels
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    whole = labels.dtype.kind == "f" and np.isfinite(labels).all() and (labels == np.rint(labels)).all()
+    return labels.astype(np.int64) if whole else labels
+
+
 def _check_range(path: Path, key: str, images: NDArray[Any]) -> None:
-    if images.dtype == np.uint8:
-        return
-    low, high = float(images.min()), float(images.max())  # NaN where any is
-    if not (low >= 0 and high <= 1):
-        hint = "; multiply by 1/255 first, or store uint8" if 1 < high <= 255 and low >= 0 else ""
-        found = "nan" if np.isnan(low) else f"{low:g} to {high:g}"
+    if images.dtype != np.uint8 and (found := out_of_range(images)):
+        # Else they are no bytes: a rounding, or normalised.
+        hint = "; multiply by 1/255 first, or store uint8" if images.min() >= 0 and 2 <= images.max() <= 255 else ""
         raise UsageError(f"{path}: {key} must lie in [0, 1], found {found}{hint}")
 
 
 def _in_floats(images: NDArray[Any]) -> NDArray[np.float32]:
     if images.dtype == np.uint8:
         return np.divide(images, np.float32(255), dtype=np.float32)
-    return np.ascontiguousarray(images)
+    return images

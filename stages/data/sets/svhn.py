@@ -19,7 +19,7 @@ def svhn(config: DataConfig) -> Dataset:
     """Load SVHN from `ROOT/train_32x32.mat` and `ROOT/test_32x32.mat`; class names are the digits 0 to 9."""
     from torchvision.datasets import SVHN
 
-    refuse_resize(config, 32)
+    refuse_resize(config, 32, 32)
     kinds = ("train", "test")
     parts = {SVHN.split_list[kind][1]: SVHN.split_list[kind][2] for kind in kinds}
 

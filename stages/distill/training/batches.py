@@ -46,7 +46,10 @@ class Batches:
             images, labels = self._images[own].to(self._device), self._labels[own].to(self._device)
             if self._generated is not None and extra:
                 chosen = np.sort(drawn.integers(len(self._generated.labels), size=extra))
-                more = torch.from_numpy(self._generated.images[chosen]).to(self._device).float() / 255
+                more = (
+                    torch.from_numpy(np.ascontiguousarray(self._generated.images[chosen])).to(self._device).float()
+                    / 255
+                )
                 images = torch.cat([images, more])
                 labels = torch.cat([labels, torch.from_numpy(self._generated.labels[chosen]).to(self._device)])
             yield images, labels

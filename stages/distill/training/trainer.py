@@ -75,7 +75,12 @@ def train(
     InnerMaximisation.of(config.inner, threat, where=f"{where}.inner")
     config.check_images(dataset.image_shape, where)
     if config.warm_start is not None:
-        load_into(student, read_weights(config.warm_start)[0], path=config.warm_start, name="the student")
+        load_into(
+            student,
+            read_weights(config.warm_start, student.state_dict())[0],
+            path=config.warm_start,
+            name="the student",
+        )
     with out_of_memory(config, where):
         return Trainer(
             student, needed, dataset, threat, config, where=where, running=running or TrainingContext()

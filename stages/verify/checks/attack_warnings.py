@@ -7,6 +7,7 @@ gradients that are zero.
 from __future__ import annotations
 
 from ..evidence.counts import Counter
+from ..evidence.failed_attack import ATTACK_FAILED
 from .base import Check, Finding, Shard, Tally, checks
 from .hidden_logits import undressed
 
@@ -32,8 +33,9 @@ class AttackWarnings(Check[Counter]):
     """The attacks object: answers change from call to call, are labels or probabilities; no gradient arrives.
 
     Each warning is a finding by its own name: `randomised`, `probabilities`, `dynamic`, `zero-gradient`,
-    `no-gradients`, `labels-only`, `no-targeted-dlr`, `not-autoattack`. `zero-gradient` and the last two do not make the
-    verdict inconclusive, nor does `probabilities` where the logits in front of them were attacked.
+    `no-gradients`, `labels-only`, `attack-failed` (an attack raised), `no-targeted-dlr`, `not-autoattack`.
+    `zero-gradient` and the last two do not make the verdict inconclusive, nor does `probabilities` where the logits in
+    front of them were attacked.
     """
 
     name = "attack-warnings"
@@ -50,7 +52,12 @@ class AttackWarnings(Check[Counter]):
         if LABELS_ONLY in heard:  # which says it all
             heard -= {"probabilities", "zero-gradient"}
         harmless = _HARMLESS | {"probabilities"} if undressed(tally) else _HARMLESS
-        return [Finding(name, _SENTENCES[name], name not in harmless) for name in sorted(heard)]
+        parted = [each.partition(": ") for each in sorted(heard)]
+        return [Finding(name, _said(name, rest), name not in harmless) for name, _, rest in parted]
+
+
+def _said(name: str, rest: str) -> str:
+    return f"{rest}; what it would have found is not known" if name == ATTACK_FAILED else _SENTENCES[name]
 
 
 def in_question(tally: Tally) -> bool:

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ....core.errors import EdgeproofError, StageError, raised
+from ....core.errors import EdgeproofError
 from ....core.registry import Registry
 from ...threat import ThreatModel
 from ..attacks.autoattack import Attack, AttackRun, inside, run_attack
 from ..evidence.candidates import Candidates
+from ..evidence.failed_attack import warning_of
 from ..subject.guarded import SamplesFailed
 from ..subject.subject import OpenedSubject, fooled
 
@@ -95,7 +96,8 @@ class Context:
     ) -> Outcome:
         """Run one attack of AutoAttack through the named gradients (Square: without) and judge what it found.
 
-        Where the gradients are the subject's own (`autograd`) it is AutoAttack's to the last random start.
+        Where the gradients are the subject's own (`autograd`) it is AutoAttack's to the last random start. One that
+        raises has found nothing, and says so by a warning.
         """
         try:
             run: AttackRun = run_attack(
@@ -115,7 +117,7 @@ class Context:
         except (EdgeproofError, SamplesFailed):
             raise
         except Exception as error:  # a third party's attack may fail in any way
-            raise StageError(f"{name}: the attack itself {raised(error)}") from error
+            return _failed(name, error, batch)
         label = name if gradients in ("autograd", None) else f"{name}/{gradients}"
         found = Candidates(
             run.candidates.index,
@@ -145,8 +147,15 @@ class Route(ABC):
         """Attack a non-empty batch of samples that the subject still classifies correctly."""
 
 
-def attempt(attack: Callable[[Batch], Outcome], batch: Batch, context: Context) -> Outcome:
-    """Attack a batch; where the model fails at a sample, that one is broken, and the rest is attacked."""
+def attempt(attack: Callable[[Batch], Outcome], batch: Batch, context: Context, name: str = "attack") -> Outcome:
+    """Attack a batch; where the model fails at a sample, that one is broken, and the rest is attacked.
+
+    Args:
+        attack: attacks what it is given.
+        batch: the samples.
+        context: of the attack.
+        name: what it is called, should it raise.
+    """
     broken = np.zeros(len(batch), bool)
     found: list[Candidates] = []
     while not broken.all():
@@ -158,9 +167,18 @@ def attempt(attack: Callable[[Batch], Outcome], batch: Batch, context: Context) 
             broken[np.flatnonzero(~broken)[failed.rows]] = True
             found.append(Candidates(rest.index[failed.rows], np.full(len(failed.rows), FAILED), failed.images))
             continue
+        except EdgeproofError:
+            raise
+        except Exception as error:  # a third party's route may fail in any way
+            outcome = _failed(name, error, rest)
         broken[~broken] = outcome.broken
         return Outcome(broken, Candidates.join([*found, outcome.candidates], batch.images.shape[1:]), outcome.warnings)
     return Outcome(broken, Candidates.join(found, batch.images.shape[1:]))
+
+
+def _failed(name: str, error: Exception, batch: Batch) -> Outcome:
+    nothing = Candidates.none(tuple(batch.images.shape[1:]))
+    return Outcome(np.zeros(len(batch), bool), nothing, {warning_of(name, error)})
 
 
 routes: Registry[Route] = Registry("route", "edgeproof.stages.verify.routes", "edgeproof.routes", instances_of=Route)
@@ -172,7 +190,7 @@ def run_white_box(batch: Batch, context: Context, order: Sequence[str]) -> Outco
     found: list[Candidates] = []
     for name in order:
         if name in routes.names() and routes[name].white_box and not broken.all():
-            outcome = attempt(partial(routes[name].run, context=context), batch.where(~broken), context)
+            outcome = attempt(partial(routes[name].run, context=context), batch.where(~broken), context, name)
             broken[~broken] = outcome.broken
             found.append(outcome.candidates)
     return Outcome(broken, Candidates.join(found, tuple(batch.images.shape[1:])))

@@ -11,6 +11,7 @@ import numpy as np
 from ...eight_bit import STEPS, towards
 from ..attacks.autoattack import Attack
 from ..evidence.candidates import Candidates
+from ..evidence.failed_attack import failures
 from ..evidence.shard_result import ROUNDED, ShardResult
 from ..routes.base import FAILED, Batch, Context, Outcome
 from ..routes.probe import PROBE, search
@@ -44,7 +45,8 @@ def attack_eight_bit(result: ShardResult, batch: Batch, context: Context) -> Non
     for attack in _attacks(on_grid, known, searched=PROBE in result.bits, thoroughly=context.config.square_queries):
         only_real = eight_bit & ~result.robust
         if threat.eps > 0 and only_real.any():
-            found = _found(attack, batch.where(only_real), on_grid)
+            found, warnings = _found(attack, batch.where(only_real), on_grid)
+            result.warnings |= failures(warnings)
             result.candidates = Candidates.join([result.candidates, found], shape)
             rows = found.rows_in(batch.index)
             eight_bit &= ~fooled(context.opened.predict, found.images, rows, batch.labels.numpy())
@@ -69,13 +71,14 @@ def _attacks(on_grid: Context, known: Candidates, *, searched: bool, thoroughly:
     return attacks
 
 
-def _found(attack: Attack8, batch: Batch, on_grid: Context) -> Candidates:
+def _found(attack: Attack8, batch: Batch, on_grid: Context) -> tuple[Candidates, set[str]]:
     try:
         with on_grid.opened.watching(batch.images.numpy(), on_grid.threat):
-            return rounded(attack(batch).candidates, batch)
+            outcome = attack(batch)
+            return rounded(outcome.candidates, batch), outcome.warnings
     except SamplesFailed as failed:
         names = np.full(len(failed.rows), FAILED)
-        return Candidates(batch.index[failed.rows], names, failed.images)
+        return Candidates(batch.index[failed.rows], names, failed.images), set()
 
 
 def _on_grid(opened: OpenedSubject) -> OpenedSubject:

@@ -16,6 +16,7 @@ from ..checks.base import Shard, question
 from ..config import VerifyConfig
 from ..evidence.candidates import Candidates
 from ..evidence.counts import Counts
+from ..evidence.failed_attack import failures
 from ..evidence.repeat_queries import RepeatQueries
 from ..evidence.shard_result import ROUNDED, ShardResult
 from ..routes.base import Batch, Context, Outcome, attempt, routes, run_white_box
@@ -57,21 +58,21 @@ def attack_shard(
         result.warnings |= opened.doubts
         found: list[Candidates] = []
 
-        def meet(attack: Callable[[Batch], Outcome]) -> None:
+        def meet(attack: Callable[[Batch], Outcome], name: str) -> None:
             nonlocal surviving
             if surviving.any():
-                outcome = attempt(attack, batch.where(surviving), context)
+                outcome = attempt(attack, batch.where(surviving), context, name)
                 surviving = surviving.copy()
                 surviving[surviving] = ~outcome.broken
                 found.append(outcome.candidates)
                 result.warnings.update(outcome.warnings)
 
         if opened.guard is not None and opened.guard.failures:
-            meet(partial(_judged, neighbours=repeated.candidates(split.index), context=context))
+            meet(partial(_judged, neighbours=repeated.candidates(split.index), context=context), "repeated queries")
         for name in order:
             started = time.perf_counter()
             tried = Candidates.join(found, split.images.shape[1:])
-            meet(partial(routes[name].run, context=replace(context, tried=tried)))
+            meet(partial(routes[name].run, context=replace(context, tried=tried)), name)
             result.bits[name] = surviving.copy()
             result.seconds[name] = time.perf_counter() - started
         started = time.perf_counter()
@@ -106,6 +107,7 @@ def strengthen_shard(subject: Subject, result: ShardResult, threat: ThreatModel,
         if surviving.any():
             again = partial(run_white_box, context=context, order=list(result.bits))
             outcome = nearest_first(batch.where(surviving), result.candidates, opened.predict, again)
+            result.warnings |= failures(outcome.warnings)
             surviving[surviving] = ~outcome.broken
             found.append(outcome.candidates)
         del result.bits[ROUNDED]  # which comes again, as the last

@@ -124,7 +124,11 @@ def test_the_table_fits_eighty_columns_and_says_what_it_is():
     [
         (("none.pt",), {}, "none.pt: no such file"),
         (("none",), {}, "candidate 'none': is no file, and neither package.module:function nor"),
-        (("planted.py",), {}, "candidate 'planted.py': is no checkpoint (.safetensors, .pt or .pth), and neither"),
+        (
+            ("planted.py",),
+            {},
+            "candidate 'planted.py': is no checkpoint (.safetensors, .pt, .pth, .ckpt, .tar, .bin), and neither",
+        ),
         (("resnet18",), {}, "candidate 'resnet18': is no file"),
         (("seven.pt",), {}, "seven.pt: does not name its model; write MODEL=seven.pt, or give --model"),
         (("cnn8_small=seven.pt",), {}, "seven.pt: has 7 classes, the data have 10"),

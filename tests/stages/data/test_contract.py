@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from edgeproof.core.errors import StageError, UsageError
-from edgeproof.stages.data import DataConfig, Dataset, Generated, Split, load_dataset
+from edgeproof.stages.data import DataConfig, Dataset, Generated, Split, divide, load_dataset
 
 MODULE = "user_data_of_a_test"
 
@@ -89,6 +89,14 @@ WRONG: dict[str, tuple[Callable[[Dataset], object], str]] = {
     "NaN": (
         lambda d: spoilt(d, "train", images=one_pixel(d.train.images, np.nan)),
         ", train split: images must lie in [0, 1], found NaN",
+    ),
+    "a little too much": (
+        lambda d: spoilt(d, "train", images=one_pixel(d.train.images, 1.00003)),
+        ", train split: images must lie in [0, 1], found 0 to 1.00003",
+    ),
+    "a rounding too much": (
+        lambda d: spoilt(d, "train", images=one_pixel(d.train.images, 1.000002)),
+        ", train split: images must lie in [0, 1], found 0 to 1.000002",
     ),
     "infinite": (
         lambda d: spoilt(d, "train", images=one_pixel(d.train.images, np.inf)),
@@ -186,6 +194,46 @@ def test_a_wrong_one_is_told_in_one_line(digits: Dataset, returned: Callable[[ob
     message = str(caught.value)
     assert message.startswith(f"dataset '{MODULE}:load'{words}")
     assert "\n" not in message
+
+
+LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "NHWC, turned": lambda images: np.ascontiguousarray(images.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2),
+    "Fortran": np.asfortranarray,
+    "BGR": lambda images: np.ascontiguousarray(images[:, ::-1])[:, ::-1],
+    "upside down": lambda images: np.ascontiguousarray(images[:, :, ::-1])[:, :, ::-1],
+    "one channel, backwards": lambda images: images[:, :1][:, ::-1],
+    "every other": lambda images: np.repeat(images, 2, 3)[..., ::2],
+    "read-only": lambda images: np.frombuffer(images.tobytes(), np.float32).reshape(images.shape),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("divided", [False, True])
+@pytest.mark.filterwarnings("error")
+def test_arrays_of_any_layout_are_what_torch_takes(
+    digits: Dataset, returned: Callable[[object], Dataset], layout: str, divided: bool
+):
+    images = np.repeat(digits.train.images, 3, 1) * np.float32([[[[1]], [[0.5]], [[0.25]]]])
+    turned, labels, index = LAYOUTS[layout](images), digits.train.labels[::-1], digits.train.index[::-1]
+    if divided:
+        found = returned(divide("mine", digits.class_names, turned, labels, DataConfig(dataset="digits")))
+    else:
+        parts = Split(turned, labels, index), Split(turned[:9], labels[:9], index[:9] + 5000)
+        found = returned(Dataset("mine", digits.class_names, parts[0], parts[1], parts[1]))
+    for split in (found.train, found.validation, found.test):
+        assert torch.from_numpy(split.images).is_contiguous()
+        torch.from_numpy(split.labels)
+        rows = split.index if divided else np.arange(len(split))
+        assert np.array_equal(split.images, images[rows][:, : split.images.shape[1]])
+        assert np.array_equal(split.labels, labels[rows])
+
+
+def test_what_a_rounding_leads_out_of_the_range_is_put_back(digits: Dataset, returned: Callable[[object], Dataset]):
+    over = np.nextafter(np.float32(1), np.float32(2))
+    images = np.where(digits.test.images == 1, over, np.where(digits.test.images == 0, -1e-7, digits.test.images))
+    assert images.max() > 1
+    found = returned(spoilt(digits, "test", images=images.astype(np.float32)))
+    assert np.array_equal(found.test.images, digits.test.images)
 
 
 def test_the_users_own_exception_is_kept_for_whoever_looks(returned: Callable[[object], Dataset]):

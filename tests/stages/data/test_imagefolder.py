@@ -10,14 +10,16 @@ import pytest
 from edgeproof.core.errors import UsageError
 from edgeproof.stages.data import DataConfig, Dataset, load_dataset
 from PIL import Image
+from pydantic import ValidationError
 from torchvision.datasets import ImageFolder
 from torchvision.transforms.functional import resize, to_tensor
 
 from tests.stages.data.synthetic import WRITERS
 
 
-def load(root: Path | None, **keys: object) -> Dataset:
-    return load_dataset(DataConfig.model_validate({"dataset": "imagefolder", "root": root, **keys}))
+def load(root: Path | None, *, tests_only: bool = False, **keys: object) -> Dataset:
+    config = DataConfig.model_validate({"dataset": "imagefolder", "root": root, **keys})
+    return load_dataset(config, tests_only=tests_only)
 
 
 def refused(root: Path | None, **keys: object) -> str:
@@ -79,7 +81,7 @@ def test_images_are_what_torchvision_makes_of_them(photos: Path):
 
 def test_sizes_that_differ(photos: Path):
     assert refused(photos) == (
-        f"{photos}/cat/1.png: is 30×21 and {photos}/cat/0.png is 31×20; "
+        f"{photos}/cat/1.png: is 30×21 and {photos}/cat/0.png is 31×20 (width×height); "
         "set data.image_size (or --image-size) to resize all"
     )
 
@@ -93,6 +95,118 @@ def test_a_hidden_folder_is_no_class(root: Path):
     expected = load(root).digest
     (root / "train" / ".thumbnails").mkdir()
     assert load(root).digest == expected
+
+
+def test_a_size_that_is_no_square(photos: Path):
+    data = load(photos, image_size="24x40")
+    theirs = ImageFolder(str(photos))
+    assert data.image_shape == (3, 24, 40)
+    for image, row in zip(data.test.images, data.test.index, strict=True):
+        assert np.array_equal(image, to_tensor(resize(theirs[row][0], [24, 40])).numpy())
+
+
+def test_grey_is_what_pillow_makes_of_colours(photos: Path):
+    data = load(photos, image_size=[24, 40], grey=True)
+    theirs = ImageFolder(str(photos))
+    assert data.image_shape == (1, 24, 40)
+    for image, row in zip(data.test.images, data.test.index, strict=True):
+        grey = Image.open(theirs.imgs[row][0]).convert("L")
+        assert np.array_equal(image, to_tensor(resize(grey, [24, 40])).numpy())
+
+
+def test_only_what_is_taken_is_decoded(photos: Path, monkeypatch: pytest.MonkeyPatch):
+    whole = load(photos, image_size=24)
+    opened: list[str] = []
+    convert = Image.Image.convert
+    monkeypatch.setattr(Image.Image, "convert", lambda image, mode: opened.append(mode) or convert(image, mode))
+    found = load(photos, image_size=24, tests_only=True)
+    assert (found.image_shape, len(found.train), opened) == ((3, 24, 24), len(whole.train), [])
+    assert found.digest == whole.digest
+    rows = np.array([2, 0])
+    assert np.array_equal(found.test.take(rows).images, whole.test.images[rows])
+    assert opened == ["RGB"] * 2
+
+
+def test_the_digest_is_of_what_the_files_hold_and_how_they_are_read(root: Path):
+    expected = load(root).digest
+    assert len({expected, load(root, grey=True).digest, load(root, image_size=9).digest}) == 3
+    Image.new("RGB", (12, 12), (1, 2, 3)).save(root / "test" / "c" / "00.png")
+    assert load(root).digest != expected
+
+
+def test_a_folder_of_test_images_alone(root: Path):
+    expected = load(root)
+    shutil.rmtree(root / "train")
+    for given in (load(root, tests_only=True), load(root / "test", dataset="testfolder", tests_only=True)):
+        assert given.tests_only
+        assert np.array_equal(given.test.decoded.images, expected.test.images)
+        assert np.array_equal(given.test.labels, expected.test.labels)
+    assert "has test images only; there is nothing to train on" in refused(root)
+    shutil.copytree(root / "test" / "a", root / "cat")
+    assert refused(root) == f"{root}: holds folders of classes (cat) beside test; name one of the two"
+
+
+def test_one_folder_of_classes_is_all_test_images_where_that_is_asked_for(root: Path):
+    found = load(root / "train", dataset="testfolder", tests_only=True)
+    expected = ImageFolder(str(root / "train"))
+    assert found.test.labels.tolist() == expected.targets
+    assert np.array_equal(found.test.images[7:8][0], to_tensor(expected[7][0]).numpy())
+
+
+def test_a_list_of_classes_says_their_order(root: Path):
+    plain = load(root)
+    (root / "classes.txt").write_text("c\nnone\na\nb\n")
+    found = load(root)
+    assert found.class_names == ("c", "none", "a", "b")
+    assert found.test.labels.tolist() == np.array([2, 3, 0])[plain.test.labels].tolist()
+    (root / "classes.txt").write_text("c\na\n")
+    assert refused(root) == f"{root}/train/b: is a folder of no class that classes.txt lists, a name a line"
+    (root / "classes.txt").write_text("c\na\nb\na")
+    assert refused(root) == f"{root}/classes.txt: lists 'a' twice"
+
+
+def test_an_image_beside_the_folders(root: Path):
+    (root / "train" / "b" / "33.png").rename(root / "train" / "33.png")
+    expected = f"{root}/train/33.png: lies beside the folders of the classes; put it into that of its class"
+    assert refused(root) == expected
+
+
+def test_a_palette_with_transparency_is_read_without_a_word(root: Path, recwarn: pytest.WarningsRecorder):
+    path = sorted((root / "train" / "a").iterdir())[1]
+    expected = np.asarray(Image.open(path).quantize().convert("RGB"))
+    Image.open(path).quantize().save(path, transparency=bytes(range(256)))
+    found = load(root / "train", dataset="testfolder", tests_only=True).test
+    assert np.array_equal(np.rint(found.images[:2][1] * 255), expected.transpose(2, 0, 1))
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("value", "sides"), [(32, (32, 32)), ("32", (32, 32)), ("48x64", (48, 64)), ([48, 64], (48, 64))]
+)
+def test_a_size(value: object, sides: tuple[int, int]):
+    config = DataConfig.model_validate({"dataset": "imagefolder", "image_size": value})
+    assert config.sides == sides
+    assert DataConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+@pytest.mark.parametrize("value", [0, -3, "48by64", "0x4", [1, 2, 3], True, 1.5])
+def test_no_size(value: object):
+    with pytest.raises(ValidationError, match="must be a number of pixels, or HEIGHTxWIDTH such as 48x64"):
+        DataConfig.model_validate({"dataset": "imagefolder", "image_size": value})
+
+
+def test_a_path_names_a_folder_or_a_file(root: Path, monkeypatch: pytest.MonkeyPatch):
+    named = DataConfig.model_validate({"dataset": str(root)})
+    assert (named.dataset, named.root) == ("imagefolder", root)
+    assert load_dataset(named).digest == load(root).digest
+    monkeypatch.chdir(root.parent)
+    assert DataConfig(dataset="data").dataset == "imagefolder"
+    assert DataConfig(dataset="photos.npz").dataset == "npz"
+    (root.parent / "digits").mkdir()
+    assert DataConfig(dataset="digits").root is None  # a name comes first
+    assert DataConfig(dataset="./digits").root == Path("digits")
+    with pytest.raises(ValidationError, match="root: dataset 'data' says where it lies; leave root out"):
+        DataConfig(dataset="data", root=root)
 
 
 def test_no_root():

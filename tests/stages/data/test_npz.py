@@ -12,6 +12,8 @@ from edgeproof.stages.data import DataConfig, load_dataset
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (12, 3, 5, 7), np.uint8)
 LABELS = np.arange(12) % 3
+# A float32 image, twenty roundings beyond 1.
+OVER = np.where(IMAGES == 255, np.float32(1.000002), (IMAGES / 255).astype(np.float32))
 
 
 def load(path: Path, *, tests_only: bool = True, **arrays: object):
@@ -26,6 +28,8 @@ def load(path: Path, *, tests_only: bool = True, **arrays: object):
         (IMAGES.transpose(0, 2, 3, 1), (3, 5, 7)),
         ((IMAGES / 255).astype(np.float64), (3, 5, 7)),
         (IMAGES[:, 0], (1, 5, 7)),
+        (IMAGES.astype(np.int64), (3, 5, 7)),
+        (np.asfortranarray(IMAGES), (3, 5, 7)),
     ],
 )
 def test_all_its_images_are_test_images_whatever_the_layout(tmp_path: Path, images: np.ndarray, shape: tuple):
@@ -36,6 +40,20 @@ def test_all_its_images_are_test_images_whatever_the_layout(tmp_path: Path, imag
     np.testing.assert_allclose(found.test.images, IMAGES[:, : shape[0]] / 255, atol=1e-7)
     assert found.test.labels.tolist() == LABELS.tolist()
     assert found.class_names == ("0", "1", "2")
+
+
+@pytest.mark.parametrize("beyond", [np.nextafter(np.float32(1), np.float32(2)), np.float32(1 + 5e-7)])
+def test_a_rounding_beyond_the_range_is_taken_off(tmp_path: Path, beyond: np.float32):
+    images = (IMAGES / 255).astype(np.float32)
+    found = load(tmp_path, images=np.where(images == 1, beyond, images), labels=LABELS)
+    assert np.array_equal(found.test.images, images)
+
+
+@pytest.mark.parametrize(
+    "labels", [LABELS[:, None], LABELS.astype(np.float32), np.eye(3)[LABELS], np.eye(3, dtype=bool)[LABELS]]
+)
+def test_labels_in_other_forms(tmp_path: Path, labels: np.ndarray):
+    assert load(tmp_path, images=IMAGES, labels=labels).test.labels.tolist() == LABELS.tolist()
 
 
 def test_training_images_are_divided_and_test_images_stay(tmp_path: Path):
@@ -62,8 +80,14 @@ def test_training_images_are_divided_and_test_images_stay(tmp_path: Path):
         ({"images": IMAGES, "labels": LABELS / 2}, r"labels must be integers \[12\], one an image, got float64"),
         ({"images": IMAGES, "labels": LABELS - 1}, "labels must be 0 or more, found -1"),
         ({"images": IMAGES.astype(np.float32), "labels": LABELS}, r"must lie in \[0, 1\], found 0 to 255; multiply by"),
-        ({"images": IMAGES / np.nan, "labels": LABELS}, r"must lie in \[0, 1\], found nan"),
-        ({"images": IMAGES.astype(np.int32), "labels": LABELS}, r"images must be uint8, or floats .* got int32"),
+        ({"images": IMAGES / np.nan, "labels": LABELS}, r"must lie in \[0, 1\], found NaN"),
+        ({"images": IMAGES.astype(np.int32) + 1, "labels": LABELS}, r"images must be uint8, or floats .* got int32"),
+        ({"images": IMAGES.astype(np.int32) // 200, "labels": LABELS}, r"images must be uint8, or floats .* got int32"),
+        (
+            {"images": IMAGES, "labels": LABELS[:, None] + [0, 1]},
+            r"labels must be integers \[12\], .* got int64 \[12, 2\]",
+        ),
+        ({"images": OVER, "labels": LABELS}, r"must lie in \[0, 1\], found 0 to 1.000002$"),
         ({"images": IMAGES[:0], "labels": LABELS[:0]}, "images is empty"),
         ({"images": IMAGES, "labels": LABELS, "class_names": np.array(["a"])}, "class_names are 1, and there is a lab"),
         ({"images": IMAGES, "labels": LABELS, "train_images": IMAGES}, "has train_images and no train_labels"),

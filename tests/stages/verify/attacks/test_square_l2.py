@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from edgeproof.core.errors import StageError
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify import VerifyConfig
-from edgeproof.stages.verify.attacks.autoattack import run_attack
+from edgeproof.stages.verify.attacks.autoattack import AttackRun, run_attack
 from edgeproof.stages.verify.attacks.square_l2 import square_l2_single_run
+from edgeproof.stages.verify.checks.base import find
 from edgeproof.stages.verify.evidence.candidates import Candidates
 from edgeproof.stages.verify.routes import base as route
+from edgeproof.stages.verify.shards.shard import attack_shard
 from pyautoattack.square import SquareAttack
 from torch import Tensor, nn
 
@@ -60,13 +62,32 @@ def test_it_attacks_images_of_every_size(size: tuple[int, int]):
         assert (model(run.x_adv).argmax(1) != y).any()
 
 
-def test_an_attack_that_raises_is_a_stage_that_failed(monkeypatch: pytest.MonkeyPatch):
-    def broken(*_: object, **__: object) -> None:
-        raise RuntimeError("The size of tensor a (2) must match\nand more")
+def test_an_attack_that_raises_is_a_finding(monkeypatch: pytest.MonkeyPatch):
+    """Whether edgeproof runs it or a route of a third party does; the others attack, and the verdict stays open."""
+
+    def broken(name: str, *given: Any, **more: Any) -> AttackRun:
+        if name == "square":
+            raise RuntimeError("The size of tensor a (2) must match\nand more")
+        return run_attack(name, *given, **more)
+
+    class Torn(route.Route):
+        def run(self, batch: route.Batch, context: route.Context) -> route.Outcome:
+            raise KeyError("frames")
 
     monkeypatch.setattr(route, "run_attack", broken)
-    split, threat = draw_split(4), ThreatModel(norm="L2", eps=0.5)
-    context = route.Context(LinearSubject().open(), threat, VerifyConfig(), Candidates.none(SHAPE))
-    batch = route.Batch(torch.from_numpy(split.images), torch.from_numpy(split.labels), split.index)
-    with pytest.raises(StageError, match=r"square: the attack itself raised RuntimeError: The size .* match$"):
-        context.attack("square", None, batch)
+    monkeypatch.setitem(route.routes._entries, "torn", Torn())
+    config = VerifyConfig(square_queries=10)
+    result = attack_shard(
+        LinearSubject(),
+        draw_split(20),
+        ThreatModel(norm="L2", eps=0.05),
+        config,
+        ["torn", "whitebox", "square"],
+        Candidates.none(SHAPE),
+    )
+    assert list(result.bits)[:3] == ["torn", "whitebox", "square"]
+    assert result.bits["torn"].sum() > result.bits["whitebox"].sum()
+    found = {str(each): each.inconclusive for each in find(result.counts, result.warnings)}
+    end = "; what it would have found is not known"
+    assert found[f"attack-failed: square: raised RuntimeError: The size of tensor a (2) must match{end}"]
+    assert found[f"attack-failed: torn: raised KeyError: 'frames'{end}"]
