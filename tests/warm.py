@@ -27,7 +27,9 @@ for room in ("core", "targets", "stages", "pipeline"):
         import_module(module.name)
 # Not ONNX Runtime: it starts a thread, and what is forked beside a thread may never end.
 assert len(os.listdir("/proc/self/task")) == 1
+from edgeproof.core.registry import Registry
 from edgeproof.pipeline.cli.main import main
+registries = [each for each in gc.get_objects() if isinstance(each, Registry)]
 ours = find_spec("edgeproof.__main__")
 # What is here is no garbage of the forks': looking at it would copy it.
 gc.collect()
@@ -43,6 +45,8 @@ def become(asked):
     os.environ.clear()
     os.environ.update(asked["env"])
     os.chdir(asked["cwd"])
+    for registry in registries:  # whose plug-ins are those of this environment
+        registry._loaded = False
     if asked["script"] is not None:
         sys.argv = [asked["script"], *asked["arguments"]]
         sys.path.insert(0, os.path.dirname(asked["script"]))
