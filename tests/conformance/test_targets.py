@@ -16,6 +16,7 @@ from edgeproof.core.errors import EdgeproofError, StageError, UsageError
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.export import export_onnx
 from edgeproof.stages.models import build_model
+from edgeproof.stages.models.resnet import BasicBlock, ResNet
 from edgeproof.stages.quantize import quantize_onnx
 from edgeproof.stages.twin import load_twin
 from edgeproof.targets.base import Engine, EngineFile, Images, Target, targets
@@ -27,11 +28,12 @@ from onnx.reference import ReferenceEvaluator
 # What each calls itself when it refuses a graph.
 RUNTIMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "executorch": "ExecuTorch"}
 # Files that stand in for every kind of graph; the small CNN is the trained student of digits.
-# MobileNetV2 is what the small mobile network is made of, 52 layers deep: minutes for the slower builders.
-WALKED = "mobilenet_v2"
+# The short ResNet has a block of each kind, with a projection in its shortcut and without. ResNet-18 is made of the
+# same, and MobileNetV2 of what the small mobile network is made of, 52 layers deep: minutes for the slower builders.
+WALKED = ("resnet18", "mobilenet_v2")
 MODELS = [
-    pytest.param(f"{model} {precision}", marks=[pytest.mark.walk] if model == WALKED else [])
-    for model in ("cnn8_small", "resnet18", "mobile_small", WALKED)
+    pytest.param(f"{model} {precision}", marks=[pytest.mark.walk] if model in WALKED else [])
+    for model in ("cnn8_small", "short_resnet", "mobile_small", *WALKED)
     for precision in ("fp32", "int8")
 ]
 SHAPE, CLASSES, SAMPLES = (3, 16, 16), 10, 33
@@ -65,6 +67,11 @@ def target(request: pytest.FixtureRequest) -> Target:
     return found
 
 
+def short_resnet() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return ResNet(BasicBlock, (1, 1, 0, 0), SHAPE[0], CLASSES)
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory):
     """Float ONNX files with random weights, and int8 ones in the scheme of a target; each is made once."""
@@ -73,7 +80,7 @@ def files(tmp_path_factory: pytest.TempPathFactory):
 
     @cache
     def floating(name: str) -> Path:
-        model = build_model(name, SHAPE, CLASSES, seed=0)
+        model = short_resnet() if name == "short_resnet" else build_model(name, SHAPE, CLASSES, seed=0)
         model.train()
         with torch.no_grad():  # statistics of BatchNorm, without which deep random networks answer nothing
             for _ in range(3):

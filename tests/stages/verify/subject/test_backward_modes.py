@@ -29,9 +29,7 @@ COMPARED = ("clipped", "identity", "relu")
 @pytest.mark.slow
 def test_the_usual_gradients_flatter_and_ours_does_not(bench, student: Classifier, digits: Dataset, tmp_path: Path):
     schemes = {name: bench.SCHEMES[name] for name in ("U8S8", "S8S8")}
-    found = bench.table(
-        student, digits, digits.test, tmp_path, schemes=schemes, runs=2, queries=100, modes=COMPARED
-    )
+    found = bench.table(student, digits, digits.test, tmp_path, schemes=schemes, runs=2, queries=100, modes=COMPARED)
     true = found[bench.WORST]
     ours = found[bench.MODES["relu"]]
     usual, identity = found[bench.MODES["clipped"]], found[bench.MODES["identity"]]
