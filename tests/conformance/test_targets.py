@@ -104,11 +104,7 @@ def case(request: pytest.FixtureRequest, target: Target, files) -> Case:
     name, precision = request.param.split()
     if name == "cnn8_small":
         images: Images = request.getfixturevalue("digits").test.images[:SAMPLES]
-        floating = request.getfixturevalue("float_onnx")
-        path = floating
-        if precision == "int8":
-            path = request.getfixturevalue("tmp_path_factory").mktemp("small") / "model.onnx"
-            quantize_onnx(floating, path, target.scheme, images)
+        path = request.getfixturevalue("student_file")(target.name, precision)
     else:
         path = files(name, precision, target.name)
         images = np.random.default_rng(1).random((SAMPLES, *SHAPE), np.float32)
@@ -152,7 +148,9 @@ def stepped(path: Path, images: Images) -> Images:
 
 
 @pytest.fixture(scope="module")
-def built(target: Target, case: Case, tmp_path_factory: pytest.TempPathFactory) -> EngineFile:
+def built(target: Target, case: Case, student_file, student_engine, tmp_path_factory) -> EngineFile:
+    if case.path == student_file(target.name, case.precision):
+        return student_engine(target.name, case.precision)
     return target.build(case.path, tmp_path_factory.mktemp("engine"))
 
 
@@ -163,11 +161,9 @@ def loaded(target: Target, built: EngineFile):
 
 
 @pytest.fixture(scope="module")
-def small(target: Target, float_onnx: Path, digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> EngineFile:
+def small(target: Target, student_engine) -> EngineFile:
     """A small engine for what does not depend on the model."""
-    folder = tmp_path_factory.mktemp("small")
-    quantize_onnx(float_onnx, folder / "int8.onnx", target.scheme, digits.train.images[:64])
-    return target.build(folder / "int8.onnx", folder / "engine")
+    return student_engine(target.name, "int8")
 
 
 @pytest.fixture
@@ -243,14 +239,16 @@ def test_every_call_returns_its_own_array(engine: Engine, digits: Dataset):
         assert np.array_equal(shown, digits.test.images[:count])
 
 
-def test_fixed_batch_models_serve_any_number(target: Target, float_onnx: Path, digits: Dataset, tmp_path: Path):
+def test_fixed_batch_models_serve_any_number(
+    target: Target, student_engine, float_onnx: Path, digits: Dataset, tmp_path: Path
+):
     model = onnx.load(float_onnx)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = 4
     path = tmp_path / "fixed.onnx"
     onnx.save(model, path)
     images = digits.test.images[:11]
-    free = target.load(target.build(float_onnx, tmp_path / "free"))
+    free = target.load(student_engine(target.name, "fp32"))
     fixed = target.load(target.build(path, tmp_path / "fixed"))
     assert fixed.signature.batch == 4
     np.testing.assert_allclose(fixed(images), free(images), atol=1e-5)
@@ -306,11 +304,11 @@ def test_a_graph_the_runtime_refuses(target: Target, float_onnx: Path, tmp_path:
         target.build(path, tmp_path / "engine")
 
 
-def test_floats_are_computed_in_float32(target: Target, float_onnx: Path, digits: Dataset, tmp_path: Path):
+def test_floats_are_computed_in_float32(target: Target, student_engine, float_onnx: Path, digits: Dataset):
     """OpenVINO would take bfloat16 where the processor has it."""
     model = onnx.load(float_onnx)
     expected = ReferenceEvaluator(model).run(None, {model.graph.input[0].name: digits.test.images[:16]})[0]
-    found = target.load(target.build(float_onnx, tmp_path))(digits.test.images[:16])
+    found = target.load(student_engine(target.name, "fp32"))(digits.test.images[:16])
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
