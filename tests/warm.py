@@ -43,6 +43,7 @@ def become(asked):
     os.environ.clear()
     os.environ.update(asked["env"])
     os.chdir(asked["cwd"])
+    sys.path[1:1] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     if asked["script"] is not None:
         sys.argv = [asked["script"], *asked["arguments"]]
         sys.path.insert(0, os.path.dirname(asked["script"]))
