@@ -53,14 +53,8 @@ class Golden:
         return self.open().predict
 
 
-# Both networks, two radii, and the one run in which every attack has something to find; the others are alike.
-KEPT = {"student__eps8", "teacher__eps12", "student_round31__eps8"}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [name if name in KEPT else pytest.param(name, marks=pytest.mark.walk) for name in sorted(RUNS)]
-)
+@pytest.mark.parametrize("name", sorted(RUNS))
 def test_flags_after_every_attack(name: str):
     case = RUNS[name]
     gold = np.load(ROOT / case["file"])
