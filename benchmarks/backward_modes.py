@@ -116,6 +116,7 @@ def table(
     steps: int = 100,
     runs: int = 3,
     queries: int = 5000,
+    modes: Sequence[str] = tuple(MODES),
 ) -> dict[str, dict[str, float]]:
     """Measure robust accuracy by gradient (rows) and scheme (columns); `float` holds the student's own.
 
@@ -129,6 +130,7 @@ def table(
         steps: of every PGD run.
         runs: with other starts and step lengths.
         queries: of the random search.
+        modes: the backward passes that are compared.
     """
     x, y = torch.from_numpy(test.images), torch.from_numpy(test.labels)
     model = student.load()
@@ -145,7 +147,7 @@ def table(
         quantize_onnx(graph, path, scheme, calibration)
         engine = TARGET.load(EngineFile.of("onnxruntime", path))
         gradients: dict[str, nn.Module] = {
-            label: load_twin(path, backward=cast(BackwardMode, mode)) for mode, label in MODES.items()
+            MODES[mode]: load_twin(path, backward=cast(BackwardMode, mode)) for mode in modes
         }
         found = {
             label: pgd_candidates(AttackableEngine(engine, gradient), x, y, eps, steps=steps, runs=runs)

@@ -13,8 +13,11 @@ os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
 os.environ["TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"] = "0"
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(shared_folder() / "inductor")
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 import torch
@@ -25,9 +28,12 @@ from edgeproof.stages.quantize import CalibrationConfig, calibration_split, quan
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.targets.base import EngineFile, Scheme, targets
 
+from tests.exporter import keep_translations
 from tests.shared import made_once
 
 pytest_plugins = ["tests.cpu_seconds", "tests.distribution"]
+
+keep_translations()
 
 DATA = Path(__file__).parent / "data"
 
@@ -79,6 +85,36 @@ def int8_onnx(float_onnx: Path, digits: Dataset) -> Path:
 def swallowed_onnx(float_onnx: Path, digits: Dataset) -> Path:
     """The student as foreign tools quantize it: the ReLUs live in the quantizers' lower clips."""
     return _quantized("swallowed", float_onnx, digits, replace(targets["onnxruntime"].scheme, keep_activations=False))
+
+
+@pytest.fixture(scope="session")
+def student_file(float_onnx: Path, digits: Dataset) -> Callable[[str, str], Path]:
+    """The student's ONNX file by target and precision: int8 in the target's own scheme."""
+
+    def found(target: str, precision: str) -> Path:
+        scheme = targets[target].scheme
+        return float_onnx if precision == "fp32" else _quantized(f"int8-{scheme.name}", float_onnx, digits, scheme)
+
+    return found
+
+
+@pytest.fixture(scope="session")
+def student_engine(student_file: Callable[[str, str], Path]) -> Callable[[str, str], EngineFile]:
+    """The student's engine by target and precision."""
+
+    def found(target: str, precision: str) -> EngineFile:
+        source, tied = student_file(target, precision), targets[target].tied_to()
+
+        def build(folder: Path) -> None:
+            built = targets[target].build(source, folder)
+            (folder / "engine.json").write_text(json.dumps({"name": built.path.name, "sha256": built.sha256}))
+
+        known = "" if tied is None else f"-{crc32(tied.encode()):08x}"
+        folder = made_once(f"engine-{target}-{precision}{known}", build)
+        about = json.loads((folder / "engine.json").read_text())
+        return EngineFile(target, folder / about["name"], about["sha256"])
+
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -45,6 +45,7 @@ def become(asked):
     os.environ.clear()
     os.environ.update(asked["env"])
     os.chdir(asked["cwd"])
+    sys.path[1:1] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     for registry in registries:  # whose plug-ins are those of this environment
         registry._loaded = False
     if asked["script"] is not None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto
 
 from ...core.errors import ModelError, reason_of
@@ -91,6 +90,8 @@ def _says_enough(model: onnx.ModelProto, config: AdapterConfig) -> bool:
 
 
 def _answers(model: onnx.ModelProto, images: np.ndarray, path: Path) -> Mapping[str, np.ndarray]:
+    import onnxruntime  # which starts a thread
+
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     try:

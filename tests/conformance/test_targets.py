@@ -16,6 +16,7 @@ from edgeproof.core.errors import EdgeproofError, StageError, UsageError
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.export import export_onnx
 from edgeproof.stages.models import build_model
+from edgeproof.stages.models.resnet import BasicBlock, ResNet
 from edgeproof.stages.quantize import quantize_onnx
 from edgeproof.stages.twin import load_twin
 from edgeproof.targets.base import Engine, EngineFile, Images, Target, targets
@@ -27,11 +28,12 @@ from onnx.reference import ReferenceEvaluator
 # What each calls itself when it refuses a graph.
 RUNTIMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "executorch": "ExecuTorch"}
 # Files that stand in for every kind of graph; the small CNN is the trained student of digits.
-# MobileNetV2 is what the small mobile network is made of, 52 layers deep: minutes for the slower builders.
-WALKED = "mobilenet_v2"
+# The short ResNet has a block of each kind, with a projection in its shortcut and without. ResNet-18 is made of the
+# same, and MobileNetV2 of what the small mobile network is made of, 52 layers deep: minutes for the slower builders.
+WALKED = ("resnet18", "mobilenet_v2")
 MODELS = [
-    pytest.param(f"{model} {precision}", marks=[pytest.mark.walk] if model == WALKED else [])
-    for model in ("cnn8_small", "resnet18", "mobile_small", WALKED)
+    pytest.param(f"{model} {precision}", marks=[pytest.mark.walk] if model in WALKED else [])
+    for model in ("cnn8_small", "short_resnet", "mobile_small", *WALKED)
     for precision in ("fp32", "int8")
 ]
 SHAPE, CLASSES, SAMPLES = (3, 16, 16), 10, 33
@@ -65,6 +67,11 @@ def target(request: pytest.FixtureRequest) -> Target:
     return found
 
 
+def short_resnet() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return ResNet(BasicBlock, (1, 1, 0, 0), SHAPE[0], CLASSES)
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory):
     """Float ONNX files with random weights, and int8 ones in the scheme of a target; each is made once."""
@@ -73,7 +80,7 @@ def files(tmp_path_factory: pytest.TempPathFactory):
 
     @cache
     def floating(name: str) -> Path:
-        model = build_model(name, SHAPE, CLASSES, seed=0)
+        model = short_resnet() if name == "short_resnet" else build_model(name, SHAPE, CLASSES, seed=0)
         model.train()
         with torch.no_grad():  # statistics of BatchNorm, without which deep random networks answer nothing
             for _ in range(3):
@@ -97,11 +104,7 @@ def case(request: pytest.FixtureRequest, target: Target, files) -> Case:
     name, precision = request.param.split()
     if name == "cnn8_small":
         images: Images = request.getfixturevalue("digits").test.images[:SAMPLES]
-        floating = request.getfixturevalue("float_onnx")
-        path = floating
-        if precision == "int8":
-            path = request.getfixturevalue("tmp_path_factory").mktemp("small") / "model.onnx"
-            quantize_onnx(floating, path, target.scheme, images)
+        path = request.getfixturevalue("student_file")(target.name, precision)
     else:
         path = files(name, precision, target.name)
         images = np.random.default_rng(1).random((SAMPLES, *SHAPE), np.float32)
@@ -145,7 +148,9 @@ def stepped(path: Path, images: Images) -> Images:
 
 
 @pytest.fixture(scope="module")
-def built(target: Target, case: Case, tmp_path_factory: pytest.TempPathFactory) -> EngineFile:
+def built(target: Target, case: Case, student_file, student_engine, tmp_path_factory) -> EngineFile:
+    if case.path == student_file(target.name, case.precision):
+        return student_engine(target.name, case.precision)
     return target.build(case.path, tmp_path_factory.mktemp("engine"))
 
 
@@ -156,11 +161,9 @@ def loaded(target: Target, built: EngineFile):
 
 
 @pytest.fixture(scope="module")
-def small(target: Target, float_onnx: Path, digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> EngineFile:
+def small(target: Target, student_engine) -> EngineFile:
     """A small engine for what does not depend on the model."""
-    folder = tmp_path_factory.mktemp("small")
-    quantize_onnx(float_onnx, folder / "int8.onnx", target.scheme, digits.train.images[:64])
-    return target.build(folder / "int8.onnx", folder / "engine")
+    return student_engine(target.name, "int8")
 
 
 @pytest.fixture
@@ -236,14 +239,16 @@ def test_every_call_returns_its_own_array(engine: Engine, digits: Dataset):
         assert np.array_equal(shown, digits.test.images[:count])
 
 
-def test_fixed_batch_models_serve_any_number(target: Target, float_onnx: Path, digits: Dataset, tmp_path: Path):
+def test_fixed_batch_models_serve_any_number(
+    target: Target, student_engine, float_onnx: Path, digits: Dataset, tmp_path: Path
+):
     model = onnx.load(float_onnx)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = 4
     path = tmp_path / "fixed.onnx"
     onnx.save(model, path)
     images = digits.test.images[:11]
-    free = target.load(target.build(float_onnx, tmp_path / "free"))
+    free = target.load(student_engine(target.name, "fp32"))
     fixed = target.load(target.build(path, tmp_path / "fixed"))
     assert fixed.signature.batch == 4
     np.testing.assert_allclose(fixed(images), free(images), atol=1e-5)
@@ -299,11 +304,11 @@ def test_a_graph_the_runtime_refuses(target: Target, float_onnx: Path, tmp_path:
         target.build(path, tmp_path / "engine")
 
 
-def test_floats_are_computed_in_float32(target: Target, float_onnx: Path, digits: Dataset, tmp_path: Path):
+def test_floats_are_computed_in_float32(target: Target, student_engine, float_onnx: Path, digits: Dataset):
     """OpenVINO would take bfloat16 where the processor has it."""
     model = onnx.load(float_onnx)
     expected = ReferenceEvaluator(model).run(None, {model.graph.input[0].name: digits.test.images[:16]})[0]
-    found = target.load(target.build(float_onnx, tmp_path))(digits.test.images[:16])
+    found = target.load(student_engine(target.name, "fp32"))(digits.test.images[:16])
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 

@@ -35,12 +35,8 @@ def quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-# Made of the same operators as their smaller kin.
-LARGER = ("resnet50", "mobilenet_v3_large")
-
-
 def _dealt(name: str) -> Any:
-    marks = [pytest.mark.xdist_group(name), *([pytest.mark.walk] if name in LARGER else [])]
+    marks = [pytest.mark.xdist_group(name), *([pytest.mark.walk] if name in lib.WHOLE else [])]
     return pytest.param(name, marks=marks)
 
 
@@ -115,12 +111,12 @@ def test_int8_twin_is_no_further_from_the_graph_than_the_engine(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "dynamo", "opset"), [
-    ("mobilenet_v3_small", False, 13),
-    ("shufflenet_v2_x1_0", False, 11),
-    ("convnext", False, 17),
-    ("vit", False, 14),
-    ("vit", True, 20),
-    ("vit", True, 23),
+    ("short mobilenet_v3", False, 13),
+    ("short shufflenet", False, 11),
+    ("short convnext", False, 17),
+    ("short vit", False, 14),
+    ("short vit", True, 20),
+    ("short vit", True, 23),
     ("squeezenet1_1", True, 21),
 ])  # fmt: skip
 def test_other_exporters_and_opsets(name: str, dynamo: bool, opset: int, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 from edgeproof.core.errors import BackendMissing, EdgeproofError, StageError
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.export import export_onnx
-from edgeproof.stages.quantize import CalibrationConfig, calibration_split, quantize_onnx
+from edgeproof.stages.quantize import quantize_onnx
 from edgeproof.targets.base import EngineFile, targets
 from edgeproof.targets.executorch import lowering
 from edgeproof.targets.executorch import target as module
@@ -35,21 +35,13 @@ def runtime() -> None:
 
 
 @pytest.fixture(scope="module")
-def calibration(digits: Dataset) -> np.ndarray:
-    return calibration_split(digits.train, CalibrationConfig()).images
+def own_int8(student_file) -> Path:
+    return student_file("executorch", "int8")
 
 
 @pytest.fixture(scope="module")
-def own_int8(float_onnx: Path, calibration: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("own") / "model.onnx"
-    quantize_onnx(float_onnx, path, TARGET.scheme, calibration)
-    return path
-
-
-@pytest.fixture(scope="module")
-def files(float_onnx: Path, own_int8: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, EngineFile]:
-    out = tmp_path_factory.mktemp("pte")
-    return {name: TARGET.build(path, out / name) for name, path in (("float", float_onnx), ("int8", own_int8))}
+def files(student_engine) -> dict[str, EngineFile]:
+    return {"float": student_engine("executorch", "fp32"), "int8": student_engine("executorch", "int8")}
 
 
 @needs_runtime

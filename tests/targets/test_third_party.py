@@ -14,7 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from edgeproof.stages.data import Dataset
+from edgeproof.targets.base import targets
 from onnx.reference import ReferenceEvaluator
+
+from tests import warm
 
 MODULE = '''
 """ONNX's own reference implementation as a target: slow, and right by definition."""
@@ -70,45 +73,33 @@ METADATA = "Metadata-Version: 2.1\nName: edgeproof-reference\nVersion: 1.2\n"
 ENTRY_POINTS = "[edgeproof.targets]\nreference = edgeproof_reference:reference\n"
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Path:
+BROKEN = "broken = edgeproof_reference:nothing\n"
+
+
+def installed(folder: Path, entry_points: str) -> Path:
     """A folder of installed packages, as pip leaves it."""
-    folder = tmp_path / "site"
     about = folder / "edgeproof_reference-1.2.dist-info"
     about.mkdir(parents=True)
     (folder / "edgeproof_reference.py").write_text(MODULE)
     (about / "METADATA").write_text(METADATA)
-    (about / "entry_points.txt").write_text(ENTRY_POINTS)
+    (about / "entry_points.txt").write_text(entry_points)
     return folder
 
 
-def in_its_own_process(site: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run Python where that package is installed."""
-    path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        check=False,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path},
-    )
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return installed(tmp_path_factory.mktemp("site"), ENTRY_POINTS)
 
 
-def test_it_stands_in_the_list(site: Path):
-    done = in_its_own_process(site, "-m", "edgeproof", "targets", "--json")
-    assert done.returncode == 0, done.stderr
-    (found,) = [state for state in json.loads(done.stdout) if state["name"] == "reference"]
-    assert found["available"] is True
-    assert list(found["versions"]) == ["onnx"]
-    without = in_its_own_process(site.parent, "-m", "edgeproof", "targets", "--json")
-    assert "reference" not in [state["name"] for state in json.loads(without.stdout)]
+def there(site: Path) -> dict[str, str]:
+    """The environment of a process where that package is installed."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
-def test_a_broken_one_beside_it_is_one_line_in_the_lists(site: Path):
-    (site / "edgeproof_reference-1.2.dist-info" / "entry_points.txt").write_text(
-        f"{ENTRY_POINTS}broken = edgeproof_reference:nothing\n"
-    )
-    done = in_its_own_process(site, "-m", "edgeproof", "list", "targets", "--json")
+def test_it_stands_in_the_lists_and_a_broken_one_beside_it_is_one_line(tmp_path: Path):
+    site = installed(tmp_path / "site", ENTRY_POINTS + BROKEN)
+    command = [sys.executable, "-m", "edgeproof", "list", "targets", "--json"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=there(site))
     assert done.returncode == 0, done.stderr
     found = {entry["name"]: entry for entry in json.loads(done.stdout)}
     assert found["reference"] == {
@@ -119,16 +110,20 @@ def test_a_broken_one_beside_it_is_one_line_in_the_lists(site: Path):
     }
     assert "the plug-in target 'broken' (edgeproof_reference:nothing) does not load" in found["broken"]["problem"]
     assert found["onnxruntime"]["origin"] is None
-    states = in_its_own_process(site, "-m", "edgeproof", "targets", "--json")
-    (state,) = [state for state in json.loads(states.stdout) if state["name"] == "broken"]
-    assert (state["available"], state["reason"]) == (False, found["broken"]["problem"])
+    code, out, err = warm.run(["targets", "--json"], env=there(site))
+    assert code == 0, err
+    states = {state["name"]: state for state in json.loads(out)}
+    assert (states["broken"]["available"], states["broken"]["reason"]) == (False, found["broken"]["problem"])
+    assert states["reference"]["available"] is True
+    assert list(states["reference"]["versions"]) == ["onnx"]
+    assert "reference" not in targets.names(), "here it is not installed"
 
 
 def test_it_builds_and_answers_and_its_options_are_checked(
     site: Path, float_onnx: Path, digits: Dataset, tmp_path: Path
 ):
     np.save(tmp_path / "images.npy", digits.test.images[:7])
-    code = (
+    (tmp_path / "building.py").write_text(
         "import sys\n"
         "from pathlib import Path\n"
         "import numpy as np\n"
@@ -140,27 +135,28 @@ def test_it_builds_and_answers_and_its_options_are_checked(
         "with target.load(built) as engine:\n"
         "    np.save(out / 'logits.npy', engine(np.load(out / 'images.npy')))\n"
     )
-    done = in_its_own_process(site, "-c", code, float_onnx, tmp_path)
-    assert done.returncode == 0, done.stderr
+    script = tmp_path / "building.py"
+    code, _, err = warm.run([str(float_onnx), str(tmp_path)], env=there(site), script=script)
+    assert code == 0, err
     evaluator = ReferenceEvaluator(str(float_onnx))
     expected = evaluator.run(None, {evaluator.input_names[0]: digits.test.images[:7]})[0]
     assert np.array_equal(np.load(tmp_path / "logits.npy"), expected)
-    bench = ("-m", "edgeproof", "bench")
-    wrong = in_its_own_process(site, *bench, float_onnx, "--target", "reference", "--option", "verbos=1")
-    assert (wrong.returncode, len(wrong.stderr.splitlines())) == (2, 1)
-    assert "verbos: unknown option; did you mean 'verbose'?" in wrong.stderr
+    bench = ["bench", str(float_onnx), "--target", "reference", "--option", "verbos=1"]
+    code, _, err = warm.run(bench, env=there(site))
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "verbos: unknown option; did you mean 'verbose'?" in err
 
 
 def test_what_it_refuses_is_one_line(site: Path, int8_onnx: Path):
     """It has no DequantizeLinear of opset 18; the file is opened in a process of its own."""
-    done = in_its_own_process(site, "-m", "edgeproof", "bench", f"reference:{int8_onnx}")
-    assert (done.returncode, len(done.stderr.splitlines())) == (3, 1)
-    assert "the reference refuses the model: No implementation for operator 'DequantizeLinear'" in done.stderr
+    code, _, err = warm.run(["bench", f"reference:{int8_onnx}"], env=there(site))
+    assert (code, len(err.splitlines())) == (3, 1)
+    assert "the reference refuses the model: No implementation for operator 'DequantizeLinear'" in err
 
 
 def test_it_is_timed_beside_others(site: Path, float_onnx: Path):
     """Its processes import it too."""
     arguments = ["bench", f"reference:{float_onnx}", "--against", f"onnxruntime:{float_onnx}", "--batch", "1"]
-    done = in_its_own_process(site, "-m", "edgeproof", *arguments, "--repeats", "10", "--json")
-    assert done.returncode == 0, done.stderr
-    assert [each["target"] for each in json.loads(done.stdout)["engines"]] == ["reference", "onnxruntime"]
+    code, out, err = warm.run([*arguments, "--repeats", "10", "--json"], env=there(site))
+    assert code == 0, err
+    assert [each["target"] for each in json.loads(out)["engines"]] == ["reference", "onnxruntime"]

@@ -8,6 +8,9 @@ from edgeproof.core.errors import UsageError
 from edgeproof.stages.models import build_model, models
 from edgeproof.stages.models.stem import first_convolution
 
+from tests.stages.models.quick_weights import quick_weights
+
+__all__ = ["quick_weights"]
 pytest.importorskip("timm")
 
 # Name, side of the first convolution's kernel, its stride.

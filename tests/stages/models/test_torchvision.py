@@ -10,6 +10,9 @@ from edgeproof.stages.models.stem import first_convolution, patch_side, token_si
 from edgeproof.stages.models.torchvision import classifiers
 from torch import nn
 
+from tests.stages.models.quick_weights import quick_weights
+
+__all__ = ["quick_weights"]
 CIFAR = (3, 32, 32)
 
 # One of each kind; the others are deeper, wider, and up to 600 million weights large.

@@ -49,7 +49,7 @@ def test_what_quantization_cost_comes_back(harmed: Path, teacher: nn.Module, dig
 
     lost = robust(teacher) - robust(load_twin(harmed))
     assert lost > 0.04  # else nothing is shown
-    recovery = recover_onnx(harmed, RecoverConfig(epochs=15, learning_rate=0.02), teacher, digits, THREAT, tmp_path)
+    recovery = recover_onnx(harmed, RecoverConfig(epochs=8, learning_rate=0.02), teacher, digits, THREAT, tmp_path)
     assert recovery.kept == "recovered"
     assert recovery.pgd_after > recovery.pgd_before
     left = robust(teacher) - robust(load_twin(tmp_path / "model.onnx"))

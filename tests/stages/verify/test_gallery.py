@@ -13,7 +13,7 @@ from edgeproof.stages.verify import Attacked, EngineSubject, Evaluation, VerifyC
 from edgeproof.targets.base import EngineFile
 
 SAMPLES = 25
-CONFIG = VerifyConfig(routes=("whitebox", "probe", "square"), square_queries=500, strong_restarts=1)
+CONFIG = VerifyConfig(routes=("whitebox", "probe", "square"), square_queries=200, strong_restarts=1)
 
 # Through the command line in tests/e2e/test_masked_models.py; bit depth is rounding by other nodes. What the last two
 # need shows on more samples than here only: test_inner.py and test_probe.py.

@@ -12,10 +12,9 @@ import numpy as np
 import onnx
 import pytest
 from edgeproof.core.errors import BackendMissing, StageError, UsageError
-from edgeproof.stages.data import Dataset
 from edgeproof.stages.export import export_onnx
 from edgeproof.stages.models import build_model
-from edgeproof.stages.quantize import CalibrationConfig, calibration_split, quantize_onnx
+from edgeproof.stages.quantize import quantize_onnx
 from edgeproof.stages.quantize.half import to_half
 from edgeproof.targets.base import EngineFile, Images, Target, TargetOptions, targets
 from edgeproof.targets.gpu import gpu_here
@@ -26,8 +25,8 @@ from edgeproof.targets.tensorrt.options import PlanOptions, RtxOptions, TensorRt
 from edgeproof.targets.tensorrt.plan.record import Sheet, read_sheet
 
 TENSORRT = targets["tensorrt"]
-# The 32×32 networks of the model suite.
-LARGE = ("resnet18", "mobilenet_v2")
+# A residual one, and one with depthwise convolutions; the other deep networks of the model suite take seconds each.
+OTHERS = ["wrn_10_1", "mobilenet_v2", pytest.param("resnet18", marks=pytest.mark.walk)]
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +52,15 @@ def in_every_precision(float_model: Path, images: Images) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def student_files(
-    rtx: Target, float_onnx: Path, digits: Dataset, tmp_path_factory: pytest.TempPathFactory
+    rtx: Target, float_onnx: Path, student_file, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
-    path = tmp_path_factory.mktemp("student") / "float.onnx"
-    path.write_bytes(float_onnx.read_bytes())
-    return in_every_precision(path, calibration_split(digits.train, CalibrationConfig()).images)
+    half = tmp_path_factory.mktemp("student") / "half.onnx"
+    to_half(float_onnx, half)
+    return {"fp32": float_onnx, "fp16": half, "int8": student_file("tensorrt", "int8")}
 
 
-@pytest.fixture(scope="module", params=LARGE)
-def large_files(
+@pytest.fixture(scope="module", params=OTHERS)
+def other_files(
     request: pytest.FixtureRequest, rtx: Target, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     path = tmp_path_factory.mktemp(request.param) / "float.onnx"
@@ -99,8 +98,8 @@ def test_the_student_in_every_precision(student_files: dict[str, Path], rtx: Tar
     check_weights(student_files, rtx, tmp_path)
 
 
-def test_large_models_in_every_precision(large_files: dict[str, Path], rtx: Target, tmp_path: Path):
-    check_weights(large_files, rtx, tmp_path)
+def test_other_models_in_every_precision(other_files: dict[str, Path], rtx: Target, tmp_path: Path):
+    check_weights(other_files, rtx, tmp_path)
 
 
 def test_a_graph_without_quantized_weights_stores_floats(student_files: dict[str, Path], rtx: Target, tmp_path: Path):

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file
+from torch.distributed import run as torchrun
 
 from tests import warm
 
@@ -73,14 +71,12 @@ def run(root: Path, devices: int, settings: dict[str, Any], launcher: tuple[str,
     root.mkdir()
     script = root / "training.py"
     script.write_text(textwrap.dedent(SCRIPT))
-    arguments = [str(root), str(devices), json.dumps(settings)]
+    arguments = [str(script), str(root), str(devices), json.dumps(settings)]
     if launcher:
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        command = [sys.executable, *launcher, str(script), *arguments]
-        subprocess.run(command, check=True, env=environment, timeout=400, capture_output=True)
+        code, _, err = warm.run([*launcher, *arguments], script=Path(torchrun.__file__))
     else:
-        code, _, err = warm.run(arguments, script=script)
-        assert code == 0, err
+        code, _, err = warm.run(arguments[1:], script=script)
+    assert code == 0, err
     return root
 
 
@@ -112,7 +108,7 @@ def test_two_processes_learn_what_one_learns(name: str, one: Path, two: Path):
 
 @pytest.mark.slow
 def test_torchrun(one: Path, tmp_path: Path):
-    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29571")
+    launcher = ("--nproc-per-node", "2", "--master-port", "29571")
     two = run(tmp_path / "two", 2, {"AdaAD": SETTINGS["AdaAD"]}, launcher)
     same(one / "AdaAD", two / "AdaAD")
 

@@ -83,7 +83,7 @@ def test_on_4_bit_activations_the_search_finds_what_gradients_miss_and_that_is_s
     four_bit_onnx: Path, digits: Dataset, threat: ThreatModel
 ):
     config = VerifyConfig(backward=("relu",), strong_restarts=1)
-    samples = digits.test.take(slice(0, 75))
+    samples = digits.test.take(slice(0, 40))
     result = attack_shard(
         subject(four_bit_onnx),
         samples,

@@ -22,14 +22,18 @@ def bench():
     return module
 
 
+# Those that the claims are about; the script's table has two more.
+COMPARED = ("clipped", "identity", "relu")
+
+
 @pytest.mark.slow
 def test_the_usual_gradients_flatter_and_ours_does_not(bench, student: Classifier, digits: Dataset, tmp_path: Path):
     schemes = {name: bench.SCHEMES[name] for name in ("U8S8", "S8S8")}
-    found = bench.table(student, digits, digits.test, tmp_path, schemes=schemes, queries=100)
+    found = bench.table(student, digits, digits.test, tmp_path, schemes=schemes, runs=2, queries=100, modes=COMPARED)
     true = found[bench.WORST]
     ours = found[bench.MODES["relu"]]
     usual, identity = found[bench.MODES["clipped"]], found[bench.MODES["identity"]]
-    # What the table showed when it was measured: 0.888, 0.938 and 0.852 where 0.848 is the worst case.
+    # What the table showed when it was measured: 0.892, 0.938 and 0.852 where 0.850 is the worst case.
     assert usual["U8S8"] > true["U8S8"] + 0.02
     assert usual["S8S8"] > true["S8S8"] + 0.01
     assert identity["U8S8"] > true["U8S8"] + 0.05
@@ -44,10 +48,12 @@ def test_on_4_bit_activations_the_usual_gradient_flatters_and_the_float_students
     bench, student: Classifier, digits: Dataset, tmp_path: Path
 ):
     schemes = {"W4A4": bench.SCHEMES["W4A4"]}
-    found = bench.table(student, digits, digits.test, tmp_path, schemes=schemes, queries=500)
+    found = bench.table(
+        student, digits, digits.test, tmp_path, schemes=schemes, steps=30, runs=2, queries=200, modes=COMPARED
+    )
     shares = {label: row["W4A4"] for label, row in found.items() if label != "float"}
     ours = shares[bench.MODES["relu"]]
-    # What the table showed when it was measured: 0.860, 0.826, 0.832, ours 0.814 and a worst case of 0.786.
+    # What the table showed when it was measured: 0.872, 0.840, 0.846, ours 0.828 and a worst case of 0.806.
     assert shares[bench.MODES["clipped"]] > shares[bench.WORST] + 0.04
     assert shares[bench.FLOAT] > ours
     assert shares[bench.REPLAY] > ours
