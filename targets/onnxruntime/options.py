@@ -79,7 +79,7 @@ def session_options(options: OnnxRuntimeOptions, threads: int) -> onnxruntime.Se
     found = onnxruntime.SessionOptions()
     found.intra_op_num_threads = threads
     found.inter_op_num_threads = 1
-    found.log_severity_level = 3
+    found.log_severity_level = 4  # what it says of errors it raises as well
     found.use_deterministic_compute = options.deterministic
     level = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_{_LEVELS[options.optimisation]}")
     found.graph_optimization_level = level

@@ -98,13 +98,14 @@ def test_a_pte_is_verified_with_the_graph_of_its_twin(built: Path, tmp_path: Pat
     assert found["name"] == "executorch"
 
 
-def test_its_surrogate_runs_on_a_runtime_that_reads_onnx_files(built: Path):
+def test_its_surrogate_runs_on_a_runtime_that_reads_onnx_files(built: Path, tmp_path: Path):
     request = check_request(
         str(built / "engines" / "executorch" / "model.pte"),
         DataConfig(dataset="digits"),
         ThreatModel(eps=0.1),
         VerifyConfig(samples=4),
         target="executorch",
+        scratch=tmp_path,
         graph=built / "quantize" / targets["executorch"].scheme.name / "model.onnx",
         surrogate=built / "export" / "model.onnx",
     )
