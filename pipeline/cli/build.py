@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ...core.errors import UsageError
 from .app import app
 from .arguments import Accelerator, AsJson, DataRoot, Devices, NumNodes, Out, Overrides, SharedStore
-from .from_function import Call, asks
+from .from_function import Call, asks, with_keys
 from .output import answer, finish
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ _stage_command("compile", "Build every target's engine, and what it needs.")
 
 
 @app.command(rich_help_panel="Stages")
+@with_keys("adapter", "AdapterConfig")
 def recover(
     source: Annotated[
         Path, typer.Argument(help="A recipe with a `recover` section, or an ONNX file.", metavar="RECIPE|MODEL")
@@ -85,12 +87,13 @@ def recover(
     devices: Devices = 1,
     num_nodes: NumNodes = 1,
     accelerator: Accelerator = "auto",
+    adapter: Mapping[str, Any] | None = None,
     as_json: AsJson = False,
 ) -> None:
     """Learn back, in the quantized ONNX file itself, the robustness that quantization cost."""
     if source.suffix != ".onnx":
-        if teacher or dataset or eps:
-            raise UsageError("--teacher, --dataset and --eps are for an ONNX file; a recipe has its own")
+        if teacher or dataset or eps or adapter:
+            raise UsageError("--teacher, --dataset, --eps and an adapter are for an ONNX file; a recipe has its own")
         chosen = {"out": out, "data_root": data_root, "store": store, "overrides": overrides or ()}
         trained = {"devices": devices, "num_nodes": num_nodes, "accelerator": accelerator}
         _finish(Call("commands.build:build", {"recipe": source, **chosen, **trained}), "recover", as_json)
@@ -115,6 +118,7 @@ def recover(
         image_size=image_size,
         grey=grey,
         weights=weights,
+        adapter=adapter,
         reporter=Reporter(quiet=as_json),
     )
     answer(result, as_json, show_recovery)

@@ -79,6 +79,35 @@ def asks(
     return decorate
 
 
+def with_keys(parameter: str, config: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each key of a config model; it gets those that were given as one mapping.
+
+    Args:
+        parameter: the command's own, which takes the mapping.
+        config: the model's name.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(command, include_extras=True)
+        keys = list(_keys(config))
+
+        def run(**given: Any) -> None:
+            said = {each.name: given.pop(each.name) for each in keys}
+            command(**given, **{parameter: {name: value for name, value in said.items() if value not in (None, False)}})
+
+        own = [
+            each.replace(annotation=hints[each.name], kind=each.KEYWORD_ONLY)
+            for each in inspect.signature(command).parameters.values()
+            if each.name != parameter
+        ]
+        run.__signature__ = inspect.Signature([*own, *keys])  # pyright: ignore[reportFunctionMemberAccess]
+        run.__annotations__ = {each.name: each.annotation for each in (*own, *keys)}
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        return run
+
+    return decorate
+
+
 def _parameters(
     function: str, without: Collection[str], names: Mapping[str, str], sections: dict[str, list[str]]
 ) -> Iterator[inspect.Parameter]:

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from string import ascii_uppercase
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
 from ...core.errors import UsageError
-from ...core.model_file import engine_files
+from ...core.model_file import digest_of, engine_files
+from ...stages.adapt import AdapterConfig, adapt_to_itself
 from ...stages.latency.bench import PERCENTILES
 from ...stages.latency.ratios import METHOD, paired_ratio
 from ...stages.latency.timing import ROUNDS, SideBySide, side_by_side
@@ -25,6 +27,7 @@ from ...targets.process.own_process import open_engine
 from ...targets.signature import ModelSignature, read_signature
 from ..progress import Reporter
 from ..request.arguments import option
+from ..request.verification_settings import checked
 from ..store.machine import machine
 
 # Of the cores' time; more of it taken by others, and the times are theirs as well.
@@ -37,17 +40,20 @@ class Contender:
     """An engine that is timed, as the user named it."""
 
     name: str
+    given: Path
     engine: EngineFile
     signature: ModelSignature
 
     @classmethod
-    def of(cls, text: str, target: str, options: Sequence[str] = ()) -> Contender:
+    def of(cls, text: str, target: str, options: Sequence[str], adapter: AdapterConfig, scratch: Path) -> Contender:
         """Read `FILE`, `TARGET:FILE` or `TARGET[name=value,...]:FILE`.
 
         Args:
             text: what the user wrote.
             target: the runtime where it names none; `options` are that one's.
             options: `name=value` each.
+            adapter: what an ONNX file wants of its images.
+            scratch: a folder for the file with its adapter around it, which is then what is timed.
 
         Raises:
             UsageError: the file is missing or no image classifier, or there is no such target or option.
@@ -63,11 +69,18 @@ class Contender:
             runtime.check_available()
             if not path.is_file():
                 raise UsageError("no such file")
-            engine = EngineFile.of(target, path, read_options(runtime.options, options))
+            chosen = read_options(runtime.options, options)
+        runs = path
         if path.suffix == ".onnx":
-            return cls(text, engine, read_signature(path))
+            adapted = adapt_to_itself(path, adapter)
+            if adapted is not None:
+                runs = scratch / f"{len(list(scratch.iterdir()))}.onnx"
+                adapted.save(runs)
+        engine = EngineFile.of(target, runs, chosen)
+        if path.suffix == ".onnx":
+            return cls(text, path, engine, read_signature(runs))
         with runtime.load(engine) as loaded:
-            return cls(text, engine, loaded.signature)
+            return cls(text, path, engine, loaded.signature)
 
 
 def bench_files(
@@ -79,6 +92,7 @@ def bench_files(
     batches: Sequence[Annotated[int, Field(ge=1)]] = (1, 32),
     repeats: Annotated[int, Field(ge=10)] = 300,
     threads: Annotated[int, Field(ge=1)] = 1,
+    adapter: AdapterConfig | Mapping[str, Any] | None = None,
     plot: Path | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
@@ -92,6 +106,7 @@ def bench_files(
         batches: a batch size (default: 1 and 32).
         repeats: timed calls of each engine and batch size, at least.
         threads: threads of each runtime; each process is kept on as many cores.
+        adapter: what the ONNX files want of their images, where that cannot be found from them.
         plot: draw the latencies into this picture.
         reporter: where progress goes.
 
@@ -107,7 +122,21 @@ def bench_files(
         BackendMissing: a runtime is not installed.
     """
     reporter = reporter or Reporter(quiet=True)
-    contenders = [Contender.of(str(engine), target, options), *(Contender.of(each, target) for each in against)]
+    said = checked(AdapterConfig, adapter or {}, "--")
+    with TemporaryDirectory(prefix="edgeproof-") as scratch:
+        asked = [(str(engine), options), *((each, ()) for each in against)]
+        contenders = [Contender.of(text, target, chosen, said, Path(scratch)) for text, chosen in asked]
+        result = _side_by_side(contenders, batches, threads, repeats, reporter)
+    if plot is not None:
+        from .bench_plot import draw_latencies
+
+        draw_latencies(result, plot)
+    return result
+
+
+def _side_by_side(
+    contenders: Sequence[Contender], batches: Sequence[int], threads: int, repeats: int, reporter: Reporter
+) -> dict[str, Any]:
     first, batches = contenders[0], tuple(dict.fromkeys(batches))
     for other in contenders[1:]:
         if other.signature.image_shape != first.signature.image_shape:
@@ -121,7 +150,7 @@ def bench_files(
     openers = {each.name: partial(open_engine, each.engine, threads) for each in contenders}
     with reporter.stage("bench") as bar:
         measured = side_by_side(openers, images, threads=threads, repeats=repeats, warmup=30, progress=bar.count)
-    result = {
+    return {
         "threads": threads,
         "cores": list(measured.models[first.name].opened.cores),
         "repeats": repeats,
@@ -133,11 +162,6 @@ def bench_files(
         "ratios": _ratios([each.name for each in contenders], measured),
         "warnings": _warnings(measured, threads),
     }
-    if plot is not None:
-        from .bench_plot import draw_latencies
-
-        draw_latencies(result, plot)
-    return result
 
 
 def _figures(contender: Contender, measured: SideBySide) -> dict[str, Any]:
@@ -147,9 +171,9 @@ def _figures(contender: Contender, measured: SideBySide) -> dict[str, Any]:
         "name": contender.name,
         "target": engine.target,
         "options": dict(engine.options),
-        "file": str(engine.path),
-        "sha256": engine.sha256,
-        "size_bytes": sum(file.stat().st_size for file in engine_files(engine.path)),
+        "file": str(contender.given),
+        "sha256": digest_of(contender.given),
+        "size_bytes": sum(file.stat().st_size for file in engine_files(contender.given)),
         "notes": list(found.opened.notes),
         "cold_start_s": found.cold_start,
         "opening_s": found.opened.seconds,

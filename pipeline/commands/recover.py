@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from torch import nn
 from ...core.atomic_write import clear_partial_files
 from ...core.errors import UsageError
 from ...core.model_file import digest_of
+from ...stages.adapt import Adapted, AdapterConfig, adapt
 from ...stages.data import Dataset, load_dataset
 from ...stages.distill import TrainingContext
 from ...stages.distill.inner import InnerMaximisation
@@ -24,20 +25,21 @@ from ...stages.quantize.precisions.base import precisions
 from ...stages.recover import RecoverConfig, recover_onnx
 from ...stages.teacher.pretrained import weights_digest
 from ...stages.threat import ThreatModel
-from ...stages.twin import load_twin
+from ...stages.twin import Twin, load_twin
 from ...targets.base import targets
-from ...targets.signature import read_signature
+from ...targets.signature import read_signature, signature_of
 from ..progress import Reporter
 from ..recipe.read import apply_override
 from ..recipe.validation_errors import one_line
 from ..request.arguments import data_config, option, threat_model
 from ..request.image_reading import other_reading
 from ..request.network_reference import find_candidate, load_candidate
+from ..request.verification_settings import checked
 from ..run.networks import method_code
 from ..store.artifact import key_of
 from ..store.code_digest import code_digest
 
-_QUANTIZED = "quantized"
+_ADAPTED, _QUANTIZED = "adapted", "quantized"
 _PARTIAL = ".partial"
 _CODE = ("edgeproof.stages.quantize.quantization", "edgeproof.stages.recover.recovery")
 
@@ -56,6 +58,7 @@ def recover_file(
     image_size: str | int | tuple[int, int] | None = None,
     grey: bool = False,
     weights: str | None = None,
+    adapter: AdapterConfig | Mapping[str, Any] | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """Train a quantized ONNX file's own graph by adversarial distillation, and write it back.
@@ -76,6 +79,8 @@ def recover_file(
         image_size: resize image files to this side, or to HEIGHTxWIDTH such as 48x64.
         grey: read image files as grey, for models of one channel.
         weights: which weights of a teacher's checkpoint with several: `ema`, `raw`, or the keys under which they lie.
+        adapter: what stands between pixels in [0, 1] and the file, and between its answers and logits, where that is
+            not to be found from it. It stays in the file that is written, which takes pixels and answers with logits.
         reporter: where progress goes.
 
     Returns:
@@ -92,12 +97,16 @@ def recover_file(
     quantize, recover = _sections(overrides)
     with option("--set "):
         InnerMaximisation.of(recover.inner, threat, where="recover.inner")
+    said = checked(AdapterConfig, adapter or {}, "--")
     data = load_dataset(data_config(dataset, data_root, image_size, grey=grey))
-    _check_suits(model, str(model), data)
+    adapted = _adapted(model, str(model), said, data)
+    for line in adapted.words if adapted else ():
+        reporter.notice(f"{model}: {line}")
     network, digest = _teacher(teacher, weights, data, threat, reporter)
     key = key_of(
         {
             "files": {"model": digest_of(model), "teacher": digest},
+            **({"adapter": adapted.identity} if adapted else {}),
             "data": data.digest,
             "threat": threat.model_dump(),
             "scheme": vars(chosen.scheme),
@@ -112,10 +121,14 @@ def recover_file(
             reporter.notice(f"{other}: left by a killed run of another request; not used")
     partial.mkdir(parents=True, exist_ok=True)
     source = model
-    if not is_quantized(model):
-        source = partial / _QUANTIZED / MODEL
+    if adapted is not None:
+        source = partial / _ADAPTED / MODEL
         source.parent.mkdir(exist_ok=True)
-        quantize_student(model, quantize, chosen.scheme, data, threat, source.parent, notice=reporter.notice)
+        adapted.save(source)
+    if not is_quantized(source):
+        given, source = source, partial / _QUANTIZED / MODEL
+        source.parent.mkdir(exist_ok=True)
+        quantize_student(given, quantize, chosen.scheme, data, threat, source.parent, notice=reporter.notice)
     with reporter.stage("recover", recover.epochs) as bar:
         running = TrainingContext(folder=partial, on_step=bar.step, on_epoch=bar.epoch, notice=reporter.notice)
         recovery = recover_onnx(source, recover, network, data, threat, partial, running=running)
@@ -177,15 +190,19 @@ def _teacher(
         _, found = load_candidate(candidate, data, reporter, weights)
         network = found.classifier(data.image_shape[0], candidate.name)
         return network, weights_digest(network)
-    _check_suits(Path(teacher), f"--teacher: {teacher}", data)
-    return load_twin(teacher).eval().requires_grad_(False), digest_of(Path(teacher))
+    adapted = _adapted(Path(teacher), f"--teacher: {teacher}", AdapterConfig(), data)
+    twin = Twin(adapted.model) if adapted else load_twin(teacher)
+    return twin.eval().requires_grad_(False), digest_of(Path(teacher))
 
 
-def _check_suits(model: Path, what: str, data: Dataset) -> None:
-    """See that an ONNX file takes images of the data's shape and knows as many classes."""
-    signature, classes = read_signature(model), len(data.class_names)
+def _adapted(model: Path, what: str, config: AdapterConfig, data: Dataset) -> Adapted | None:
+    """What an ONNX file needs around it, having seen that it then suits the data; `what` is for messages."""
+    adapted = adapt(model, config, data.image_shape, len(data.class_names), data.validation.images)
+    signature = signature_of(adapted.model, model) if adapted else read_signature(model)
+    classes = len(data.class_names)
     if signature.image_shape != data.image_shape or signature.classes != classes:
         raise UsageError(
             f"{what} takes images {list(signature.image_shape)} of {signature.classes} classes, the data are "
             f"{list(data.image_shape)} of {classes}{other_reading(model, data)}"
         )
+    return adapted

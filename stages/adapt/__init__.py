@@ -1,6 +1,6 @@
 """Model adapters: foreign ONNX classifiers as pixels in, logits out."""
 
-from .adapt import Adapted, adapt
+from .adapt import Adapted, adapt, adapt_to_itself
 from .config import AdapterConfig
 
-__all__ = ["Adapted", "AdapterConfig", "adapt"]
+__all__ = ["Adapted", "AdapterConfig", "adapt", "adapt_to_itself"]

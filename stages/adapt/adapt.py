@@ -14,7 +14,7 @@ from onnx import TensorProto
 from ...core.errors import ModelError, reason_of
 from ...core.onnx_reader import check, read_onnx
 from .config import AdapterConfig
-from .images import adapt_input
+from .images import adapt_input, own_image_shape
 from .logits import adapt_output
 from .order import sort_nodes
 
@@ -76,6 +76,16 @@ def adapt(
     about = {"image_shape": list(image_shape), "classes": classes, "words": words}
     mapped = {} if config.label_map is None else {"label_map": config.label_map.read_text()}
     return Adapted(model, tuple(words), {**config.model_dump(mode="json"), **mapped, **about})
+
+
+def adapt_to_itself(path: Path, config: AdapterConfig) -> Adapted | None:
+    """Adapt an ONNX file to images of the shape that it says itself, for what needs no data set; see `adapt`.
+
+    Its answers are left as they are, as far as they are one row an image.
+    """
+    shape = own_image_shape(read_onnx(path, weights=False), config, path)
+    noise = np.random.default_rng(0).random((_PROBES, *shape), np.float32)
+    return adapt(path, config.model_copy(update={"classes_offset": 0, "label_map": None}), shape, 0, noise)
 
 
 def _says_enough(model: onnx.ModelProto, config: AdapterConfig) -> bool:

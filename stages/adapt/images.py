@@ -20,6 +20,7 @@ _DTYPES: dict[int, str] = {
     TensorProto.UINT8: "uint8",
 }
 _BYTE = 255.0
+_CHANNELS = (1, 3, 4)
 
 Dimension = int | str
 
@@ -72,6 +73,27 @@ def adapt_input(
         if dynamic:
             said.append(f"images of {' x '.join(map(str, image_shape))}")
     return said
+
+
+def own_image_shape(model: onnx.ModelProto, config: AdapterConfig, path: Path) -> tuple[int, int, int]:
+    """Channels, height and width of the images that a model takes, by its own word.
+
+    Args:
+        model: the model.
+        config: what is known of it; without a layout the channels are last where only there are 1, 3 or 4 of them.
+        path: its file, for messages.
+
+    Raises:
+        ModelError: it does not say.
+    """
+    value = _image_input(model, config.input_name, path)
+    dimensions = dimensions_of(value)
+    sizes = [size for size in dimensions[1:] if isinstance(size, int) and size > 0]
+    if len(dimensions) != 4 or len(sizes) != 3:
+        shown = ", ".join(map(str, dimensions))
+        raise ModelError(f"{path}: input {value.name!r} is [{shown}], which does not say how large its images are")
+    last = config.layout == "NHWC" or (config.layout is None and sizes[2] in _CHANNELS and sizes[0] not in _CHANNELS)
+    return (sizes[2], sizes[0], sizes[1]) if last else (sizes[0], sizes[1], sizes[2])
 
 
 def dimensions_of(value: onnx.ValueInfoProto) -> tuple[Dimension, ...]:

@@ -13,6 +13,7 @@ import pytest
 
 from tests import warm
 from tests.e2e.conftest import ENV, QUICK, ROOT, edgeproof, small_build, with_checkpoint
+from tests.e2e.vendor import as_vendors_ship
 
 STUDENT = ROOT / "tests" / "data" / "student.safetensors"
 ON_DIGITS = ("--dataset", "digits", "--eps", "0.1")
@@ -66,6 +67,17 @@ def test_a_file_without_torch_code(float_onnx: Path, tmp_path: Path):
     assert second.code == 0, second.err
     given, found = onnx.load(tmp_path / "given.onnx").graph, onnx.load(tmp_path / "two" / "model.onnx").graph
     assert list(given.node) == list(found.node)
+
+
+def test_a_vendors_file_with_its_adapter_in_the_file_that_is_written(float_onnx: Path, tmp_path: Path):
+    vendor = as_vendors_ship(float_onnx, tmp_path / "vendor.onnx")
+    options = ["--teacher", float_onnx, *ON_DIGITS, "--normalize", "half", "--set", "recover.epochs=1"]
+    done = edgeproof("recover", vendor, *options, "--out", tmp_path / "out", "--json")
+    assert done.code == 0, done.err
+    entry = onnx.load(tmp_path / "out" / "model.onnx").graph.input[0]
+    assert [dim.dim_value for dim in entry.type.tensor_type.shape.dim][1:] == [1, 8, 8]
+    # Fed as it wants, it is as good as the file that it was made from.
+    assert json.loads(done.out)["clean_before"] > 0.9
 
 
 def test_what_a_killed_run_of_other_settings_left_is_not_used(float_onnx: Path, tmp_path: Path):
