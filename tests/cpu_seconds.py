@@ -18,7 +18,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PART = "cpu_seconds"
 SLOW = Path(__file__).with_name("slow.txt")
 # A function's tests together, with the fixtures that they are the first to ask for.
-_SLOW_SECONDS = 1.5
+_SLOW_SECONDS = 1.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
