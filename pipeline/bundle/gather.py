@@ -194,7 +194,7 @@ def _graph(run: Path, manifest: Mapping[str, Any], parents: Iterable[str]) -> Pa
 def _foreign(run: Path, subject: Mapping[str, Any], manifest: Mapping[str, Any]) -> Path:
     """The engine that `verify` attacked, where it lies."""
     given = Path(subject.get("path", ""))
-    places = [given, *(Path(path) for path in manifest["external"] if Path(path).name == given.name)]
+    places = [run / given, given, *(Path(path) for path in manifest["external"] if Path(path).name == given.name)]
     for path in places:
         try:
             if path.is_file() and digest_of(path) == subject["sha256"]:

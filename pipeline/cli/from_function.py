@@ -156,7 +156,7 @@ def _keys(config: str) -> Iterator[inspect.Parameter]:
         if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name):
             name, words = each.target.id, ast.unparse(each.annotation)
             kind = _KINDS.get(words.removesuffix(" | None"), str)
-            shown = "|".join(re.findall(r"'([^']*)'", words)) or ("NUMBER,..." if "float, ..." in words else None)
+            shown = "|".join(re.findall(r"'([^']*)'", words)) or ("NUMBER,..." if "Number, ..." in words else None)
             flag = f"--{name.replace('_', '-')}"
             option = typer.Option(flag, help=_says(docs[name]), metavar=shown, show_default=False)
             optional: Any = bool if kind is bool else kind | None

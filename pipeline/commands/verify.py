@@ -15,7 +15,7 @@ from ...core.function import is_function
 from ...core.model_file import engine_files, sha256_of
 from ...stages.adapt import AdapterConfig
 from ...stages.quantize.precisions.base import precision_of
-from ...stages.verify import CorruptionsConfig, Evaluation, Workforce, default_workers
+from ...stages.verify import CorruptionsConfig, EngineSubject, Evaluation, Workforce, default_workers
 from ...stages.verify.figures import FIGURES_FILE, SubjectFigures, read_figures
 from ...stages.verify.routes.base import routes
 from ...stages.verify.shards.machines import Machines
@@ -37,6 +37,8 @@ from ..store.follower import FollowingStore
 from ..store.run_files import RunFiles
 from ..store.store import Store
 
+# The room of adapted models, in the store and in the proof's folder.
+_ADAPTED = "adapted"
 _ADAPTER_CODE = "edgeproof.stages.adapt.adapt"
 
 
@@ -112,14 +114,7 @@ def verify(
         BackendMissing: the target's runtime, or what attacks labels, is not installed (exit code 4).
     """
     reporter = reporter or Reporter(quiet=True)
-    with option("--gate: "):
-        conditions = [Condition.parse_line(line, routes.names()) for line in gates]
-    for condition in conditions:
-        if condition.relative:
-            raise UsageError(
-                f"--gate: {condition.figure} {condition.text}: is held against a baseline by "
-                f"`edgeproof gate {folder_of(model, out)} --baseline FILE`"
-            )
+    conditions = _conditions(gates, folder_of(model, out))
     if sequential and not any(condition.figure in ACCURACIES for condition in conditions):
         raise UsageError(f"--sequential: needs a gate to decide, on one of: {', '.join(ACCURACIES)}")
     if sequential and num_nodes > 1:
@@ -178,7 +173,9 @@ def verify(
             attacks[name] = proof.attacked(subject, before=before, inputs=request.answers(name))
         found = proof.aggregated(request.subjects, attacks, curve_of=[request.target])
         report = _report(request, conditions, read_figures(found.path(FIGURES_FILE)))
+        kept = [stage for name, stage in proof.maker.made.items() if name.startswith(f"{_ADAPTED}/")]
         view = {name: (found, name) for name in found.files}
+        view |= {f"{stage.stage}/{name}": (stage, name) for stage in kept for name in stage.files}
         place.publish(
             view,
             render(replace(report, files=RunFiles(view=view)), place),
@@ -188,11 +185,24 @@ def verify(
     return report
 
 
+def _conditions(gates: Sequence[str], folder: Path) -> list[Condition]:
+    """The gates, none of which may need a baseline."""
+    with option("--gate: "):
+        conditions = [Condition.parse_line(line, routes.names()) for line in gates]
+    for condition in conditions:
+        if condition.relative:
+            raise UsageError(
+                f"--gate: {condition.figure} {condition.text}: is held against a baseline by "
+                f"`edgeproof gate {folder} --baseline FILE`"
+            )
+    return conditions
+
+
 def _kept(maker: Maker, request: Request, name: str) -> Path:
     """The file of an adapted model in the store."""
     adapted = request.adapted[name]
     stage = Stage(
-        f"adapted/{name}",
+        f"{_ADAPTED}/{name}",
         config=adapted.identity,
         inputs={"model": request.digests[name]},
         code=[_ADAPTER_CODE],
@@ -214,6 +224,14 @@ def _report(request: Request, conditions: Sequence[Condition], figures: Mapping[
         times={} if request.graph is None else {"size_bytes": sum(file.stat().st_size for file in engine_files(path))},
     )
     adapted = request.adapted.get(request.target)
+    if adapted is not None:
+        # What was attacked, and what a device is to run, is the model with its adapter.
+        engine = request.subjects[request.target]
+        assert isinstance(engine, EngineSubject)
+        given = {"path": request.model, "sha256": request.digests[request.target]}
+        file = f"{_ADAPTED}/{request.target}/{MODEL}"
+        behind = {"path": file, "sha256": engine.engine.sha256, "given": given, "adapter": list(adapted.words)}
+        subject = {**subject, **behind}
     return draw_up(
         name=f"verify-{name_of(request.model)}",
         recipe_digest=f"sha256:{request.digest()}",
@@ -221,7 +239,6 @@ def _report(request: Request, conditions: Sequence[Condition], figures: Mapping[
         subjects=[
             {
                 **subject,
-                **({} if adapted is None else {"adapter": list(adapted.words)}),
                 "warnings": [*request.warnings, *map(str, request.findings), *subject["warnings"]],
             }
         ],

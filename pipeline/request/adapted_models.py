@@ -30,8 +30,8 @@ class AdaptedModels:
     name: str
     found: dict[str, Adapted] = field(default_factory=dict)
 
-    def file_of(self, name: str, path: Path, config: AdapterConfig) -> Path:
-        """The file to run: the model's own, or one in the scratch folder that has its adapter around it.
+    def file_of(self, name: str, path: Path, config: AdapterConfig, *, columns: int = 0) -> Path:
+        """The file to run: the model's own, or one in the scratch folder that has its adapter around it; see `adapt`.
 
         Raises:
             ModelError: it is no classifier of such images.
@@ -39,7 +39,7 @@ class AdaptedModels:
         """
         data = self.data
         try:
-            adapted = adapt(path, config, data.image_shape, len(data.class_names), data.test.images)
+            adapted = adapt(path, config, data.image_shape, len(data.class_names), data.test.images, columns=columns)
         except ModelError as error:
             raise ModelError(f"{error}{other_reading(path, data)}") from None
         if adapted is None:
@@ -50,12 +50,13 @@ class AdaptedModels:
         adapted.save(file)
         return file
 
-    def check(self, path: Path, file: Path) -> None:
+    def check(self, path: Path, file: Path, name: str) -> None:
         """Hold a model against the data set.
 
         Args:
             path: the model's own file, for messages.
             file: the one to run.
+            name: its subject's.
 
         Raises:
             UsageError: its images or its classes are others.
@@ -66,7 +67,8 @@ class AdaptedModels:
                 f"{path}: its images are {signature.image_shape}, those of dataset {self.name!r} are {data.image_shape}"
             )
         classes, named = signature.classes, len(data.class_names)
-        if classes != named:
+        more = name in self.found and self.found[name].others
+        if classes != named and not (more and classes > named):
             highest = int(data.test.labels.max())
             hint = ""
             if highest >= classes:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
 
 import numpy as np
 
 from ...core.errors import UsageError
-from ...stages.adapt import AdapterConfig
-from ...stages.data import Split
+from ...stages.adapt import AdapterConfig, columns_of
+from ...stages.data import Dataset
 from ...stages.plausibility import Images, Plausibility, Variant, plausibility, usual_pixels
 from ...stages.verify import FunctionSubject, Subject
 from ...stages.verify.checks.base import Finding
@@ -20,18 +20,19 @@ from ...stages.verify.subject.guarded import Guarded
 IMAGES, LEAST, FLOATS = 256, 64, 2**23
 
 
-def look_at_clean_answers(subject: Subject, test: Split, model: str, adapter: AdapterConfig) -> list[Finding]:
+def look_at_clean_answers(subject: Subject, data: Dataset, model: str, adapter: AdapterConfig) -> list[Finding]:
     """Ask a model about clean images, and say what speaks against its answers meaning anything.
 
     Args:
         subject: the model.
-        test: the test split, of which some are asked about.
+        data: the data set, of whose test split some images are asked about.
         model: as the user calls it.
         adapter: what the user has said of it; pixels that contradict it are not tried.
 
     Raises:
         UsageError: it answers none of its first images; the message has the runtime's own words.
     """
+    test = data.test
     count = min(IMAGES, max(LEAST, FLOATS // int(np.prod(test.images.shape[1:]))))
     rows = np.sort(np.random.default_rng(0).permutation(len(test))[:count])
     split = test.take(rows)
@@ -42,7 +43,7 @@ def look_at_clean_answers(subject: Subject, test: Split, model: str, adapter: Ad
         if predict.failures:
             raise UsageError(f"{model}: answers no image: {predict.failures[0]}")
         found = plausibility(predict, split, list(usual_variants(split.images, adapter)))
-    return list(_findings(found, isinstance(subject, FunctionSubject)))
+    return list(_findings(found, isinstance(subject, FunctionSubject), columns_of(adapter, len(data.class_names))))
 
 
 def usual_variants(images: Images, adapter: AdapterConfig) -> Iterator[Variant]:
@@ -53,7 +54,14 @@ def usual_variants(images: Images, adapter: AdapterConfig) -> Iterator[Variant]:
         adapter: what the user has said of the model, which is not contradicted.
     """
     known = (adapter.scale, adapter.mean, adapter.std, adapter.normalize)
-    if all(value is None for value in known):
+    if any(value is not None for value in known):
+        # What the adapter does, undone before it: the model's own pixels are those of the data set.
+        scale, (mean, std) = adapter.scale or 1.0, adapter.normalization()
+        if adapter.channels == "BGR":
+            mean, std = mean[::-1], std[::-1]
+        undone = partial(_undone, scale=scale, mean=mean, std=std)
+        yield Variant("no --scale, --mean, --std or --normalize", undone)
+    else:
         usual = {((0.5,), (0.5,)): "--normalize half", ((0.0,), (1 / 255,)): "--scale 255"}
         for mean, std in usual_pixels(images):
             listed = [",".join(f"{value:g}" for value in values) for values in (mean, std)]
@@ -64,12 +72,18 @@ def usual_variants(images: Images, adapter: AdapterConfig) -> Iterator[Variant]:
         yield Variant("--channels BGR", lambda pixels: pixels[:, ::-1])
 
 
+def _undone(images: Images, scale: float, mean: tuple[float, ...], std: tuple[float, ...]) -> Images:
+    shift, width = (np.array(values, np.float32).reshape(-1, 1, 1) for values in (mean, std))
+    return (images * width + shift) / np.float32(scale)
+
+
 def _normalized(images: Images, mean: tuple[float, ...], std: tuple[float, ...]) -> Images:
     shift, width = (np.array(values, np.float32).reshape(-1, 1, 1) for values in (mean, std))
     return (images - shift) / width
 
 
-def _findings(found: Plausibility, is_function: bool) -> Iterator[Finding]:
+def _findings(found: Plausibility, is_function: bool, columns: Sequence[int]) -> Iterator[Finding]:
+    """What speaks against the model; `columns` are its own numbers of the data set's classes, as far as was said."""
     count = found.count
     if found.finite < count:
         yield Finding("not-finite", f"the answers to {count - found.finite} of {count} clean images are not finite")
@@ -83,7 +97,10 @@ def _findings(found: Plausibility, is_function: bool) -> Iterator[Finding]:
         )
     elif found.permuted is not None:
         judged, plain, turned = found.judged
-        numbers = np.argsort(found.permuted).tolist()
+        # Ours by the place among the answers, which stand in the order that the user has said, others behind.
+        others = [number for number in range(len(found.permuted)) if number not in columns]
+        order = [*columns, *others]
+        numbers = [order[place] for place in np.argsort(found.permuted)[: len(columns)].tolist()]
         yield Finding(
             "labels-permuted",
             f"of {judged} clean images {plain} are answered rightly, and {turned} with the classes in another order; "
@@ -92,6 +109,6 @@ def _findings(found: Plausibility, is_function: bool) -> Iterator[Finding]:
     elif found.guesses:
         yield Finding(
             "guesses",
-            f"{found.correct} of {count} clean images are answered rightly, which is no better than guessing; its "
-            "pixels may want --scale, --mean, --std or --channels, its classes --label-map or --classes-offset",
+            f"{found.correct} of {count} clean images are answered rightly, which is no better than guessing; it "
+            "may want --scale, --mean, --std, --channels or --layout, or --label-map or --classes-offset",
         )

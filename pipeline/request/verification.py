@@ -179,7 +179,7 @@ def check_request(
     runs = None
     if own is not None:
         runs = own if graph is not None else models.file_of(target, own, adapter)
-        models.check(own, runs)
+        models.check(own, runs, target)
     with option("--"):
         rows = drawn(data.test, config, shuffled=deciding is not None)
     split = data.test.take(rows)
@@ -190,13 +190,14 @@ def check_request(
     other = None
     if surrogate is not None:
         with option("--surrogate: "):
-            other = models.file_of(SURROGATE, Path(surrogate), AdapterConfig()).resolve()
-            models.check(Path(surrogate), other)
+            wide = 0 if runs is None else read_signature(runs).classes
+            other = models.file_of(SURROGATE, Path(surrogate), AdapterConfig(), columns=wide).resolve()
+            models.check(Path(surrogate), other, SURROGATE)
         request = _with_surrogate(request, Path(surrogate), other)
     request = replace(request, adapted=models.found)
     request = _with_function(request, other) if own is None or runs is None else _with_engine(request, own, runs, other)
     subject = request.subjects[request.target]
-    return replace(request, findings=tuple(look_at_clean_answers(subject, data.test, model, adapter)))
+    return replace(request, findings=tuple(look_at_clean_answers(subject, data, model, adapter)))
 
 
 def _options(model: str, own: Path | None, target: str, given: Sequence[str]) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from ...core.errors import ModelError, reason_of
 from ...core.onnx_reader import check, read_onnx
 from .config import AdapterConfig
 from .images import adapt_input, own_image_shape
-from .logits import adapt_output
+from .logits import LABELS, adapt_output, widen
 from .order import sort_nodes
 
 _PROBES = 32
@@ -31,11 +31,13 @@ class Adapted:
         model: with all of its weights.
         words: what stands around it.
         identity: what it was made from, as JSON-able data.
+        others: whether it may answer with more classes, which stand behind those of the data set.
     """
 
     model: onnx.ModelProto
     words: tuple[str, ...]
     identity: Mapping[str, Any]
+    others: bool
 
     def save(self, path: Path) -> None:
         """Write it, the weights of a large one into a file beside it."""
@@ -44,7 +46,13 @@ class Adapted:
 
 
 def adapt(
-    path: Path, config: AdapterConfig, image_shape: tuple[int, int, int], classes: int, images: np.ndarray
+    path: Path,
+    config: AdapterConfig,
+    image_shape: tuple[int, int, int],
+    classes: int,
+    images: np.ndarray,
+    *,
+    columns: int = 0,
 ) -> Adapted | None:
     """Adapt an ONNX file to a data set.
 
@@ -55,6 +63,7 @@ def adapt(
         classes: how many it has.
         images: some of its images, float32 `[M, C, H, W]` in [0, 1]: what cannot be seen from the file is seen from
             the answers to them.
+        columns: how many logits there are to be at least; those beyond its classes are never the largest.
 
     Returns:
         None where the model takes such images and answers with such logits as it is.
@@ -69,13 +78,15 @@ def adapt(
     words = ["nodes sorted"] if moved else []
     words += adapt_input(model, config, image_shape, path)
     if not _says_enough(model, config):
-        words += adapt_output(model, config, _answers(model, images[:_PROBES], path), classes, path)
-    touched = words or any(value.name.startswith("edgeproof/") for value in (*model.graph.input, *model.graph.output))
-    if not touched:
+        words += adapt_output(model, config, _answers(model, _some(images), path), classes, path)
+    if columns and widen(model, columns):
+        words.append(f"{columns} logits")
+    if not words:
         return None
-    about = {"image_shape": list(image_shape), "classes": classes, "words": words}
+    about = {"columns": columns, "image_shape": list(image_shape), "classes": classes, "words": words}
     mapped = {} if config.label_map is None else {"label_map": config.label_map.read_text()}
-    return Adapted(model, tuple(words), {**config.model_dump(mode="json"), **mapped, **about})
+    others = config.classes_offset > 0 or config.label_map is not None or LABELS in words or columns > classes
+    return Adapted(model, tuple(words), {**config.model_dump(mode="json"), **mapped, **about}, others)
 
 
 def adapt_to_itself(path: Path, config: AdapterConfig) -> Adapted | None:
@@ -97,6 +108,11 @@ def _says_enough(model: onnx.ModelProto, config: AdapterConfig) -> bool:
     tensor = model.graph.output[0].type.tensor_type
     sizes = tensor.shape.dim
     return tensor.elem_type == TensorProto.FLOAT and len(sizes) == 2 and sizes[1].dim_value > 1
+
+
+def _some(images: np.ndarray) -> np.ndarray:
+    """A few images from all over: data sets are often sorted by class."""
+    return images[:: max(1, len(images) // _PROBES)][:_PROBES]
 
 
 def _answers(model: onnx.ModelProto, images: np.ndarray, path: Path) -> Mapping[str, np.ndarray]:

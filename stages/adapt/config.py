@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from ...core.config import Config
+
+Number = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 
 # Mean and standard deviation of the channels of images in [0, 1], red first.
 NORMALIZATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
@@ -39,9 +41,9 @@ class AdapterConfig(Config):
     """
 
     input_name: str | None = None
-    scale: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    mean: tuple[float, ...] | None = Field(default=None, min_length=1)
-    std: tuple[float, ...] | None = Field(default=None, min_length=1)
+    scale: float | None = Field(default=None, ge=1e-6, le=1e6, allow_inf_nan=False)
+    mean: tuple[Number, ...] | None = Field(default=None, min_length=1)
+    std: tuple[Number, ...] | None = Field(default=None, min_length=1)
     normalize: Literal["imagenet", "half", "none"] | None = None
     channels: Literal["RGB", "BGR"] = "RGB"
     layout: Literal["NCHW", "NHWC"] | None = None

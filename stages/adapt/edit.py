@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 # A name that no exporter gives.
 _PREFIX = "edgeproof/"
 PIXELS, LOGITS = f"{_PREFIX}pixels", f"{_PREFIX}logits"
+_CLIP_BY_INPUTS = 11
 
 
 class Chain:
@@ -20,11 +21,16 @@ class Chain:
     Args:
         model: the graph's model, whose initialisers get the constants.
         name: the value that the chain begins with.
+
+    Attributes:
+        first: that value.
+        name: the value that it ends with.
+        nodes: what it consists of.
     """
 
     def __init__(self, model: onnx.ModelProto, name: str) -> None:
         self._model = model
-        self.name = name
+        self.first = self.name = name
         self.nodes: list[onnx.NodeProto] = []
 
     def then(self, operator: str, *constants: np.ndarray | np.float32, **attributes: Any) -> None:
@@ -36,9 +42,12 @@ class Chain:
         self.name = self._fresh(operator)
         self.nodes.append(helper.make_node(operator, inputs, [self.name], name=self.name, **attributes))
 
-    def constant_minus(self, constant: np.ndarray) -> None:
-        """Append the difference of a constant and the chain's value."""
-        self.join("Sub", [self._constant(constant), self.name])
+    def clip(self, low: float, high: float) -> None:
+        """Append a Clip, as the model's opset writes it."""
+        if opset_of(self._model) < _CLIP_BY_INPUTS:
+            self.then("Clip", min=float(low), max=float(high))
+        else:
+            self.then("Clip", np.float32(low), np.float32(high))
 
     def ends_as(self, name: str) -> None:
         """Call the chain's last value so."""
@@ -56,7 +65,22 @@ class Chain:
 
     def _fresh(self, what: str) -> str:
         graph = self._model.graph
-        return f"{_PREFIX}{what}_{len(graph.node) + len(graph.initializer) + len(self.nodes)}"
+        return unused(self._model, f"{_PREFIX}{what}_{len(graph.node) + len(graph.initializer) + len(self.nodes)}")
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """The version of ONNX's own operators."""
+    return next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), 1)
+
+
+def unused(model: onnx.ModelProto, name: str) -> str:
+    """The name, or one like it that no value of the graph has: a model may have been adapted before."""
+    graph = model.graph
+    used = {output for node in graph.node for output in node.output}
+    used |= {value.name for value in (*graph.input, *graph.initializer, *graph.output)}
+    while name in used:
+        name += "_"
+    return name
 
 
 def per_channel(values: Sequence[float], channels: int) -> np.ndarray:
@@ -65,21 +89,25 @@ def per_channel(values: Sequence[float], channels: int) -> np.ndarray:
 
 
 def in_front(model: onnx.ModelProto, chain: Chain, replaced: str, shape: Sequence[int | str]) -> None:
-    """Put a chain that begins at `PIXELS` in front of an input, which it takes the place of."""
+    """Put a chain in front of an input, which its first value takes the place of."""
     graph = model.graph
+    # Initialisers need be no inputs from this version on.
+    model.ir_version = max(model.ir_version, 4)
     chain.ends_as(replaced)
     for node in reversed(chain.nodes):
         graph.node.insert(0, node)
     place = next(place for place, value in enumerate(graph.input) if value.name == replaced)
     inner = graph.input.pop(place)
     graph.value_info.append(inner)
-    graph.input.insert(place, helper.make_tensor_value_info(PIXELS, TensorProto.FLOAT, list(shape)))
+    graph.input.insert(place, helper.make_tensor_value_info(chain.first, TensorProto.FLOAT, list(shape)))
 
 
 def behind(model: onnx.ModelProto, chain: Chain, shape: Sequence[int | str]) -> None:
     """Put a chain behind the graph; its last value is the only output, float32, called `LOGITS`."""
     graph = model.graph
-    chain.ends_as(LOGITS)
+    model.ir_version = max(model.ir_version, 4)
+    logits = unused(model, LOGITS)
+    chain.ends_as(logits)
     graph.node.extend(chain.nodes)
     del graph.output[:]
-    graph.output.append(helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, list(shape)))
+    graph.output.append(helper.make_tensor_value_info(logits, TensorProto.FLOAT, list(shape)))

@@ -11,7 +11,7 @@ from onnx import TensorProto
 
 from ...core.errors import ModelError, UsageError
 from .config import AdapterConfig
-from .edit import PIXELS, Chain, in_front, per_channel
+from .edit import PIXELS, Chain, in_front, per_channel, unused
 
 _DTYPES: dict[int, str] = {
     TensorProto.FLOAT: "float32",
@@ -54,7 +54,7 @@ def adapt_input(
         said.append(f"a batch of {dimensions[0]} read as any")
         dimensions = dimensions_of(value)
     layout, flat = _layout(dimensions, image_shape, config, path, value.name)
-    chain = Chain(model, PIXELS)
+    chain = Chain(model, unused(model, PIXELS))
     said += _values(chain, config, kind, image_shape[0])
     if layout == "NHWC":
         chain.then("Transpose", perm=[0, 2, 3, 1])
@@ -174,6 +174,10 @@ def _values(chain: Chain, config: AdapterConfig, kind: str, channels: int) -> It
     for option, values in (("mean", mean), ("std", std)):
         if len(values) not in (1, channels):
             raise UsageError(f"--{option}: has {len(values)} numbers, the images have {channels} channels")
+    if kind == "uint8" and (any(mean) or any(value != 1 for value in std)):
+        raise UsageError(
+            "--normalize, --mean, --std: the model takes whole numbers from 0 to 255 and normalises itself"
+        )
     if config.channels == "BGR":
         if channels != 3:
             raise UsageError(f"--channels BGR: the images have {channels} channels, not 3")
@@ -192,8 +196,7 @@ def _values(chain: Chain, config: AdapterConfig, kind: str, channels: int) -> It
         # Half up, in whatever opset; a cast alone would cut off.
         chain.then("Add", np.float32(0.5))
         chain.then("Floor")
-        chain.then("Max", np.float32(0))
-        chain.then("Min", np.float32(_BYTE))
+        chain.clip(0, _BYTE)
         yield "rounded to whole numbers"
 
 

@@ -13,8 +13,13 @@ from ...core.errors import ModelError, UsageError
 from .config import AdapterConfig
 from .edit import Chain, behind
 
-_FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
-_INTEGERS = (TensorProto.INT64, TensorProto.INT32)
+_NEVER = -1e4
+# What is said of a model that answers with labels.
+LABELS = "labels"
+_PLAIN = {
+    *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Cast"),
+    *("QuantizeLinear", "DequantizeLinear"),
+}
 
 
 def adapt_output(
@@ -36,14 +41,15 @@ def adapt_output(
         ModelError: nothing of what it answers can be logits.
         UsageError: what is known of it contradicts it; the message begins with the option.
     """
-    columns = _columns(config, classes)
+    columns = columns_of(config, classes)
     name = _chosen(model, config, answers, classes, path)
     found = answers[name]
     chain, said = Chain(model, name), [f"output {name}"] if len(model.graph.output) > 1 else []
     if found.dtype.kind in "iu":
-        _labels(chain, found, max(columns) + 1)
-        said.append("labels")
-        wide = max(columns) + 1
+        # One more for what is none of the classes, which is then wrong whatever is right.
+        wide = max([int(found.max(initial=0)), *columns]) + 2
+        _labels(chain, found, wide)
+        said.append(LABELS)
     else:
         if found.dtype != np.float32:
             chain.then("Cast", to=TensorProto.FLOAT)
@@ -59,16 +65,23 @@ def adapt_output(
         if max(columns) >= wide:
             option = "--classes-offset" if config.label_map is None else "--label-map"
             raise UsageError(f"{option}: reaches beyond the {wide} classes of output {name!r} of {path}")
-        chain.then("Gather", np.array(columns, np.int64), axis=1)
-        said.append(f"classes {_ranges(columns)} of {wide}")
-        wide = classes
-    if said or not _static(model, wide):
+        # The model's other classes stay, behind those of the data set: who answers with one of them is wrong.
+        others = [column for column in range(wide) if column not in columns]
+        chain.then("Gather", np.array([*columns, *others], np.int64), axis=1)
+        said.append(f"classes {_ranges(columns)} of {wide} first")
+    if not _static(model, wide):
+        said.append(f"{wide} classes")
+    if said:
         behind(model, chain, ["N", wide])
     return said
 
 
-def _columns(config: AdapterConfig, classes: int) -> list[int]:
-    """The model's number of each class of the data set."""
+def columns_of(config: AdapterConfig, classes: int) -> list[int]:
+    """The model's number of each class of the data set.
+
+    Raises:
+        UsageError: the label map is missing or none.
+    """
     if config.label_map is None:
         return [config.classes_offset + each for each in range(classes)]
     path = config.label_map
@@ -98,8 +111,10 @@ def _chosen(
         return config.output_name
     scores = [name for name, found in answers.items() if _may_answer(found) and found.dtype.kind == "f"]
     labels = [name for name, found in answers.items() if _may_answer(found) and found.dtype.kind in "iu"]
-    wide = [name for name in scores if np.prod(answers[name].shape[1:]) >= classes]
-    fitting = wide or scores or labels
+    sizes = {name: int(np.prod(answers[name].shape[1:], dtype=int)) for name in scores}
+    exact = [name for name in scores if sizes[name] == classes]
+    wide = [name for name in scores if sizes[name] >= classes]
+    fitting = exact or wide or scores or labels
     if len(fitting) == 1:
         return fitting[0]
     listed = ", ".join(_shown(name, answers) for name in names)
@@ -120,25 +135,34 @@ def _shown(name: str, answers: Mapping[str, np.ndarray]) -> str:
 
 
 def _labels(chain: Chain, found: np.ndarray, depth: int) -> None:
-    """One-hot rows of labels."""
+    """One-hot rows of labels; the last column is for what is beyond, or below 0."""
     if found.ndim > 1:
         chain.then("Reshape", np.array([-1], np.int64))
-    if found.dtype != np.int64:
-        chain.then("Cast", to=TensorProto.INT64)
+    chain.then("Cast", to=TensorProto.FLOAT)
+    chain.clip(-1, depth - 1)  # -1 is the last column
+    chain.then("Cast", to=TensorProto.INT64)
     chain.then("OneHot", np.array([depth], np.int64), np.array([0, 1], np.float32), axis=-1)
 
 
 def _binary(model: onnx.ModelProto, chain: Chain, found: np.ndarray) -> str:
     """Two columns from one number: the second class has the larger one where the model says so."""
+    probability = _is_squashed(model, chain.nodes[0].input[0] if chain.nodes else chain.name)
     if found.ndim == 1:
         chain.then("Reshape", np.array([-1, 1], np.int64))
-    probability = bool((found >= 0).all() and (found <= 1).all())
     if probability:
         chain.then("Sub", np.float32(0.5))
     score = chain.name
     chain.then("Neg")
     chain.join("Concat", [chain.name, score], axis=1)
     return "one probability, of the second class" if probability else "one logit, of the second class"
+
+
+def _is_squashed(model: onnx.ModelProto, name: str) -> bool:
+    """Whether a value is a sigmoid's, behind nodes that change nothing of it."""
+    makers = {output: node for node in model.graph.node for output in node.output}
+    while name in makers and makers[name].op_type in _PLAIN:
+        name = makers[name].input[0]
+    return name in makers and makers[name].op_type in ("Sigmoid", "HardSigmoid", "QLinearSigmoid")
 
 
 def _static(model: onnx.ModelProto, classes: int) -> bool:
@@ -150,3 +174,24 @@ def _static(model: onnx.ModelProto, classes: int) -> bool:
 def _ranges(columns: Sequence[int]) -> str:
     first, last = columns[0], columns[-1]
     return f"{first} to {last}" if list(columns) == list(range(first, last + 1)) else ", ".join(map(str, columns))
+
+
+def widen(model: onnx.ModelProto, columns: int) -> bool:
+    """Give the logits columns that are never the largest, in place, for a model beside one with more classes.
+
+    Args:
+        model: its only output is `[N, K]`.
+        columns: how many there are to be.
+
+    Returns:
+        whether there were fewer.
+    """
+    output = model.graph.output[0]
+    found = output.type.tensor_type.shape.dim[1].dim_value
+    if found >= columns:
+        return False
+    chain = Chain(model, output.name)
+    chain.then("MatMul", np.eye(found, columns, dtype=np.float32))
+    chain.then("Add", np.where(np.arange(columns) < found, np.float32(0), np.float32(_NEVER)))
+    behind(model, chain, ["N", columns])
+    return True

@@ -6,6 +6,7 @@ attack: an engine that withstands examples made for another one may fall to its 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ def replay(
     if not Path(engine).is_file():
         raise UsageError(f"{engine}: no such file")
     file = EngineFile.of(target, Path(engine), read_options(runtime.options, options))
+    _check_adapter(Path(pack), Path(engine), file.sha256)
     index, first, rows = np.unique(found["index"], return_index=True, return_inverse=True)
     with targets[target].load(file) as loaded:
         if loaded.signature.image_shape != found["clean"].shape[1:]:
@@ -83,6 +85,18 @@ def replay(
         "allowed": allowed,
         "exit_code": int(len(lost) > allowed),
     }
+
+
+def _check_adapter(pack: Path, engine: Path, digest: str) -> None:
+    """Refuse the file that an adapter stood around, where the run beside the pack says so: it wants other images."""
+    run = pack.resolve().parent.parent
+    try:
+        subjects = json.loads((run / "report.json").read_bytes())["subjects"]
+        behind = [each["path"] for each in subjects if each.get("given", {}).get("sha256") == digest]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # a pack may lie anywhere
+        return
+    if behind:
+        raise UsageError(f"{engine}: was attacked with its adapter; show the pack to {run / behind[0]}")
 
 
 def show_replay(result: dict[str, Any], console: Console) -> None:

@@ -151,18 +151,21 @@ class EngineSubject:
             twins.pop("smooth", None)  # steps so fine that it would be the first attack again
         gradients: dict[str, nn.Module] = {}
         inner = inner_logits(self.graph, predict, shape, classes)
+        if inner is not None and not differentiable(inner, shape):
+            inner = None  # of labels, say
         if inner is not None:
             gradients["inner"] = inner
-        if twins and differentiable(next(iter(twins.values())), shape):
+        smooth = bool(twins) and differentiable(next(iter(twins.values())), shape)
+        if smooth:
             gradients |= {mode: AttackableEngine(predict, twin) for mode, twin in twins.items()}
-        bare = unmasked(self.graph) if twins else None
+        bare = unmasked(self.graph) if smooth else None
         if bare is not None:
             # Second, where the checks and the probe take notice of it.
             first = dict(list(gradients.items())[:1])
             gradients = {**first, UNMASKED: AttackableEngine(predict, bare), **gradients}
         other = None if self.surrogate is None else load_twin(self.surrogate)
         if other is not None:
-            if twins:
+            if smooth:
                 own = AttackableEngine(predict, next(iter(twins.values())))
                 gradients[JOINT] = Blend([own, other], [1.0, 1.0])
                 gradients[DIFFERENCE] = Blend([own, other], [2.0, -1.0])

@@ -86,6 +86,7 @@ def test_a_batch_that_cannot_be_is_any(tmp_path: Path, batch: int):
     [
         (NCHW, TensorProto.FLOAT, {"layout": "NHWC"}, r"--layout NHWC: input 'images' of .* \[N, 3, 5, 4\], not"),
         (NCHW, TensorProto.FLOAT, {"mean": (0.5, 0.5)}, "--mean: has 2 numbers, the images have 3 channels"),
+        (NHWC, TensorProto.UINT8, {"normalize": "half"}, "the model takes whole numbers from 0 to 255"),
         (NCHW, TensorProto.FLOAT, {"input_dtype": "uint8"}, "--input-dtype uint8: input 'images' of .* is float32"),
         (NCHW, TensorProto.FLOAT, {"input_name": "data"}, r"--input-name: .* has no input 'data' \(it has: images\)"),
         (NCHW, TensorProto.FLOAT, {"flatten": True}, "--flatten: input 'images' of .* is no row of numbers"),
@@ -106,7 +107,10 @@ def test_what_contradicts_the_file(
     [
         ({"normalize": "half", "mean": "0.5"}, "leave these out"),
         ({"std": "0.5,0"}, "above 0"),
-        ({"scale": 0}, "greater than 0"),
+        ({"scale": 0}, "greater than or equal to"),
+        ({"scale": 1e39}, "less than or equal to"),
+        ({"mean": "nan"}, "finite"),
+        ({"std": "inf"}, "finite"),
         ({"mean": "0.5;0.5"}, "valid number"),
     ],
 )

@@ -51,6 +51,13 @@ def test_one_of_several_outputs(tmp_path: Path):
         adapted(path, output_name="logits")
 
 
+def test_the_one_output_with_as_many_numbers_as_classes_is_found(tmp_path: Path):
+    twice = helper.make_node("Concat", ["scores", "scores"], ["twice"], axis=1)
+    outputs = [value("twice", "N", 2 * CLASSES), SCORES]
+    path = classifier(tmp_path / "m.onnx", NCHW, behind=[twice], outputs=outputs)
+    np.testing.assert_array_equal(adapted(path), own(path, 1))
+
+
 def test_shares_beside_labels_are_found(tmp_path: Path):
     path = classifier(
         tmp_path / "m.onnx", NCHW, behind=[SOFTMAX, ARGMAX], outputs=[LABEL, value("shares", "N", CLASSES)]
@@ -60,7 +67,26 @@ def test_shares_beside_labels_are_found(tmp_path: Path):
 
 def test_labels_alone_are_rows_of_one(tmp_path: Path):
     path = classifier(tmp_path / "m.onnx", NCHW, behind=[ARGMAX], outputs=[LABEL])
-    np.testing.assert_array_equal(adapted(path), np.eye(CLASSES, dtype=np.float32)[own(path)])
+    logits = adapted(path)
+    np.testing.assert_array_equal(logits.argmax(1), own(path))
+    assert (logits.sum(1) == 1).all()
+
+
+@pytest.mark.parametrize("shift", [-4, 2, CLASSES])
+def test_labels_that_are_no_class_of_ours_are_wrong_whatever_is_right(tmp_path: Path, shift: int):
+    """A rejected image, say; one class of the data set must not get them."""
+    moved = [
+        helper.make_node("Constant", [], ["shift"], value_int=shift),
+        helper.make_node("Add", ["label", "shift"], ["moved"]),
+    ]
+    outputs = [value("moved", "N", dtype=TensorProto.INT64)]
+    path = classifier(tmp_path / "m.onnx", NCHW, behind=[ARGMAX, *moved], outputs=outputs)
+    labels = own(path)
+    ours = (labels >= 0) & (labels < CLASSES)
+    found = adapted(path).argmax(1)
+    np.testing.assert_array_equal(found[ours], labels[ours])
+    assert (found[~ours] >= CLASSES).all()
+    assert not ours.all()
 
 
 def test_axes_of_one_number_go(tmp_path: Path):
@@ -83,13 +109,47 @@ def test_one_number_for_two_classes(tmp_path: Path, squash: bool):
     name = "answer" if squash else "scores"
     path = classifier(tmp_path / "m.onnx", NCHW, classes=1, behind=behind, outputs=[value(name, "N", 1)])
     second = own(path)[:, 0] > (0.5 if squash else 0)
-    assert 0 < second.sum() < len(second)
+    assert squash or 0 < second.sum() < len(second)
     np.testing.assert_array_equal(adapted(path, 2).argmax(1), second)
+
+
+def test_a_logit_that_happens_to_lie_between_0_and_1_is_one(tmp_path: Path):
+    small = helper.make_node("Mul", ["scores", "tiny"], ["small"])
+    tiny = helper.make_node("Constant", [], ["tiny"], value_float=1e-6)
+    path = classifier(tmp_path / "m.onnx", NCHW, classes=1, behind=[tiny, small], outputs=[value("small", "N", 1)])
+    np.testing.assert_array_equal(adapted(path, 2).argmax(1), own(path)[:, 0] > 0)
+
+
+def test_a_surrogate_beside_a_model_of_more_classes(tmp_path: Path):
+    path = classifier(tmp_path / "m.onnx", NCHW)
+    found = adapt(path, AdapterConfig(), SHAPE, CLASSES, some_images(), columns=CLASSES + 2)
+    assert found is not None
+    (logits,) = answers(found.model, some_images())
+    np.testing.assert_array_equal(logits[:, :CLASSES], own(path))
+    assert (logits[:, CLASSES:] < -1000).all()
+
+
+def test_a_file_of_an_old_version_that_was_adapted_before(tmp_path: Path):
+    path = classifier(tmp_path / "m.onnx", NCHW)
+    once = adapt(path, AdapterConfig(normalize="half", classes_offset=1), SHAPE, CLASSES - 1, some_images())
+    assert once is not None
+    once.model.ir_version = 3
+    once.model.graph.input.extend(
+        helper.make_tensor_value_info(each.name, each.data_type, list(each.dims))
+        for each in once.model.graph.initializer
+    )
+    onnx.save(once.model, tmp_path / "once.onnx")
+    expected = answers(once.model, some_images())[0]
+    twice = adapted(tmp_path / "once.onnx", CLASSES, scale=1, mean=(0.25,), label_map=None, classes_offset=0)
+    shifted = answers(tmp_path / "once.onnx", some_images() - np.float32(0.25))[0]
+    np.testing.assert_allclose(twice, shifted, rtol=1e-5, atol=1e-5)
+    assert expected.shape == twice.shape
 
 
 def test_classes_behind_a_background(tmp_path: Path):
     path = classifier(tmp_path / "m.onnx", NCHW)
-    np.testing.assert_array_equal(adapted(path, CLASSES - 1, classes_offset=1), own(path)[:, 1:])
+    # The background stays, behind: who is taken for it is wrong.
+    np.testing.assert_array_equal(adapted(path, CLASSES - 1, classes_offset=1), own(path)[:, [1, 2, 3, 4, 5, 0]])
     with pytest.raises(UsageError, match="--classes-offset: reaches beyond the 6 classes"):
         adapted(path, CLASSES, classes_offset=1)
 
@@ -97,7 +157,7 @@ def test_classes_behind_a_background(tmp_path: Path):
 def test_classes_in_another_order(tmp_path: Path):
     path = classifier(tmp_path / "m.onnx", NCHW)
     (tmp_path / "map.txt").write_text("4\n0\n3\n")
-    np.testing.assert_array_equal(adapted(path, 3, label_map=tmp_path / "map.txt"), own(path)[:, [4, 0, 3]])
+    np.testing.assert_array_equal(adapted(path, 3, label_map=tmp_path / "map.txt"), own(path)[:, [4, 0, 3, 1, 2, 5]])
 
 
 @pytest.mark.parametrize(

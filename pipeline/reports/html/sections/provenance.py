@@ -64,4 +64,8 @@ def provenance_section(run: RunView) -> Section:
 
 def _attacked(subject: Mapping[str, Any], subjects: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     named = subject["name"], str(subject.get("path", "")), str(subject.get("sha256", ""))
-    return (*named, ", ".join(subject.get("adapter", ()))) if any("adapter" in each for each in subjects) else named
+    if not any("adapter" in each for each in subjects):
+        return named
+    given = subject.get("given", {})
+    of = f" around {given['path']}, SHA-256 {given['sha256']}" if given else ""
+    return (*named, ", ".join(subject.get("adapter", ())) + of)
