@@ -105,6 +105,12 @@ def usual_pixels(images: Images) -> Iterator[tuple[tuple[float, ...], tuple[floa
         yield (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
+def normalized(images: Images, mean: tuple[float, ...], std: tuple[float, ...]) -> Images:
+    """`(images - mean) / std` of images `[N, C, H, W]`; one number a channel, or one for all."""
+    shift, width = (np.array(values, np.float32).reshape(-1, 1, 1) for values in (mean, std))
+    return (images - shift) / width
+
+
 def _by_chance(correct: int, labels: NDArray[np.int64]) -> bool:
     from scipy.stats import binom  # over a second
 

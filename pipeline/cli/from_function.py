@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -71,10 +71,7 @@ def asks(
             command(Call(function, asked), **{name: given[name] for name in given.keys() - theirs})
 
         mine = [each.replace(annotation=hints[each.name], kind=each.KEYWORD_ONLY) for each in own]
-        run.__signature__ = inspect.Signature([*derived, *mine])  # pyright: ignore[reportFunctionMemberAccess]
-        run.__annotations__ = {each.name: each.annotation for each in (*derived, *mine)}
-        run.__name__, run.__doc__ = command.__name__, command.__doc__
-        return run
+        return _in_place_of(command, run, [*derived, *mine])
 
     return decorate
 
@@ -100,12 +97,19 @@ def with_keys(parameter: str, config: str) -> Callable[[Callable[..., None]], Ca
             for each in inspect.signature(command).parameters.values()
             if each.name != parameter
         ]
-        run.__signature__ = inspect.Signature([*own, *keys])  # pyright: ignore[reportFunctionMemberAccess]
-        run.__annotations__ = {each.name: each.annotation for each in (*own, *keys)}
-        run.__name__, run.__doc__ = command.__name__, command.__doc__
-        return run
+        return _in_place_of(command, run, [*own, *keys])
 
     return decorate
+
+
+def _in_place_of(
+    command: Callable[..., None], run: Callable[..., None], parameters: Sequence[inspect.Parameter]
+) -> Callable[..., None]:
+    """`run` under the command's name and words, with these parameters for typer to read."""
+    run.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    return run
 
 
 def _parameters(

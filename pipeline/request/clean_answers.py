@@ -11,7 +11,7 @@ import numpy as np
 from ...core.errors import UsageError
 from ...stages.adapt import AdapterConfig, columns_of
 from ...stages.data import Dataset
-from ...stages.plausibility import Images, Plausibility, Variant, plausibility, usual_pixels
+from ...stages.plausibility import Images, Plausibility, Variant, normalized, plausibility, usual_pixels
 from ...stages.verify import FunctionSubject, Subject
 from ...stages.verify.checks.base import Finding
 from ...stages.verify.subject.guarded import Guarded
@@ -67,7 +67,7 @@ def usual_variants(images: Images, adapter: AdapterConfig) -> Iterator[Variant]:
             listed = [",".join(f"{value:g}" for value in values) for values in (mean, std)]
             said = next((words for each, words in usual.items() if each == (mean, std)), "--mean {} --std {}")
             said = said.format(*listed)
-            yield Variant(said, partial(_normalized, mean=mean, std=std))
+            yield Variant(said, partial(normalized, mean=mean, std=std))
     if images.shape[1] == 3 and adapter.channels == "RGB":
         yield Variant("--channels BGR", lambda pixels: pixels[:, ::-1])
 
@@ -75,11 +75,6 @@ def usual_variants(images: Images, adapter: AdapterConfig) -> Iterator[Variant]:
 def _undone(images: Images, scale: float, mean: tuple[float, ...], std: tuple[float, ...]) -> Images:
     shift, width = (np.array(values, np.float32).reshape(-1, 1, 1) for values in (mean, std))
     return (images * width + shift) / np.float32(scale)
-
-
-def _normalized(images: Images, mean: tuple[float, ...], std: tuple[float, ...]) -> Images:
-    shift, width = (np.array(values, np.float32).reshape(-1, 1, 1) for values in (mean, std))
-    return (images - shift) / width
 
 
 def _findings(found: Plausibility, is_function: bool, columns: Sequence[int]) -> Iterator[Finding]:

@@ -51,12 +51,9 @@ class Chain:
 
     def ends_as(self, name: str) -> None:
         """Call the chain's last value so."""
-        if self.nodes:
-            self.nodes[-1].output[0] = name
-        else:
-            self.join("Identity", [self.name])
-            self.nodes[-1].output[0] = name
-        self.name = name
+        if not self.nodes:
+            self.then("Identity")
+        self.nodes[-1].output[0] = self.name = name
 
     def _constant(self, value: np.ndarray | np.float32) -> str:
         name = self._fresh("constant")

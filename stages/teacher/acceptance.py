@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ...core.errors import UsageError, reason_of
 from ..data import Dataset, Split
 from ..normalization import Normalization
-from ..plausibility import Variant, plausibility, usual_pixels
+from ..plausibility import Variant, normalized, plausibility, usual_pixels
 
 # Validation images that are asked, and as many for each normalisation that is tried.
 SAMPLES = 256
@@ -107,9 +107,4 @@ def _usual(dataset: Dataset, key: str) -> list[Variant]:
     """The normalisations people train with, as the recipe's key says them."""
     images = dataset.train.images[:: max(1, len(dataset.train) // 5000)]
     usual = [Normalization(mean=mean, std=std) for mean, std in usual_pixels(images)]
-    return [Variant(f"{key}: {each}", partial(_normalized, normalization=each)) for each in usual]
-
-
-def _normalized(images: np.ndarray, normalization: Normalization) -> np.ndarray:
-    mean, std = (np.array(values, np.float32).reshape(-1, 1, 1) for values in (normalization.mean, normalization.std))
-    return (images - mean) / std
+    return [Variant(f"{key}: {each}", partial(normalized, mean=each.mean, std=each.std)) for each in usual]
