@@ -31,6 +31,8 @@ SAID_HERE = {
     ("Recipe", "verify"): "how hard the attacks try",
     ("Recipe", "bench"): "how latency is measured",
     ("Recipe", "gates"): "figures and their limits",
+    ("Recipe", "adapter"): "for `verify --recipe`: what a model that somebody else exported wants; no build reads it",
+    ("Recipe", "surrogate_adapter"): "likewise of the surrogate",
     ("ThreatModel", "norm"): "the norm of the ball",
     (
         "ThreatModel",

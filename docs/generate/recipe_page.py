@@ -8,6 +8,7 @@ from typing import Any, get_args
 from described import summary
 from edgeproof.pipeline.figures.table import gated
 from edgeproof.pipeline.recipe.recipe import Recipe
+from edgeproof.stages.adapt import AdapterConfig
 from edgeproof.stages.distill import TrainConfig
 from edgeproof.stages.distill.augment import operations
 from edgeproof.stages.distill.augment.operation import Pixels, Probability
@@ -22,7 +23,7 @@ from pydantic import BaseModel
 from tables import table
 
 # Sections whose keys are those of another one: only what differs is shown.
-LIKE: dict[type[BaseModel], str] = {TrainConfig: "distill", TeacherConfig: "teacher"}
+LIKE: dict[type[BaseModel], str] = {TrainConfig: "distill", TeacherConfig: "teacher", AdapterConfig: "adapter"}
 
 INTRODUCTION = """\
 # Recipe reference

@@ -57,7 +57,7 @@ def asks(
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        sections: dict[str, list[str]] = {}
+        sections: dict[str, dict[str, str]] = {}
         derived = list(_parameters(function, without, names, sections))
         hints = get_type_hints(command, include_extras=True)
         _, *own = inspect.signature(command).parameters.values()
@@ -67,7 +67,7 @@ def asks(
             # What is left out is the function's own default.
             asked = {name: value for name, value in given.items() if name in theirs and value is not None}
             for section, keys in sections.items():
-                asked[section] = {key: asked.pop(key) for key in keys if key in asked}
+                asked[section] = {key: asked.pop(name) for name, key in keys.items() if name in asked}
             command(Call(function, asked), **{name: given[name] for name in given.keys() - theirs})
 
         mine = [each.replace(annotation=hints[each.name], kind=each.KEYWORD_ONLY) for each in own]
@@ -86,11 +86,11 @@ def with_keys(parameter: str, config: str) -> Callable[[Callable[..., None]], Ca
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         hints = get_type_hints(command, include_extras=True)
-        keys = list(_keys(config))
+        keys = list(_keys(config, ""))
 
         def run(**given: Any) -> None:
             said = {each.name: given.pop(each.name) for each in keys}
-            command(**given, **{parameter: {name: value for name, value in said.items() if value not in (None, False)}})
+            command(**given, **{parameter: {name: value for name, value in said.items() if value is not None}})
 
         own = [
             each.replace(annotation=hints[each.name], kind=each.KEYWORD_ONLY)
@@ -113,9 +113,12 @@ def _in_place_of(
 
 
 def _parameters(
-    function: str, without: Collection[str], names: Mapping[str, str], sections: dict[str, list[str]]
+    function: str, without: Collection[str], names: Mapping[str, str], sections: dict[str, dict[str, str]]
 ) -> Iterator[inspect.Parameter]:
-    """The parameters of a command; into `sections` go the names of those that are keys of a config, by its own name."""
+    """The parameters of a command; into `sections` go those that are keys of a config, by that one's own name.
+
+    A parameter `surrogate_adapter` has the options of `adapter` with `surrogate` in front, `--surrogate-layout`.
+    """
     module, _, name = function.partition(":")
     tree = _tree(module)
     constants = {
@@ -128,8 +131,9 @@ def _parameters(
     for each, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
         config = _section_of(each)
         if config is not None:
-            options = list(_keys(config))
-            sections[each.arg] = [option.name for option in options]
+            whose = each.arg.rpartition("_")[0]
+            options = list(_keys(config, whose))
+            sections[each.arg] = {option.name: option.name.removeprefix(f"{whose}_") for option in options}
             yield from options
         elif each.arg not in without:
             value = constants[default.id] if isinstance(default, ast.Name) else default
@@ -151,8 +155,8 @@ def _section_of(argument: ast.arg) -> str | None:
     return annotation.id if isinstance(annotation, ast.Name) and annotation.id in _SECTIONS else None
 
 
-def _keys(config: str) -> Iterator[inspect.Parameter]:
-    """An option for each key of a config model; what is left out is the model's own default."""
+def _keys(config: str, whose: str) -> Iterator[inspect.Parameter]:
+    """An option for each key of a config model, `whose` in front; what is left out is the model's own default."""
     tree = ast.parse((_PIPELINE.parent / _SECTIONS[config]).read_text())
     model = next(each for each in tree.body if isinstance(each, ast.ClassDef) and each.name == config)
     docs = _documented(ast.get_docstring(model) or "", "Attributes")
@@ -161,12 +165,16 @@ def _keys(config: str) -> Iterator[inspect.Parameter]:
             name, words = each.target.id, ast.unparse(each.annotation)
             kind = _KINDS.get(words.removesuffix(" | None"), str)
             shown = "|".join(re.findall(r"'([^']*)'", words)) or ("NUMBER,..." if "Number, ..." in words else None)
-            flag = f"--{name.replace('_', '-')}"
-            option = typer.Option(flag, help=_says(docs[name]), metavar=shown, show_default=False)
-            optional: Any = bool if kind is bool else kind | None
-            annotation = Annotated[optional, option]
-            default = False if kind is bool else None
-            yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+            parameter = f"{whose}_{name}" if whose else name
+            option = typer.Option(
+                f"--{parameter.replace('_', '-')}",
+                help=_says(f"of the {whose}: {docs[name]}" if whose else docs[name]),
+                metavar=shown,
+                show_default=False,
+                rich_help_panel=f"Adapter of the {whose}" if whose else None,
+            )
+            annotation = Annotated[kind | None, option]
+            yield inspect.Parameter(parameter, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
 def _documented(docstring: str, what: str = "Args") -> dict[str, str]:

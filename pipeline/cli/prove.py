@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ...core.errors import UsageError
 from .app import app
 from .arguments import AnnotationsOption, AsJson, LocationOption, OutputOption
-from .from_function import Call, asks
+from .from_function import Call, asks, with_keys
 from .output import answer, finish, write
 
 
@@ -115,15 +116,17 @@ def bench(time: Call, as_json: AsJson = False) -> None:
 
 
 @app.command()
+@with_keys("adapter", "AdapterConfig")
 def lint(
     model: Annotated[Path, typer.Argument(help="The ONNX file to check, from any exporter or quantizer.")],
     target: Annotated[str, typer.Option(help="The runtime that is to run it.")] = "onnxruntime",
+    adapter: Mapping[str, Any] | None = None,
     as_json: AsJson = False,
 ) -> None:
     """Check an ONNX file against what a target wants of its Q/DQ pairs; exit 1 when something is refused or misread."""
     from ..commands.lint import lint_file, show_lint
 
-    result = lint_file(model, target)
+    result = lint_file(model, target, adapter)
     answer(result, as_json, show_lint)
     raise typer.Exit(result["exit_code"])
 

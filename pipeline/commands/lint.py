@@ -18,10 +18,12 @@ from ...core.errors import ModelError, UsageError
 from ...core.onnx_reader import read_onnx, read_weights
 from ...core.onnx_walk import nodes, tensors
 from ...core.registry import nearest
+from ...stages.adapt import AdapterConfig, adapt_to_itself
 from ...stages.lint import lint
 from ...stages.lint.rules.files import leaves_folder
 from ...targets.base import Scheme, targets
 from ...targets.schemes import SCHEMES
+from ..recipe.validation_errors import checked
 
 if TYPE_CHECKING:
     import onnx
@@ -31,18 +33,28 @@ _SHOWN = 5
 _STYLES = {"error": "red", "warning": "yellow"}
 
 
-def lint_file(path: Path, target: str = "onnxruntime") -> dict[str, Any]:
+def lint_file(
+    path: Path, target: str = "onnxruntime", adapter: AdapterConfig | Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Check an ONNX file against a target's scheme.
+
+    Args:
+        path: the file.
+        target: the runtime that is to run it.
+        adapter: what it wants of its images; the file is then checked with its adapter around it, as `verify` runs it.
 
     Returns:
         `{model, target, scheme, errors, warnings, exit_code, findings}`; every finding is
         `{rule, severity, node, message}`, and the exit code is 1 where one is an error, else 0.
 
     Raises:
-        UsageError: the target is unknown; the file is missing, truncated or no ONNX model.
+        UsageError: the target is unknown; the file is missing, truncated or no ONNX model, or contradicts the adapter.
     """
     scheme = scheme_named(target)
-    findings = [asdict(finding) for finding in lint(read_any(path), scheme)]
+    said = checked(AdapterConfig, adapter or {}, "--")
+    adapted = adapt_to_itself(path, said) if said != AdapterConfig() else None
+    model = read_any(path) if adapted is None else adapted.model
+    findings = [asdict(finding) for finding in lint(model, scheme)]
     errors = sum(finding["severity"] == "error" for finding in findings)
     return {
         "model": str(path),

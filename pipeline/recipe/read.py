@@ -18,6 +18,8 @@ FILES = (
     ("natural_teacher", "checkpoint"),
     ("natural_teacher", "train", "warm_start"),
     ("distill", "warm_start"),
+    ("adapter", "label_map"),
+    ("surrogate_adapter", "label_map"),
 )
 FOLDERS = (("data", "root"),)
 # The keys that list files.

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from ...core.config import Config
 from ...core.errors import UsageError
 from ...core.model_file import sha256_of
+from ...stages.adapt import AdapterConfig
 from ...stages.data import DataConfig
 from ...stages.distill import InnerMaximisation, TrainConfig
 from ...stages.export import ExportConfig
@@ -67,6 +68,8 @@ class Recipe(Config):
     verify: VerifyConfig = VerifyConfig()
     bench: BenchConfig = BenchConfig()
     gates: dict[str, str] = Field(default_factory=dict, json_schema_extra=_with_figures)
+    adapter: AdapterConfig | None = None
+    surrogate_adapter: AdapterConfig | None = None
 
     @field_validator("targets")
     @classmethod
@@ -144,6 +147,8 @@ class Recipe(Config):
         for keys, file in self.files().items():
             _section(resolved, keys[:-1])[keys[-1]] = sha256_of(file)
         del resolved["data"]["root"]
+        # Those are of other people's files, which no build reads.
+        del resolved["adapter"], resolved["surrogate_adapter"]
         canonical = json.dumps(resolved, sort_keys=True)
         return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -55,6 +55,17 @@ def test_one_json_document(int8_onnx: Path, target: str, code: int):
     assert document == lint_file(int8_onnx, target)
 
 
+def test_a_file_that_wants_other_pixels_is_checked_with_its_adapter(int8_onnx: Path):
+    """As `verify` would run it; what contradicts the file is refused by the option's name."""
+    plain, adapted = (lint_file(int8_onnx, "tensorrt", adapter) for adapter in (None, {"normalize": "half"}))
+    assert plain["errors"] == adapted["errors"] == 14
+    done = edgeproof("lint", int8_onnx, "--normalize", "half")
+    assert (done.code, done.err) == (0, "")
+    assert "0 errors" in done.out
+    done = edgeproof("lint", int8_onnx, "--input-dtype", "uint8")
+    one_line(done, 2, "--input-dtype uint8: input 'images' of")
+
+
 def test_names_with_brackets_are_printed_as_they_are(tmp_path: Path, int8_onnx: Path):
     model = onnx.load(int8_onnx)
     next(node for node in model.graph.node if node.name == "logits_QuantizeLinear").name = "[red]a[/]"

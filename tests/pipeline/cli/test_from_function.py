@@ -42,8 +42,9 @@ def test_every_parameter_is_there_with_its_default_and_its_words(name: str, func
         if parameter.name in ("reporter", "until"):
             assert parameter.name not in options
             continue
-        if parameter.name == "adapter":  # whose keys are options of their own
-            assert {"layout", "mean", "label_map"} <= options.keys()
+        if parameter.name.endswith("adapter"):  # whose keys are options of their own
+            whose = parameter.name.removesuffix("adapter")
+            assert {f"{whose}{key}" for key in ("layout", "mean", "label_map")} <= options.keys()
             continue
         option = options[parameter.name]
         assert option.required is (parameter.default is parameter.empty)
