@@ -27,7 +27,7 @@ from ..reports import render
 from ..request.adapted_models import MODEL
 from ..request.arguments import option
 from ..request.verification import Request, check_request
-from ..request.verification_settings import Settings, checked
+from ..request.verification_settings import Settings
 from ..results.report import Report, draw_up, engine_subject
 from ..run.maker import Maker
 from ..run.proof import Proof
@@ -62,6 +62,7 @@ def verify(
     target: str = "onnxruntime",
     options: Sequence[str] = (),
     adapter: AdapterConfig | Mapping[str, Any] | None = None,
+    surrogate_adapter: AdapterConfig | Mapping[str, Any] | None = None,
     gates: Sequence[str] = (),
     sequential: bool = False,
     seed: Annotated[int, Field(ge=0)] | None = None,
@@ -86,7 +87,8 @@ def verify(
         store: folder of finished stages that runs share (default: $EDGEPROOF_STORE, then `.store` in `out`).
         image_size: resize image files to this side, or to HEIGHTxWIDTH such as 48x64.
         grey: read image files as grey, for a model of one channel.
-        recipe: a recipe whose `data`, `threat` and `verify` sections hold where no option says otherwise.
+        recipe: a recipe whose `data`, `threat`, `verify`, `adapter` and `surrogate_adapter` sections hold where no
+            option says otherwise.
         overrides: a key of the recipe's section `verify`, whether there is a recipe or not:
             `--set verify.square_queries=500`.
         graph: the ONNX file that the model was built from, where it is an engine of another format.
@@ -98,6 +100,7 @@ def verify(
         options: an option of the target, such as `hint=throughput`.
         adapter: what stands between pixels in [0, 1] and the model, and between its answers and logits, where that
             cannot be found from the file.
+        surrogate_adapter: the same of the surrogate.
         gates: a condition such as `robust_accuracy >= 0.5`.
         sequential: attack in random order, and only until every gate on an accuracy is decided, at 5 % error; the
             intervals are then a confidence sequence for the whole test split. A surrogate's own examples are not
@@ -125,6 +128,8 @@ def verify(
         {"dataset": dataset, "root": data_root, "image_size": image_size, "grey": grey or None},
         {"norm": norm, "eps": eps},
         {"samples": samples, "seed": seed, "packs": packs or None, "corruptions": corruptions, "curve": curve},
+        adapter=adapter,
+        surrogate_adapter=surrogate_adapter,
     )
     config = settings.verify
     if sequential and config.corruptions is not None:
@@ -148,7 +153,8 @@ def verify(
             options=options,
             graph=graph,
             surrogate=surrogate,
-            adapter=checked(AdapterConfig, adapter or {}, "--"),
+            adapter=settings.adapter,
+            surrogate_adapter=settings.surrogate_adapter,
             deciding=tuple(conditions) if sequential else None,
         )
     if settings.data.dataset == "testfolder":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,13 @@ from ...targets.signature import read_signature
 from .image_reading import other_reading
 
 MODEL = "model.onnx"
+_KEYS = "|".join(name.replace("_", "-") for name in AdapterConfig.model_fields)
+_OPTION = re.compile(rf"--(?=({_KEYS})\b)")
+
+
+def surrogate_options(text: str) -> str:
+    """A message with the adapter's options as they are called for the surrogate: `--surrogate-layout`."""
+    return _OPTION.sub("--surrogate-", text)
 
 
 @dataclass

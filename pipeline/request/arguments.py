@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,12 +16,16 @@ from ..recipe.validation_errors import one_line
 
 
 @contextmanager
-def option(prefix: str) -> Iterator[None]:
-    """Name the command's option in front of a usage error."""
+def option(prefix: str, worded: Callable[[str], str] = str) -> Iterator[None]:
+    """Name the command's option in front of a usage error, whose text `worded` may put otherwise.
+
+    What names an option of that one's own, `--surrogate-layout` of `--surrogate: `, is left as it is.
+    """
     try:
         yield
     except UsageError as error:
-        raise UsageError(f"{prefix}{error}") from None
+        text = worded(str(error))
+        raise UsageError(text if text.startswith(prefix.replace(": ", "-")) else f"{prefix}{text}") from None
 
 
 def data_config(

@@ -32,7 +32,7 @@ from ...targets.option_values import read_options
 from ...targets.signature import read_signature
 from ..gates import Condition
 from ..store.user_code import functions_digest
-from .adapted_models import AdaptedModels
+from .adapted_models import AdaptedModels, surrogate_options
 from .arguments import option
 from .clean_answers import look_at_clean_answers
 
@@ -142,6 +142,7 @@ def check_request(
     graph: str | Path | None = None,
     surrogate: str | Path | None = None,
     adapter: AdapterConfig | None = None,
+    surrogate_adapter: AdapterConfig | None = None,
     deciding: tuple[Condition, ...] | None = None,
 ) -> Request:
     """Check what a user wants proven.
@@ -157,6 +158,7 @@ def check_request(
         graph: the ONNX file that the engine was built from, where it is none itself.
         surrogate: another ONNX file of the task.
         adapter: what is known of the model, where it is an ONNX file.
+        surrogate_adapter: what is known of the surrogate.
         deciding: the gates that end the attacks as soon as they are decided; None for a sample of fixed size.
 
     Raises:
@@ -170,7 +172,9 @@ def check_request(
         raise UsageError(f"--graph: {model} is a function; an ONNX file of its task is its --surrogate")
     own = None if called else _graph_of(Path(model), graph)
     chosen = _options(model, own, target, options)
-    adapter = adapter or AdapterConfig()
+    adapter, surrogate_adapter = adapter or AdapterConfig(), surrogate_adapter or AdapterConfig()
+    if surrogate is None and surrogate_adapter != AdapterConfig():
+        raise UsageError(f"--surrogate-{surrogate_adapter.first_set()}: needs a --surrogate to stand in front of")
     if adapter != AdapterConfig() and (own is None or graph is not None):
         what = "is a function" if own is None else "was built from --graph as it is"
         raise UsageError(f"--{adapter.first_set()}: stands in front of an ONNX file, and {model} {what}")
@@ -187,17 +191,20 @@ def check_request(
         earlier = read_earlier(config.packs, data.test, threat).of(split.index)
     stop = None if deciding is None else Sequential(deciding, len(data.test))
     request = Request(model, target, threat, config, data, split, {}, {}, earlier, options=chosen, stop=stop)
-    other = None
+    other, findings = None, []
     if surrogate is not None:
-        with option("--surrogate: "):
+        with option("--surrogate: ", surrogate_options):
             wide = 0 if runs is None else read_signature(runs).classes
-            other = models.file_of(SURROGATE, Path(surrogate), AdapterConfig(), columns=wide).resolve()
+            other = models.file_of(SURROGATE, Path(surrogate), surrogate_adapter, columns=wide).resolve()
             models.check(Path(surrogate), other, SURROGATE)
-        request = _with_surrogate(request, Path(surrogate), other)
+            asked = _surrogate(request, Path(surrogate), other)
+            found = look_at_clean_answers(asked, data, str(surrogate), surrogate_adapter)
+        findings = [Finding(f"{SURROGATE}-{each.name}", surrogate_options(each.sentence)) for each in found]
+        request = _with_surrogate(request, Path(surrogate), asked)
     request = replace(request, adapted=models.found)
     request = _with_function(request, other) if own is None or runs is None else _with_engine(request, own, runs, other)
     subject = request.subjects[request.target]
-    return replace(request, findings=tuple(look_at_clean_answers(subject, data, model, adapter)))
+    return replace(request, findings=(*look_at_clean_answers(subject, data, model, adapter), *findings))
 
 
 def _options(model: str, own: Path | None, target: str, given: Sequence[str]) -> Mapping[str, Any]:
@@ -219,12 +226,30 @@ def _options(model: str, own: Path | None, target: str, given: Sequence[str]) ->
     return chosen
 
 
-def _with_surrogate(request: Request, given: Path, runs: Path) -> Request:
-    """The request with the surrogate: its file as it was given, and with the adapter that it may need."""
+def _surrogate(request: Request, given: Path, runs: Path) -> EngineSubject:
+    """The surrogate as a subject of its own.
+
+    Args:
+        request: of the rest.
+        given: its file.
+        runs: that with the adapter that it may need.
+
+    Raises:
+        UsageError: it has no twin, and so no gradients to lend.
+    """
     config = request.config
+    try:
+        load_twin(runs)
+    except NoTwin as error:
+        reason, _, _ = str(error).partition(". ")
+        raise UsageError(f"{given}: lends no gradients: {reason}; name another model of the task") from None
     # The model's own runtime need not read ONNX files.
     reads = request.target if Path(request.model).suffix == runs.suffix else OnnxRuntime.name
-    subject = EngineSubject(SURROGATE, EngineFile.of(reads, runs), runs, config.backward, isolated=config.isolate)
+    return EngineSubject(SURROGATE, EngineFile.of(reads, runs), runs, config.backward, isolated=config.isolate)
+
+
+def _with_surrogate(request: Request, given: Path, subject: EngineSubject) -> Request:
+    """The request with the surrogate, whose file as it was given is `given`."""
     return replace(
         request,
         subjects={SURROGATE: subject} if request.stop is None else {},

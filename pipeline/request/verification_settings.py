@@ -5,25 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import Any
 
 from ...core.errors import UsageError
+from ...stages.adapt import AdapterConfig
 from ...stages.data import DataConfig
 from ...stages.data.root import given_root
 from ...stages.data.sets.imagefolder import holds_tests_only
 from ...stages.threat import ThreatModel
 from ...stages.verify import VerifyConfig
 from ..recipe.read import apply_override, read_recipe
-from ..recipe.validation_errors import one_line
+from ..recipe.validation_errors import checked
 from .arguments import data_config, threat_model
-
-Model = TypeVar("Model", bound=BaseModel)
 
 _SECTION = "verify"
 # The options that are keys of the section, where they are called otherwise.
 _OPTIONS = {"packs": "pack", "curve": "no-curve"}
+_MEAN_AND_STD = {"mean", "std"}
 
 
 @dataclass(frozen=True)
@@ -34,11 +32,15 @@ class Settings:
         data: which data set.
         threat: the ball.
         verify: how hard to try.
+        adapter: what is known of the model.
+        surrogate_adapter: what is known of the surrogate.
     """
 
     data: DataConfig
     threat: ThreatModel
     verify: VerifyConfig
+    adapter: AdapterConfig
+    surrogate_adapter: AdapterConfig
 
     @classmethod
     def read(
@@ -48,6 +50,9 @@ class Settings:
         data: Mapping[str, Any],
         threat: Mapping[str, Any],
         verify: Mapping[str, Any],
+        *,
+        adapter: AdapterConfig | Mapping[str, Any] | None = None,
+        surrogate_adapter: AdapterConfig | Mapping[str, Any] | None = None,
     ) -> Settings:
         """Put together what options say, then `--set`, then the recipe.
 
@@ -57,6 +62,8 @@ class Settings:
             data: the options on the section `data`; None where one was not given.
             threat: those on `threat`, likewise.
             verify: those on `verify`, likewise; of `corruptions` False is what is not given, of `curve` True.
+            adapter: those on `adapter`, key by key.
+            surrogate_adapter: those on `surrogate_adapter`, likewise.
 
         Raises:
             UsageError: names the option, or the recipe's key, that is wrong; or an option and `--set` say the same key.
@@ -66,6 +73,8 @@ class Settings:
             _data(raw.get("data"), recipe, {key: value for key, value in data.items() if value is not None}),
             _threat(raw.get("threat"), recipe, {key: value for key, value in threat.items() if value is not None}),
             _verify(raw.get(_SECTION), recipe, _said(verify), overrides),
+            _adapter(raw, "adapter", recipe, adapter),
+            _adapter(raw, "surrogate_adapter", recipe, surrogate_adapter),
         )
 
 
@@ -122,13 +131,19 @@ def _verify(section: Any, recipe: Path | str | None, said: dict[str, Any], overr
     return checked(VerifyConfig, {**raw[_SECTION], **said}, f"--set {_SECTION}.")
 
 
-def checked(model: type[Model], values: Any, where: str) -> Model:
-    """Read a section; `where` stands before the key in messages.
-
-    Raises:
-        UsageError: names the key that is wrong.
-    """
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise UsageError(where + one_line(error, model)) from None
+def _adapter(
+    raw: Mapping[str, Any], name: str, recipe: Path | str | None, given: AdapterConfig | Mapping[str, Any] | None
+) -> AdapterConfig:
+    """The section of that name, an option's value where both say the same."""
+    section = raw.get(name) or {}
+    if not isinstance(section, dict):
+        raise UsageError(f"{recipe}: {name}: must be a section of keys, got {section!r}")
+    checked(AdapterConfig, section, f"{recipe}: {name}.")
+    said = given.model_dump(exclude_unset=True) if isinstance(given, AdapterConfig) else dict(given or {})
+    option = f"--{name.removesuffix('adapter').replace('_', '-')}"
+    checked(AdapterConfig, said, option)
+    # A normalisation is said in one of two ways; the option's takes the place of the recipe's.
+    if said.keys() & {"normalize", *_MEAN_AND_STD}:
+        dropped = _MEAN_AND_STD if "normalize" in said else {"normalize"}
+        section = {key: value for key, value in section.items() if key not in dropped}
+    return checked(AdapterConfig, {**section, **said}, option)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from edgeproof.core.errors import UsageError
 from edgeproof.pipeline.request.verification_settings import Settings
+from edgeproof.stages.adapt import AdapterConfig
 from edgeproof.stages.verify import CorruptionsConfig, VerifyConfig
 
 ROOT = Path(__file__).parents[3]
@@ -20,11 +21,22 @@ verify: {samples: 20, square_queries: 70, corruptions: {severities: [2]}, curve:
 """
 
 
-def read(*overrides: str, recipe: Path | None = None, data: Any = None, threat: Any = None, **options: Any) -> Settings:
+def read(
+    *overrides: str,
+    recipe: Path | None = None,
+    data: Any = None,
+    threat: Any = None,
+    adapter: Any = None,
+    surrogate_adapter: Any = None,
+    **options: Any,
+) -> Settings:
     unsaid = {"samples": None, "seed": None, "packs": None, "corruptions": False, "curve": True}
     data = {"dataset": "digits"} if data is None and recipe is None else data or {}
     threat = {"norm": None, "eps": 0.1} if threat is None and recipe is None else threat or {}
-    return Settings.read(overrides, recipe, data, threat, unsaid | options)
+    settings = unsaid | options
+    return Settings.read(
+        overrides, recipe, data, threat, settings, adapter=adapter, surrogate_adapter=surrogate_adapter
+    )
 
 
 def verify(*overrides: str, **options: Any) -> VerifyConfig:
@@ -127,3 +139,40 @@ def test_mistakes_of_the_recipe_are_its_own(recipe: Path, old: str, new: str, wo
     recipe.write_text(RECIPE.replace(old, new))
     with pytest.raises(UsageError, match=words):
         read(recipe=recipe)
+
+
+def test_an_adapter_of_the_recipe_and_an_option_that_wins(tmp_path: Path):
+    (tmp_path / "map.txt").write_text("1\n0\n")
+    recipe = tmp_path / "recipe.yaml"
+    said = "adapter: {mean: [1], std: [2], label_map: map.txt, flatten: true}\nsurrogate_adapter: {layout: NHWC}\n"
+    recipe.write_text(RECIPE + said)
+    found = read(recipe=recipe)
+    assert (found.adapter.mean, found.adapter.std, found.adapter.flatten) == ((1.0,), (2.0,), True)
+    assert found.adapter.label_map == tmp_path / "map.txt", "relative to the recipe"
+    assert found.surrogate_adapter == AdapterConfig(layout="NHWC")
+    found = read(recipe=recipe, adapter={"normalize": "half"}, surrogate_adapter=AdapterConfig(layout="NCHW"))
+    assert (found.adapter.normalize, found.adapter.mean, found.adapter.flatten) == ("half", None, True)
+    assert found.surrogate_adapter.layout == "NCHW"
+    found = read(recipe=recipe, adapter={"mean": "3"})
+    assert (found.adapter.mean, found.adapter.std) == ((3.0,), (2.0,))
+
+
+@pytest.mark.parametrize(
+    ("section", "options", "words"),
+    [
+        (
+            "adapter: {normalise: half}",
+            {},
+            r"recipe\.yaml: adapter\.normalise: unknown key; did you mean 'norm",
+        ),
+        ("surrogate_adapter: {std: [0]}", {}, r"recipe\.yaml: surrogate_adapter\.std: must be above 0"),
+        ("adapter: half", {}, r"recipe\.yaml: adapter: must be a section of keys, got 'half'"),
+        ("", {"adapter": {"input_dtype": "int8"}}, "^--input-dtype: input should be 'float32'"),
+        ("", {"surrogate_adapter": {"scale": 0}}, "^--surrogate-scale: input should be greater"),
+        ("", {"surrogate_adapter": {"classes_offset": -1}}, "^--surrogate-classes-offset: input should be greater"),
+    ],
+)
+def test_adapters_that_say_nothing_sensible(tmp_path: Path, section: str, options: Any, words: str):
+    (tmp_path / "recipe.yaml").write_text(RECIPE + section)
+    with pytest.raises(UsageError, match=words):
+        read(recipe=tmp_path / "recipe.yaml", **options)
