@@ -157,7 +157,7 @@ def verify(
             surrogate_adapter=settings.surrogate_adapter,
             deciding=tuple(conditions) if sequential else None,
         )
-    if settings.data.dataset == "testfolder":
+    if settings.all_tests:
         images, place = len(request.dataset.test), request.dataset.sources[0]
         reporter.notice(f"{place}: its {images} images are all test images; a --recipe says where a model was trained")
     for name, adapted in request.adapted.items():

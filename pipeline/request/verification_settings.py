@@ -9,9 +9,7 @@ from typing import Any
 
 from ...core.errors import UsageError
 from ...stages.adapt import AdapterConfig
-from ...stages.data import DataConfig
-from ...stages.data.root import given_root
-from ...stages.data.sets.imagefolder import holds_tests_only
+from ...stages.data import DataConfig, as_tests
 from ...stages.threat import ThreatModel
 from ...stages.verify import VerifyConfig
 from ..recipe.read import apply_override, read_recipe
@@ -30,6 +28,7 @@ class Settings:
 
     Attributes:
         data: which data set.
+        all_tests: whether all of its images are attacked because nothing says what a model was trained on.
         threat: the ball.
         verify: how hard to try.
         adapter: what is known of the model.
@@ -37,6 +36,7 @@ class Settings:
     """
 
     data: DataConfig
+    all_tests: bool
     threat: ThreatModel
     verify: VerifyConfig
     adapter: AdapterConfig
@@ -69,8 +69,9 @@ class Settings:
             UsageError: names the option, or the recipe's key, that is wrong; or an option and `--set` say the same key.
         """
         raw = {} if recipe is None else read_recipe(Path(recipe))
+        source = {key: value for key, value in data.items() if value is not None}
         return cls(
-            _data(raw.get("data"), recipe, {key: value for key, value in data.items() if value is not None}),
+            *_data(raw.get("data"), recipe, source),
             _threat(raw.get("threat"), recipe, {key: value for key, value in threat.items() if value is not None}),
             _verify(raw.get(_SECTION), recipe, _said(verify), overrides),
             _adapter(raw, "adapter", recipe, adapter),
@@ -78,18 +79,17 @@ class Settings:
         )
 
 
-def _data(section: Any, recipe: Path | str | None, given: dict[str, Any]) -> DataConfig:
+def _data(section: Any, recipe: Path | str | None, given: dict[str, Any]) -> tuple[DataConfig, bool]:
+    """The data set, and whether all of its files are attacked because no recipe says what was trained on."""
     if "dataset" in given or not isinstance(section, dict):
         if "dataset" not in given:
             raise UsageError("--dataset: is needed, or a --recipe that names one")
         config = data_config(
             given["dataset"], given.get("root"), given.get("image_size"), grey=given.get("grey", False)
         )
-        root = None if config.dataset != "imagefolder" else given_root(config)
-        # Nothing says that a part of it was trained on, as a recipe would.
-        whole = root is not None and holds_tests_only(root)
-        return config.model_copy(update={"dataset": "testfolder"}) if whole else config
-    return checked(DataConfig, {**section, **given}, f"{recipe}: data.")
+        reading = as_tests(config)
+        return reading or config, reading is not None
+    return checked(DataConfig, {**section, **given}, f"{recipe}: data."), False
 
 
 def _threat(section: Any, recipe: Path | str | None, given: dict[str, Any]) -> ThreatModel:

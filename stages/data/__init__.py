@@ -2,6 +2,6 @@
 
 from .base import DataConfig, Dataset, Generated, Split, datasets
 from .divide import divide
-from .load import load_dataset
+from .load import as_tests, load_dataset
 
-__all__ = ["DataConfig", "Dataset", "Generated", "Split", "datasets", "divide", "load_dataset"]
+__all__ = ["DataConfig", "Dataset", "Generated", "Split", "as_tests", "datasets", "divide", "load_dataset"]

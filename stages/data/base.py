@@ -121,6 +121,11 @@ Loader = Callable[["DataConfig"], Dataset]
 
 datasets: Registry[Loader] = Registry("dataset", "edgeproof.stages.data.sets", "edgeproof.datasets", functions=True)
 
+# Of data sets whose files may be test images alone: how they are then read as such, None where they are not.
+test_readings: Registry[Callable[[DataConfig], DataConfig | None]] = Registry(
+    "reading of test images", "edgeproof.stages.data.sets"
+)
+
 
 def _count_or_share(value: Any) -> Any:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)

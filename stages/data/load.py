@@ -5,9 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...core.errors import EdgeproofError, StageError, UsageError
-from .base import DataConfig, Dataset, datasets
+from .base import DataConfig, Dataset, datasets, test_readings
 from .contract import checked
 from .generated import read_generated
+
+
+def as_tests(config: DataConfig) -> DataConfig | None:
+    """The same files read as test images, all of them, where nothing says that a part of them was trained on.
+
+    Returns:
+        None where something does, or the data set has a test split of its own.
+    """
+    return test_readings[config.dataset](config) if config.dataset in test_readings.names() else None
 
 
 def load_dataset(config: DataConfig, *, tests_only: bool = False) -> Dataset:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ....core.errors import UsageError
-from ..base import DataConfig, Dataset, datasets
+from ..base import DataConfig, Dataset, datasets, test_readings
 from ..divide import divide
 from ..folders import ClassFolders, class_folders, listed_classes
 from ..images import ImageFiles
@@ -67,9 +67,13 @@ def testfolder(config: DataConfig) -> Dataset:
     return _tests_only("testfolder", class_folders(_test_folder(root) or root, listed=listed_classes(root)), config)
 
 
-def holds_tests_only(root: Path) -> bool:
-    """Whether a folder of images says nothing of training: it has no folder train."""
-    return root.is_dir() and not (root / TRAIN).is_dir()
+@test_readings.register("imagefolder")
+def as_testfolder(config: DataConfig) -> DataConfig | None:
+    """The folder as testfolder reads it, where it has no folder train."""
+    root = given_root(config)
+    if root is None or not root.is_dir() or (root / TRAIN).is_dir():
+        return None
+    return config.model_copy(update={"dataset": "testfolder"})
 
 
 def _root(config: DataConfig) -> Path:
