@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ..reports.printable import printable
 from ..reports.reasons import reasons
-from ..reports.rows import GATE_COLUMNS, attack_note, gate_rows, tables, warnings
+from ..reports.rows import GATE_COLUMNS, adapters, attack_note, gate_rows, tables, warnings
 from ..results.report import Report
 
 _COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
@@ -26,6 +26,8 @@ def show(report: Report, console: Console) -> None:
     for table in shown:
         console.print(table, "")
     console.print(attack_note(report), style="dim", highlight=False)
+    for line in adapters(report):
+        console.print(printable(line), style="dim", highlight=False, markup=False, soft_wrap=True)  # a path
     for line in warnings(report):
         console.print(f"warning: {printable(line)}", style="yellow", highlight=False, markup=False)
     for reason in reasons(report):

@@ -8,7 +8,7 @@ from ..results.report import Report
 from .base import formats
 from .printable import in_one_line
 from .reasons import reasons
-from .rows import GATE_COLUMNS, attack_note, gate_rows, tables, warnings
+from .rows import GATE_COLUMNS, adapters, attack_note, gate_rows, tables, warnings
 
 
 @formats.register("summary.md")
@@ -21,6 +21,8 @@ def markdown(report: Report) -> str:
         parts.append(_table(GATE_COLUMNS, gate_rows(report)))
     parts += [_table(columns, rows) for columns, rows in tables(report, paired=True)]
     parts.append(_text(attack_note(report)))
+    if around := adapters(report):
+        parts.append("\n".join(f"- {_text(line)}" for line in around))
     if found := warnings(report):
         parts.append("\n".join(f"- {_text(line)}" for line in found))
     return "\n\n".join(parts) + "\n"

@@ -46,6 +46,16 @@ def _interval_note(report: Report) -> str:
     )
 
 
+def adapters(report: Report) -> list[str]:
+    """What stood around each subject that wanted other images, or answered otherwise, than is attacked."""
+    return [
+        f"{subject['name']}: {subject['given']['path']} behind its adapter ({', '.join(subject['adapter'])}), "
+        f"attacked as {subject['path']}"
+        for subject in report.subjects
+        if "adapter" in subject
+    ]
+
+
 def ledger(report: Report) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Columns and one row a subject, in ledger order; columns that nobody fills are left out."""
     found = _ledger(report)
