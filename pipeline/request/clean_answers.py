@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from functools import partial
 
 import numpy as np
 
 from ...core.errors import UsageError
-from ...stages.adapt import AdapterConfig, columns_of
+from ...stages.adapt import Adapted, AdapterConfig, columns_of
 from ...stages.data import Dataset
-from ...stages.plausibility import Images, Plausibility, Variant, normalized, plausibility, usual_pixels
+from ...stages.plausibility import Plausibility, plausibility
 from ...stages.verify import FunctionSubject, Subject
 from ...stages.verify.checks.base import Finding
 from ...stages.verify.subject.guarded import Guarded
+from .other_pixels import usual_variants
 
 # Images that are asked about: the first number where they are small, the second at least, which are 32 MiB between.
 IMAGES, LEAST, FLOATS = 256, 64, 2**23
 
 
-def look_at_clean_answers(subject: Subject, data: Dataset, model: str, adapter: AdapterConfig) -> list[Finding]:
+def look_at_clean_answers(
+    subject: Subject, data: Dataset, model: str, adapter: AdapterConfig, around: Adapted | None = None
+) -> list[Finding]:
     """Ask a model about clean images, and say what speaks against its answers meaning anything.
 
     Args:
@@ -28,6 +30,7 @@ def look_at_clean_answers(subject: Subject, data: Dataset, model: str, adapter: 
         data: the data set, of whose test split some images are asked about.
         model: as the user calls it.
         adapter: what the user has said of it; pixels that contradict it are not tried.
+        around: what was put around it, if anything.
 
     Raises:
         UsageError: it answers none of its first images; the message has the runtime's own words.
@@ -42,39 +45,8 @@ def look_at_clean_answers(subject: Subject, data: Dataset, model: str, adapter: 
         predict(split.images[:1])
         if predict.failures:
             raise UsageError(f"{model}: answers no image: {predict.failures[0]}")
-        found = plausibility(predict, split, list(usual_variants(split.images, adapter)))
+        found = plausibility(predict, split, list(usual_variants(split.images, adapter, around)))
     return list(_findings(found, isinstance(subject, FunctionSubject), columns_of(adapter, len(data.class_names))))
-
-
-def usual_variants(images: Images, adapter: AdapterConfig) -> Iterator[Variant]:
-    """Other pixels that a model may want, as the options of `verify` say them.
-
-    Args:
-        images: of the data set, in [0, 1].
-        adapter: what the user has said of the model, which is not contradicted.
-    """
-    known = (adapter.scale, adapter.mean, adapter.std, adapter.normalize)
-    if any(value is not None for value in known):
-        # What the adapter does, undone before it: the model's own pixels are those of the data set.
-        scale, (mean, std) = adapter.scale or 1.0, adapter.normalization()
-        if adapter.channels == "BGR":
-            mean, std = mean[::-1], std[::-1]
-        undone = partial(_undone, scale=scale, mean=mean, std=std)
-        yield Variant("no --scale, --mean, --std or --normalize", undone)
-    else:
-        usual = {((0.5,), (0.5,)): "--normalize half", ((0.0,), (1 / 255,)): "--scale 255"}
-        for mean, std in usual_pixels(images):
-            listed = [",".join(f"{value:g}" for value in values) for values in (mean, std)]
-            said = next((words for each, words in usual.items() if each == (mean, std)), "--mean {} --std {}")
-            said = said.format(*listed)
-            yield Variant(said, partial(normalized, mean=mean, std=std))
-    if images.shape[1] == 3 and adapter.channels == "RGB":
-        yield Variant("--channels BGR", lambda pixels: pixels[:, ::-1])
-
-
-def _undone(images: Images, scale: float, mean: tuple[float, ...], std: tuple[float, ...]) -> Images:
-    shift, width = (np.array(values, np.float32).reshape(-1, 1, 1) for values in (mean, std))
-    return (images * width + shift) / np.float32(scale)
 
 
 def _findings(found: Plausibility, is_function: bool, columns: Sequence[int]) -> Iterator[Finding]:

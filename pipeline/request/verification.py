@@ -198,13 +198,14 @@ def check_request(
             other = models.file_of(SURROGATE, Path(surrogate), surrogate_adapter, columns=wide).resolve()
             models.check(Path(surrogate), other, SURROGATE)
             asked = _surrogate(request, Path(surrogate), other)
-            found = look_at_clean_answers(asked, data, str(surrogate), surrogate_adapter)
+            found = look_at_clean_answers(asked, data, str(surrogate), surrogate_adapter, models.found.get(SURROGATE))
         findings = [Finding(f"{SURROGATE}-{each.name}", surrogate_options(each.sentence)) for each in found]
         request = _with_surrogate(request, Path(surrogate), asked)
     request = replace(request, adapted=models.found)
     request = _with_function(request, other) if own is None or runs is None else _with_engine(request, own, runs, other)
     subject = request.subjects[request.target]
-    return replace(request, findings=(*look_at_clean_answers(subject, data, model, adapter), *findings))
+    own_findings = look_at_clean_answers(subject, data, model, adapter, models.found.get(target))
+    return replace(request, findings=(*own_findings, *findings))
 
 
 def _options(model: str, own: Path | None, target: str, given: Sequence[str]) -> Mapping[str, Any]:

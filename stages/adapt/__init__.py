@@ -1,7 +1,8 @@
 """Model adapters: foreign ONNX classifiers as pixels in, logits out."""
 
 from .adapt import Adapted, adapt, adapt_to_itself
-from .config import AdapterConfig
+from .config import AdapterConfig, Layout
+from .images import FLATTENED, sizes_in
 from .logits import columns_of
 
-__all__ = ["Adapted", "AdapterConfig", "adapt", "adapt_to_itself", "columns_of"]
+__all__ = ["FLATTENED", "Adapted", "AdapterConfig", "Layout", "adapt", "adapt_to_itself", "columns_of", "sizes_in"]

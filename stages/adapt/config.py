@@ -11,6 +11,8 @@ from ...core.config import Config
 
 Number = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 
+Layout = Literal["NCHW", "NHWC", "NCWH", "NWHC"]
+
 # Mean and standard deviation of the channels of images in [0, 1], red first.
 NORMALIZATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "none": ((0.0,), (1.0,)),
@@ -32,7 +34,8 @@ class AdapterConfig(Config):
         std: what it then divides by, likewise.
         normalize: a usual mean and std instead of these: imagenet, half ((x - 0.5) / 0.5) or none.
         channels: the order of the model's channels; BGR turns those of the data set around.
-        layout: the order of the model's axes (default: as its input's shape says).
+        layout: the order of the model's axes (default: NCHW or NHWC, as its input's shape says); NCWH and NWHC are of
+            models whose images lie on their side.
         input_dtype: the element type of the model's input, as a check; the file says it.
         flatten: the model takes rows of numbers, [N, C * H * W], as its input's shape says; a check as well.
         output_name: the output that is the answer, where there are several.
@@ -46,7 +49,7 @@ class AdapterConfig(Config):
     std: tuple[Number, ...] | None = Field(default=None, min_length=1)
     normalize: Literal["imagenet", "half", "none"] | None = None
     channels: Literal["RGB", "BGR"] = "RGB"
-    layout: Literal["NCHW", "NHWC"] | None = None
+    layout: Layout | None = None
     input_dtype: Literal["float32", "float16", "float64", "uint8"] | None = None
     flatten: bool = False
     output_name: str | None = None

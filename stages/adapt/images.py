@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import onnx
 from onnx import TensorProto
 
 from ...core.errors import ModelError, UsageError
-from .config import AdapterConfig
+from .config import AdapterConfig, Layout
 from .edit import PIXELS, Chain, in_front, per_channel, unused
 
 _DTYPES: dict[int, str] = {
@@ -20,6 +21,8 @@ _DTYPES: dict[int, str] = {
     TensorProto.UINT8: "uint8",
 }
 _BYTE = 255.0
+# What is said of a model that takes rows of numbers.
+FLATTENED = "flattened"
 _CHANNELS = (1, 3, 4)
 
 Dimension = int | str
@@ -56,13 +59,13 @@ def adapt_input(
     layout, flat = _layout(dimensions, image_shape, config, path, value.name)
     chain = Chain(model, unused(model, PIXELS))
     said += _values(chain, config, kind, image_shape[0])
-    if layout == "NHWC":
-        chain.then("Transpose", perm=[0, 2, 3, 1])
-        said.append("layout NHWC")
+    if layout != "NCHW":
+        chain.then("Transpose", perm=["NCHW".index(axis) for axis in layout])
+        said.append(f"layout {layout}")
     if flat:
         target = [0, *(size for size in dimensions[1:])] if len(dimensions) == 3 else [0, -1]
         chain.then("Reshape", np.array([size if isinstance(size, int) else -1 for size in target], np.int64))
-        said.append("flattened")
+        said.append(FLATTENED)
     if kind != "float32":
         chain.then("Cast", to=value.type.tensor_type.elem_type)
         said.append(f"{kind} input")
@@ -92,8 +95,10 @@ def own_image_shape(model: onnx.ModelProto, config: AdapterConfig, path: Path) -
     if len(dimensions) != 4 or len(sizes) != 3:
         shown = ", ".join(map(str, dimensions))
         raise ModelError(f"{path}: input {value.name!r} is [{shown}], which does not say how large its images are")
-    last = config.layout == "NHWC" or (config.layout is None and sizes[2] in _CHANNELS and sizes[0] not in _CHANNELS)
-    return (sizes[2], sizes[0], sizes[1]) if last else (sizes[0], sizes[1], sizes[2])
+    last = sizes[2] in _CHANNELS and sizes[0] not in _CHANNELS
+    layout = config.layout or ("NHWC" if last else "NCHW")
+    channels, height, width = (sizes[layout.index(axis) - 1] for axis in "CHW")
+    return channels, height, width
 
 
 def dimensions_of(value: onnx.ValueInfoProto) -> tuple[Dimension, ...]:
@@ -142,11 +147,11 @@ def _dtype(value: onnx.ValueInfoProto, config: AdapterConfig, path: Path) -> str
 
 def _layout(
     dimensions: Sequence[Dimension], image_shape: tuple[int, int, int], config: AdapterConfig, path: Path, name: str
-) -> tuple[str, bool]:
+) -> tuple[Layout, bool]:
     """The order of the axes, and whether images are rows of numbers (or have no axis for their one channel)."""
-    shown = f"[{', '.join(map(str, dimensions))}]"
+    shown, hint = f"[{', '.join(map(str, dimensions))}]", ""
     channels, height, width = image_shape
-    axes = {"NCHW": image_shape, "NHWC": (height, width, channels)}
+    axes: dict[Layout, tuple[int, ...]] = {layout: sizes_in(layout, image_shape) for layout in get_args(Layout)}
     if config.flatten and len(dimensions) != 2:
         raise UsageError(f"--flatten: input {name!r} of {path} is {shown}, which is no row of numbers")
     if len(dimensions) == 4:
@@ -154,13 +159,24 @@ def _layout(
         if config.layout is not None and config.layout not in fitting:
             expected = ", ".join(map(str, ("N", *axes[config.layout])))
             raise UsageError(f"--layout {config.layout}: input {name!r} of {path} is {shown}, not [{expected}]")
+        usual = [layout for layout in fitting if layout in ("NCHW", "NHWC")]
+        if config.layout is not None or usual:
+            return config.layout or usual[0], False
         if fitting:
-            return config.layout or fitting[0], False
+            hint = f"; say --layout {fitting[0]} if these lie on their side in the model"
     elif len(dimensions) == 2 and _fits(dimensions[1:], (channels * height * width,)):
         return config.layout or "NCHW", True
-    elif len(dimensions) == 3 and channels == 1 and _fits(dimensions[1:], (height, width)):
-        return "NCHW", True
-    raise ModelError(f"{path}: its images are {shown}, those of the data set [N, {channels}, {height}, {width}]")
+    elif len(dimensions) == 3 and channels == 1:
+        layout: Layout = config.layout or "NCHW"
+        if _fits(dimensions[1:], sizes_in(layout.replace("C", ""), image_shape)):
+            return layout, True
+    raise ModelError(f"{path}: its images are {shown}, those of the data set [N, {channels}, {height}, {width}]{hint}")
+
+
+def sizes_in(layout: str, image_shape: tuple[int, int, int]) -> tuple[int, ...]:
+    """The sizes of images `[C, H, W]` in an order of axes, such as NHWC."""
+    sizes = dict(zip("CHW", image_shape, strict=True))
+    return tuple(sizes[axis] for axis in layout[1:])
 
 
 def _fits(dimensions: Sequence[Dimension], sizes: Sequence[int]) -> bool:

@@ -50,6 +50,33 @@ def test_other_pixels():
     assert found.better[1] > found.correct
 
 
+def test_two_things_at_once_are_found_and_one_is_said_where_it_is_enough():
+    def doubled(images: np.ndarray) -> np.ndarray:
+        return images * 2
+
+    def on_their_side(images: np.ndarray) -> np.ndarray:
+        return images[:, :, ::-1]
+
+    def both(images: np.ndarray) -> np.ndarray:
+        return on_their_side(doubled(images))
+
+    variants = [Variant("both", both, 2), Variant("double", doubled), Variant("upside down", on_their_side)]
+
+    def wants_both(images: np.ndarray) -> np.ndarray:
+        upside_down = images[:, 0, 0].mean() > images[:, 0, -1].mean()
+        return columns(images, 0.0 if images.max() > 0.8 and upside_down else 0.3)
+
+    def wants_double(images: np.ndarray) -> np.ndarray:
+        return columns(images, 0.0 if images.max() > 0.8 else 0.3)
+
+    split = task(200)
+    split.images[:, :, -1] += np.float32(0.1)
+    for wants, said in ((wants_both, "both"), (wants_double, "double")):
+        found = plausibility(wants, split, variants)
+        assert found.better is not None
+        assert found.better[0].said == said
+
+
 def test_labels_in_another_order():
     order = np.array([2, 0, 1, 4, 3])  # the model's class of each of ours
     found = plausibility(lambda images: columns(images)[:, np.argsort(order)], task(200))

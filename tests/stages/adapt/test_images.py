@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edgeproof.core.errors import UsageError
+from edgeproof.core.errors import ModelError, UsageError
 from edgeproof.stages.adapt import AdapterConfig, adapt
 from onnx import TensorProto
 
@@ -47,6 +47,18 @@ CASES: dict[str, tuple[tuple[int | str, ...], int, dict[str, Any], Prepare]] = {
         TensorProto.FLOAT,
         {"layout": "NHWC"},
         lambda x: x.transpose(0, 2, 3, 1).reshape(len(x), -1),
+    ),
+    "on their side": (
+        ("N", CHANNELS, WIDTH, HEIGHT),
+        TensorProto.FLOAT,
+        {"layout": "NCWH"},
+        lambda x: x.transpose(0, 1, 3, 2),
+    ),
+    "on their side, channels last": (
+        ("N", WIDTH, HEIGHT, CHANNELS),
+        TensorProto.FLOAT,
+        {"layout": "NWHC"},
+        lambda x: x.transpose(0, 3, 2, 1),
     ),
     "any size": (("N", CHANNELS, "h", "w"), TensorProto.FLOAT, {}, lambda x: x),
     "any size, channels last": (("N", "h", "w", CHANNELS), TensorProto.FLOAT, {}, lambda x: x.transpose(0, 2, 3, 1)),
@@ -117,3 +129,12 @@ def test_what_contradicts_the_file(
 def test_settings_that_mean_nothing(settings: dict[str, Any], words: str):
     with pytest.raises(ValueError, match=words):
         AdapterConfig.model_validate(settings)
+
+
+def test_images_on_their_side_are_no_guess(tmp_path: Path):
+    """A model for images of another size would fit as well: the user says it."""
+    path = classifier(tmp_path / "model.onnx", ("N", CHANNELS, WIDTH, HEIGHT))
+    with pytest.raises(
+        ModelError, match=r"its images are \[N, 3, 4, 5\], .*; say --layout NCWH if these lie on their side"
+    ):
+        adapt(path, AdapterConfig(), SHAPE, CLASSES, some_images())
