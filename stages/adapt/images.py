@@ -24,6 +24,9 @@ _BYTE = 255.0
 # What is said of a model that takes rows of numbers.
 FLATTENED = "flattened"
 _CHANNELS = (1, 3, 4)
+_OTHER_INPUTS = "give the others initialisers in the file, or verify a function that gives them"
+# How many inputs a message names.
+_NAMED = 5
 
 Dimension = int | str
 
@@ -46,10 +49,11 @@ def adapt_input(
         ModelError: the model has no input for such images.
         UsageError: what is known of it contradicts it; the message begins with the option.
     """
+    stored = len(model.graph.initializer)
     value = _image_input(model, config.input_name, path)
+    said = [f"input {value.name}"] if len(model.graph.initializer) < stored else []
     kind = _dtype(value, config, path)
     dimensions = dimensions_of(value)
-    said: list[str] = []
     if isinstance(dimensions[0], int) and dimensions[0] < 1:
         free_batch(value)
         for output in model.graph.output:
@@ -125,13 +129,23 @@ def _image_input(model: onnx.ModelProto, name: str | None, path: Path) -> onnx.V
             raise UsageError(f"--input-name: {path} has no input {name!r} (it has: {', '.join(every)})")
         others = [value.name for value in open_ones if value.name != name]
         if others:
-            raise ModelError(f"{path}: needs values for its other inputs as well ({', '.join(others)})")
+            raise ModelError(
+                f"{path}: needs values for its other inputs as well ({', '.join(others)}); {_OTHER_INPUTS}"
+            )
         for place in [place for place, tensor in enumerate(model.graph.initializer) if tensor.name == name]:
             del model.graph.initializer[place]
         return every[name]
+    if every and not open_ones:
+        names = [name for name, value in every.items() if len(dimensions_of(value)) > 1]
+        raise ModelError(
+            f"{path}: all of its inputs have values of their own; name the one that takes the images with "
+            f"--input-name: {', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''}"
+        )
     if len(open_ones) != 1:
         names = ", ".join(value.name for value in open_ones) or "none"
-        raise ModelError(f"{path}: an image classifier has one input, this model has {len(open_ones)} ({names})")
+        raise ModelError(
+            f"{path}: an image classifier has one input, this model has {len(open_ones)} ({names}); {_OTHER_INPUTS}"
+        )
     return open_ones[0]
 
 
@@ -141,7 +155,9 @@ def _dtype(value: onnx.ValueInfoProto, config: AdapterConfig, path: Path) -> str
         known = onnx.TensorProto.DataType.Name(kind) if kind in onnx.TensorProto.DataType.values() else str(kind)
         raise ModelError(f"{path}: input {value.name!r} is {known}; images are float32, float16, float64 or uint8")
     if config.input_dtype not in (None, _DTYPES[kind]):
-        raise UsageError(f"--input-dtype {config.input_dtype}: input {value.name!r} of {path} is {_DTYPES[kind]}")
+        raise UsageError(
+            f"--input-dtype {config.input_dtype}: input {value.name!r} of {path} is {_DTYPES[kind]}; leave it out"
+        )
     return _DTYPES[kind]
 
 
@@ -153,13 +169,14 @@ def _layout(
     channels, height, width = image_shape
     axes: dict[Layout, tuple[int, ...]] = {layout: sizes_in(layout, image_shape) for layout in get_args(Layout)}
     if config.flatten and len(dimensions) != 2:
-        raise UsageError(f"--flatten: input {name!r} of {path} is {shown}, which is no row of numbers")
+        raise UsageError(f"--flatten: input {name!r} of {path} is {shown}, which is no row of numbers; leave it out")
     if len(dimensions) == 4:
         fitting = [layout for layout, sizes in axes.items() if _fits(dimensions[1:], sizes)]
         if config.layout is not None and config.layout not in fitting:
             expected = ", ".join(map(str, ("N", *axes[config.layout])))
-            raise UsageError(f"--layout {config.layout}: input {name!r} of {path} is {shown}, not [{expected}]")
-        usual = [layout for layout in fitting if layout in ("NCHW", "NHWC")]
+            way = f"; its shape says {fitting[0]}" if fitting else ""
+            raise UsageError(f"--layout {config.layout}: input {name!r} of {path} is {shown}, not [{expected}]{way}")
+        usual: list[Layout] = [layout for layout in fitting if layout in ("NCHW", "NHWC")]
         if config.layout is not None or usual:
             return config.layout or usual[0], False
         if fitting:
@@ -189,10 +206,15 @@ def _values(chain: Chain, config: AdapterConfig, kind: str, channels: int) -> It
     mean, std = config.normalization()
     for option, values in (("mean", mean), ("std", std)):
         if len(values) not in (1, channels):
-            raise UsageError(f"--{option}: has {len(values)} numbers, the images have {channels} channels")
+            said = option if config.normalize is None else f"normalize {config.normalize}"
+            raise UsageError(
+                f"--{said}: has {len(values)} numbers, the images have {channels} channel(s); say --mean and --std "
+                "of one number each, or of one a channel"
+            )
     if kind == "uint8" and (any(mean) or any(value != 1 for value in std)):
         raise UsageError(
-            "--normalize, --mean, --std: the model takes whole numbers from 0 to 255 and normalises itself"
+            "--normalize, --mean, --std: the model takes whole numbers from 0 to 255 and normalises itself; "
+            "leave them out"
         )
     if config.channels == "BGR":
         if channels != 3:

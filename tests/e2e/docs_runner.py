@@ -115,16 +115,22 @@ class Page:
     def _command(self, line: str, where: str) -> None:
         words = shlex.split(line)
         if words[0] != "edgeproof":
-            self._finished(line, where, self._process(["bash", "-c", line]), 0)
+            self._finished(line, where, self.typed(line), 0)
             return
         name, arguments = words[1], words[2:]
-        if name == "init":
-            arguments = [*arguments, "--force"]  # the small recipe lies where it goes, and comes back
+        # The small recipe lies where init's goes, and comes back.
+        more = ["--force"] if name == "init" else []
         # The prepared recipe is small already, and its run finished, as long as nothing else is asked of it.
         if "recipe.yaml" not in arguments or "--set" in arguments:
-            arguments += SMALLER.get(name, [])
-        done = (self._apart if self.apart else self._in_process)([name, *arguments])
-        self._finished(line, where, done, *((0, 1, 4) if name in VERDICTS else (0,)))
+            more += SMALLER.get(name, [])
+        self._finished(line, where, self.typed(line, *more), *((0, 1, 4) if name in VERDICTS else (0,)))
+
+    def typed(self, line: str, *more: str) -> subprocess.CompletedProcess[str]:
+        """What a command line does; `more` are further arguments of one of ours."""
+        words = shlex.split(line)
+        if words[0] != "edgeproof":
+            return self._process(["bash", "-c", line])
+        return (self._apart if self.apart else self._in_process)([*words[1:], *more])
 
     def _finished(self, line: str, where: str, done: subprocess.CompletedProcess[str], *codes: int) -> None:
         assert done.returncode in codes, f"{where}: {line}\nexit {done.returncode}\n{done.stdout}\n{done.stderr}"

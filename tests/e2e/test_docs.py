@@ -16,6 +16,7 @@ ELSEWHERE_TESTED = {
     "ci.md": "tests/e2e/test_ci_example.py",
     "device.md": "tests/e2e/test_carried.py",
     "extending.md": "tests/e2e/test_house.py",
+    "foreign-files.md": "tests/e2e/test_foreign_files.py",
 }
 ALL = {name: blocks(path) for name, path in pages().items()}
 RUN = [

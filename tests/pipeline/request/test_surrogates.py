@@ -82,7 +82,10 @@ def test_a_surrogate_of_a_function(float_onnx: Path, vendor: Path, tmp_path: Pat
     [
         ({"layout": "NCHW"}, r"^--surrogate-layout NCHW: input 'pixels' of .*vendor\.onnx is \[N, 8, 8, 1\]"),
         ({"output_name": "no"}, r"^--surrogate-output-name: .*vendor\.onnx has no output 'no'"),
-        ({"mean": "1,2"}, "^--surrogate-mean: has 2 numbers, the images have 1 channels"),
+        (
+            {"mean": "1,2"},
+            r"^--surrogate-mean: has 2 numbers, .* 1 channel.s.; say --surrogate-mean and --surrogate-std of one",
+        ),
     ],
 )
 def test_what_contradicts_the_surrogate_is_said_by_its_own_option(

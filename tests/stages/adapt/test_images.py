@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from edgeproof.core.errors import ModelError, UsageError
 from edgeproof.stages.adapt import AdapterConfig, adapt
@@ -97,7 +98,7 @@ def test_a_batch_that_cannot_be_is_any(tmp_path: Path, batch: int):
     ("dimensions", "dtype", "settings", "words"),
     [
         (NCHW, TensorProto.FLOAT, {"layout": "NHWC"}, r"--layout NHWC: input 'images' of .* \[N, 3, 5, 4\], not"),
-        (NCHW, TensorProto.FLOAT, {"mean": (0.5, 0.5)}, "--mean: has 2 numbers, the images have 3 channels"),
+        (NCHW, TensorProto.FLOAT, {"mean": (0.5, 0.5)}, "--mean: has 2 numbers, the images have 3 channel"),
         (NHWC, TensorProto.UINT8, {"normalize": "half"}, "the model takes whole numbers from 0 to 255"),
         (NCHW, TensorProto.FLOAT, {"input_dtype": "uint8"}, "--input-dtype uint8: input 'images' of .* is float32"),
         (NCHW, TensorProto.FLOAT, {"input_name": "data"}, r"--input-name: .* has no input 'data' \(it has: images\)"),
@@ -138,3 +139,27 @@ def test_images_on_their_side_are_no_guess(tmp_path: Path):
         ModelError, match=r"its images are \[N, 3, 4, 5\], .*; say --layout NCWH if these lie on their side"
     ):
         adapt(path, AdapterConfig(), SHAPE, CLASSES, some_images())
+
+
+def test_an_image_input_with_a_value_of_its_own(tmp_path: Path):
+    """It is an initialiser that is an input as well, as every weight of an old file."""
+    path = classifier(tmp_path / "model.onnx", NCHW)
+    model = onnx.load(path)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros((1, *SHAPE), np.float32), "images"))
+    weights = onnx.helper.make_tensor_value_info("weight", TensorProto.FLOAT, [PIXELS, CLASSES])
+    model.graph.input.append(weights)
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match=r"values of their own; .* with --input-name: images, weight$"):
+        adapt(path, AdapterConfig(), SHAPE, CLASSES, some_images())
+    found = adapt(path, AdapterConfig(input_name="images"), SHAPE, CLASSES, some_images())
+    assert found is not None
+    assert found.words == ("input images",)
+    (expected,) = answers(classifier(tmp_path / "plain.onnx", NCHW), some_images())
+    (got,) = answers(found.model, some_images())
+    np.testing.assert_array_equal(got, expected)
+    model.graph.input.append(onnx.helper.make_tensor_value_info("heat", TensorProto.FLOAT, [1]))
+    onnx.save(model, path)
+    with pytest.raises(
+        ModelError, match=r"other inputs as well \(heat\); give the others initialisers in the file, or"
+    ):
+        adapt(path, AdapterConfig(input_name="images"), SHAPE, CLASSES, some_images())
