@@ -33,7 +33,8 @@ class AdapterConfig(Config):
         mean: what the model takes off each channel after the scale, in its own order of channels; or one for all.
         std: what it then divides by, likewise.
         normalize: a usual mean and std instead of these: imagenet, half ((x - 0.5) / 0.5) or none.
-        channels: the order of the model's channels; BGR turns those of the data set around.
+        channels: the order of the model's channels; BGR turns those of the data set around, GREY shows its one channel
+            to a model of three.
         layout: the order of the model's axes (default: NCHW or NHWC, as its input's shape says); NCWH and NWHC are of
             models whose images lie on their side.
         input_dtype: the element type of the model's input, as a check; the file says it.
@@ -48,7 +49,7 @@ class AdapterConfig(Config):
     mean: tuple[Number, ...] | None = Field(default=None, min_length=1)
     std: tuple[Number, ...] | None = Field(default=None, min_length=1)
     normalize: Literal["imagenet", "half", "none"] | None = None
-    channels: Literal["RGB", "BGR"] = "RGB"
+    channels: Literal["RGB", "BGR", "GREY"] = "RGB"
     layout: Layout | None = None
     input_dtype: Literal["float32", "float16", "float64", "uint8"] | None = None
     flatten: bool = False

@@ -23,7 +23,8 @@ _DTYPES: dict[int, str] = {
 _BYTE = 255.0
 # What is said of a model that takes rows of numbers.
 FLATTENED = "flattened"
-_CHANNELS = (1, 3, 4)
+_COLOURS = 3
+_CHANNELS = (1, _COLOURS, 4)
 _OTHER_INPUTS = "give the others initialisers in the file, or verify a function that gives them"
 # How many inputs a message names.
 _NAMED = 5
@@ -60,9 +61,10 @@ def adapt_input(
             free_batch(output)
         said.append(f"a batch of {dimensions[0]} read as any")
         dimensions = dimensions_of(value)
-    layout, flat = _layout(dimensions, image_shape, config, path, value.name)
+    shown = _shown(config, image_shape)
+    layout, flat = _layout(dimensions, shown, config, path, value.name)
     chain = Chain(model, unused(model, PIXELS))
-    said += _values(chain, config, kind, image_shape[0])
+    said += _values(chain, config, kind, shown[0])
     if layout != "NCHW":
         chain.then("Transpose", perm=["NCHW".index(axis) for axis in layout])
         said.append(f"layout {layout}")
@@ -102,7 +104,7 @@ def own_image_shape(model: onnx.ModelProto, config: AdapterConfig, path: Path) -
     last = sizes[2] in _CHANNELS and sizes[0] not in _CHANNELS
     layout = config.layout or ("NHWC" if last else "NCHW")
     channels, height, width = (sizes[layout.index(axis) - 1] for axis in "CHW")
-    return channels, height, width
+    return (1 if config.channels == "GREY" else channels), height, width
 
 
 def dimensions_of(value: onnx.ValueInfoProto) -> tuple[Dimension, ...]:
@@ -161,6 +163,16 @@ def _dtype(value: onnx.ValueInfoProto, config: AdapterConfig, path: Path) -> str
     return _DTYPES[kind]
 
 
+def _shown(config: AdapterConfig, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """The images `[C, H, W]` that the model is shown: those of the data set, or their one channel three times."""
+    channels, height, width = image_shape
+    if config.channels != "GREY":
+        return image_shape
+    if channels != 1:
+        raise UsageError(f"--channels GREY: the images have {channels} channels already; leave it out")
+    return _COLOURS, height, width
+
+
 def _layout(
     dimensions: Sequence[Dimension], image_shape: tuple[int, int, int], config: AdapterConfig, path: Path, name: str
 ) -> tuple[Layout, bool]:
@@ -179,6 +191,9 @@ def _layout(
         usual: list[Layout] = [layout for layout in fitting if layout in ("NCHW", "NHWC")]
         if config.layout is not None or usual:
             return config.layout or usual[0], False
+        coloured = (_COLOURS, height, width)
+        if channels == 1 and any(_fits(dimensions[1:], sizes_in(each, coloured)) for each in ("NCHW", "NHWC")):
+            hint = "; say --channels GREY to show the model their one channel three times"
         if fitting:
             hint = f"; say --layout {fitting[0]} if these lie on their side in the model"
     elif len(dimensions) == 2 and _fits(dimensions[1:], (channels * height * width,)):
@@ -217,10 +232,13 @@ def _values(chain: Chain, config: AdapterConfig, kind: str, channels: int) -> It
             "leave them out"
         )
     if config.channels == "BGR":
-        if channels != 3:
-            raise UsageError(f"--channels BGR: the images have {channels} channels, not 3")
+        if channels != _COLOURS:
+            raise UsageError(f"--channels BGR: the images have {channels} channels, not {_COLOURS}")
         chain.then("Gather", np.array([2, 1, 0], np.int64), axis=1)
         yield "channels BGR"
+    elif config.channels == "GREY":
+        chain.then("Gather", np.zeros(channels, np.int64), axis=1)
+        yield f"one channel shown {channels} times"
     if scale != 1:
         chain.then("Mul", np.float32(scale))
         yield f"scale {scale:g}"

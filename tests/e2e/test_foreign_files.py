@@ -28,8 +28,8 @@ def folder(float_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return here
 
 
-def test_there_are_ten():
-    assert len(CASES) == 10
+def test_there_are_eleven():
+    assert len(CASES) == 11
 
 
 @pytest.mark.parametrize("case", [pytest.param(each, id=each.where) for each in CASES])

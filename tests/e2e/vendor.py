@@ -32,6 +32,15 @@ def from_0_to_255(model: Path, path: Path) -> Path:
     return _in_front(changed, nodes, ["N", *_image(changed)], path)
 
 
+def of_colours(model: Path, path: Path) -> Path:
+    """Three channels, whose mean counts."""
+    changed = onnx.load(model)
+    _, height, width = _image(changed)
+    nodes = [helper.make_node("ReduceMean", ["pixels", "axes"], [changed.graph.input[0].name], keepdims=1)]
+    _store(changed, axes=np.array([1]))
+    return _in_front(changed, nodes, ["N", 3, height, width], path)
+
+
 def with_shares(model: Path, path: Path) -> Path:
     """The logits, and their softmax beside them."""
     changed = onnx.load(model)
@@ -94,6 +103,7 @@ def as_ort(model: Path, path: Path) -> Path:
 FILES: dict[str, Callable[[Path, Path], Path]] = {
     "vendor.onnx": as_vendors_ship,
     "bytes.onnx": from_0_to_255,
+    "colours.onnx": of_colours,
     "shares.onnx": with_shares,
     "background.onnx": with_a_background,
     "rolled.onnx": rolled,

@@ -163,3 +163,20 @@ def test_an_image_input_with_a_value_of_its_own(tmp_path: Path):
         ModelError, match=r"other inputs as well \(heat\); give the others initialisers in the file, or"
     ):
         adapt(path, AdapterConfig(input_name="images"), SHAPE, CLASSES, some_images())
+
+
+@pytest.mark.parametrize("dimensions", [NCHW, NHWC])
+def test_grey_images_for_a_model_of_colours(tmp_path: Path, dimensions: tuple[int | str, ...]):
+    path, grey = classifier(tmp_path / "model.onnx", dimensions), some_images()[:, :1]
+    with pytest.raises(ModelError, match=r"those of the data set \[N, 1, 5, 4\]; say --channels GREY to show"):
+        adapt(path, AdapterConfig(), (1, HEIGHT, WIDTH), CLASSES, grey)
+    told = AdapterConfig.model_validate({"channels": "GREY", "normalize": "imagenet"})
+    found = adapt(path, told, (1, HEIGHT, WIDTH), CLASSES, grey)
+    assert found is not None
+    prepared = (grey.repeat(3, 1) - channels(MEAN)) / channels(STD)
+    axes = (0, 1, 2, 3) if dimensions == NCHW else (0, 2, 3, 1)
+    (expected,) = answers(path, np.ascontiguousarray(prepared.transpose(axes)))
+    (got,) = answers(found.model, np.ascontiguousarray(grey))
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+    with pytest.raises(UsageError, match="--channels GREY: the images have 3 channels already"):
+        adapt(path, told, SHAPE, CLASSES, some_images())
