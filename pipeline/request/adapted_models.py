@@ -22,6 +22,11 @@ def surrogate_options(text: str) -> str:
     return _OPTION.sub("--surrogate-", text)
 
 
+def prepared(engine: str, graph: Path) -> str:
+    """The way out where an engine that is no ONNX file wants other pixels: the end of a message."""
+    return f"no adapter stands around {engine}: verify a function that prepares its pixels, with --surrogate {graph}"
+
+
 @dataclass
 class AdaptedModels:
     """The models that need something around them.
@@ -45,11 +50,7 @@ class AdaptedModels:
             ModelError: it is no classifier of such images.
             UsageError: what is known of it contradicts it.
         """
-        data = self.data
-        try:
-            adapted = adapt(path, config, data.image_shape, len(data.class_names), data.test.images, columns=columns)
-        except ModelError as error:
-            raise ModelError(f"{error}{other_reading(path, data)}") from None
+        adapted = self._adapted(path, config, columns)
         if adapted is None:
             return path
         self.found[name] = adapted
@@ -57,6 +58,32 @@ class AdaptedModels:
         file.parent.mkdir(parents=True)
         adapted.save(file)
         return file
+
+    def check_graph(self, graph: Path, name: str, engine: str) -> None:
+        """Hold the graph of an engine of another format against the data set; around such an engine nothing is put.
+
+        Args:
+            graph: the ONNX file that it was built from.
+            name: its subject's.
+            engine: as the user calls it.
+
+        Raises:
+            UsageError: its images or its classes are others; where an adapter would help, the message says how.
+        """
+        try:
+            self.check(graph, graph, name)
+        except UsageError as error:
+            adapted = self._adapted(graph, AdapterConfig(), 0)
+            if adapted is None:
+                raise
+            raise UsageError(f"{error} ({', '.join(adapted.words)}); {prepared(engine, graph)}") from None
+
+    def _adapted(self, path: Path, config: AdapterConfig, columns: int) -> Adapted | None:
+        data = self.data
+        try:
+            return adapt(path, config, data.image_shape, len(data.class_names), data.test.images, columns=columns)
+        except ModelError as error:
+            raise ModelError(f"{error}{other_reading(path, data)}") from None
 
     def check(self, path: Path, file: Path, name: str) -> None:
         """Hold a model against the data set.

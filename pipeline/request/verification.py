@@ -32,7 +32,7 @@ from ...targets.option_values import read_options
 from ...targets.signature import read_signature
 from ..gates import Condition
 from ..store.user_code import functions_digest
-from .adapted_models import AdaptedModels, surrogate_options
+from .adapted_models import AdaptedModels, prepared, surrogate_options
 from .arguments import option
 from .clean_answers import look_at_clean_answers
 
@@ -176,14 +176,18 @@ def check_request(
     if surrogate is None and surrogate_adapter != AdapterConfig():
         raise UsageError(f"--surrogate-{surrogate_adapter.first_set()}: needs a --surrogate to stand in front of")
     if adapter != AdapterConfig() and (own is None or graph is not None):
-        what = "is a function" if own is None else "was built from --graph as it is"
-        raise UsageError(f"--{adapter.first_set()}: stands in front of an ONNX file, and {model} {what}")
+        what = f"{model} is a function, which prepares its pixels itself" if own is None else prepared(model, own)
+        raise UsageError(f"--{adapter.first_set()}: is for an ONNX file; {what}")
     data = load_dataset(source, tests_only=True)
     models = AdaptedModels(scratch, data, source.dataset)
     runs = None
     if own is not None:
-        runs = own if graph is not None else models.file_of(target, own, adapter)
-        models.check(own, runs, target)
+        if graph is not None:
+            runs = own
+            models.check_graph(own, target, model)
+        else:
+            runs = models.file_of(target, own, adapter)
+            models.check(own, runs, target)
     with option("--"):
         rows = drawn(data.test, config, shuffled=deciding is not None)
     split = data.test.take(rows)

@@ -100,6 +100,11 @@ def as_ort(model: Path, path: Path) -> Path:
     return path
 
 
+def of_vendors_as_ort(model: Path, path: Path) -> Path:
+    """The vendor's file in that format."""
+    return as_ort(as_vendors_ship(model, path.with_suffix(".before.onnx")), path)
+
+
 FILES: dict[str, Callable[[Path, Path], Path]] = {
     "vendor.onnx": as_vendors_ship,
     "bytes.onnx": from_0_to_255,
@@ -110,6 +115,7 @@ FILES: dict[str, Callable[[Path, Path], Path]] = {
     "default.onnx": with_a_default_image,
     "table.onnx": without_a_twin,
     "engine.ort": as_ort,
+    "vendor.ort": of_vendors_as_ort,
 }
 
 
