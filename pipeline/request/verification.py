@@ -174,7 +174,7 @@ def check_request(
     chosen = _options(model, own, target, options)
     adapter, surrogate_adapter = adapter or AdapterConfig(), surrogate_adapter or AdapterConfig()
     if surrogate is None and surrogate_adapter != AdapterConfig():
-        raise UsageError(f"--surrogate-{surrogate_adapter.first_set()}: needs a --surrogate to stand in front of")
+        raise UsageError(f"--surrogate-{surrogate_adapter.first_set()}: needs a --surrogate, which it is about")
     if adapter != AdapterConfig() and (own is None or graph is not None):
         what = f"{model} is a function, which prepares its pixels itself" if own is None else prepared(model, own)
         raise UsageError(f"--{adapter.first_set()}: is for an ONNX file; {what}")

@@ -26,6 +26,9 @@ def parsed(*overrides: str):
     ("override", "words"),
     [
         ("distill.epochz=3", "distill.epochz: unknown key; did you mean 'epochs'? (known: method, options"),
+        ("adapter.normalize=imagnet", "adapter.normalize: input should be 'imagenet', 'half' or 'none', got 'imagnet'"),
+        ("adapter.label_map=/nope.txt", "adapter.label_map: /nope.txt: no such file"),
+        ("surrogate_adapter={normalize: half, mean: [0]}", "surrogate_adapter.normalize: says the mean and the std"),
         ("foo=1", "foo: unknown key (known: schema_version, name, data"),
         ("distill.epochs=many", "distill.epochs: input should be a valid integer"),
         ("distill.epochs=many", "got 'many'"),
@@ -175,6 +178,7 @@ def test_the_digest_sees_every_value_and_nothing_else():
     assert parsed().digest == parsed("distill.epochs=30").digest  # what the file says already
     assert parsed().digest != parsed("distill.epochs=31").digest
     assert parsed().digest.startswith("sha256:")
+    assert parsed().digest == parsed("adapter.normalize=half").digest  # no build's models want other pixels
 
 
 def test_the_digest_sees_what_a_checkpoint_holds_and_not_where_it_lies(tmp_path: Path):

@@ -111,5 +111,5 @@ def test_a_surrogate_without_a_twin_is_refused_by_its_name(float_onnx: Path, tmp
 
 
 def test_an_option_of_the_surrogate_needs_one(float_onnx: Path, tmp_path: Path):
-    with pytest.raises(UsageError, match=r"^--surrogate-normalize: needs a --surrogate to stand in front of"):
+    with pytest.raises(UsageError, match=r"^--surrogate-normalize: needs a --surrogate"):
         asked(float_onnx, tmp_path, None, surrogate_adapter=HALF)
