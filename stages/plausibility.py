@@ -111,7 +111,7 @@ def usual_pixels(images: Images) -> Iterator[tuple[tuple[float, ...], tuple[floa
     yield tuple(mean.round(4).tolist()), tuple(np.maximum(std, 1e-3).round(4).tolist())
     if images.shape[1] == 3:
         yield (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-        yield tuple(value / 255 for value in CAFFE), (1 / 255,)
+        yield tuple(value / 255 for value in CAFFE), (1 / 255,) * 3
 
 
 def normalized(images: Images, mean: tuple[float, ...], std: tuple[float, ...]) -> Images:
@@ -155,13 +155,14 @@ def _better(
         pixels = np.ascontiguousarray(variant.turned(split.images[rows]), np.float32)
         return predict(pixels).argmax(1) == split.labels[rows]
 
-    few = len(split) // _SCREEN
+    few = -(-len(split) // _SCREEN)
     best: tuple[Variant, NDArray[np.bool_]] | None = None
     for variant in sorted(variants, key=lambda each: each.parts):
         first = rights_on(variant, slice(few))
         if not _rights(first, right[:few], RIGHTED / 2):
             continue
-        rights = np.concatenate([first, rights_on(variant, slice(few, None))])
+        # No model need answer no image at all.
+        rights = np.concatenate([first, rights_on(variant, slice(few, None))]) if few < len(split) else first
         if not _clearly(rights, right, LEVEL / len(variants)):
             continue
         more = best is not None and variant.parts > best[0].parts

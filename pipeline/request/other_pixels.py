@@ -107,7 +107,7 @@ def _places(image: tuple[int, int, int], layout: Layout) -> np.ndarray:
 
 
 def _rearranged(images: Images, source: np.ndarray) -> Images:
-    return images.reshape(len(images), -1)[:, source].reshape(images.shape)
+    return images.reshape(len(images), len(source))[:, source].reshape(images.shape)
 
 
 def _one_by_one(steps: list[Callable[[Images], Images]], images: Images) -> Images:
