@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...core.errors import ModelError, UsageError
 from ...core.function import is_function
@@ -18,7 +18,7 @@ from ...stages.adapt import Adapted, AdapterConfig
 from ...stages.data import DataConfig, Dataset, Split, load_dataset
 from ...stages.lint import lint
 from ...stages.threat import ThreatModel
-from ...stages.twin import NoTwin, load_twin
+from ...stages.twin import NoTwin, Twin
 from ...stages.verify import EngineSubject, FunctionSubject, Subject, VerifyConfig
 from ...stages.verify.attack import drawn
 from ...stages.verify.checks.base import Finding
@@ -29,12 +29,15 @@ from ...stages.verify.shards.sequential import Sequential
 from ...targets.base import EngineFile, targets
 from ...targets.onnxruntime.target import OWN_FORMAT, OnnxRuntime
 from ...targets.option_values import read_options
-from ...targets.signature import read_signature
+from ...targets.signature import read_signature, signature_of
 from ..gates import Condition
 from ..store.user_code import functions_digest
 from .adapted_models import AdaptedModels
 from .arguments import option
 from .clean_answers import look_at_clean_answers
+
+if TYPE_CHECKING:
+    import onnx
 
 SURROGATE = "surrogate"
 FUNCTION = "function"
@@ -264,17 +267,20 @@ def _with_engine(request: Request, own: Path, runs: Path, surrogate: Path | None
     target, given = request.target, Path(request.model).resolve()
     file = given if runs == own else runs.resolve()
     graph = runs.resolve()
-    engine = EngineFile(target, file, digest_of(file), request.options)
+    digest = digest_of(given)
+    engine = EngineFile(target, file, digest if file == given else digest_of(file), request.options)
     subject = EngineSubject(target, engine, graph, request.config.backward, surrogate, request.config.isolate)
-    digests = {**request.digests, target: digest_of(given)}
+    digests, read = {**request.digests, target: digest}, engine_files(given)
     if own.resolve() != given:
         digests["graph"] = digest_of(own.resolve())
+        read = (*read, *files_of(own.resolve()))
+    model = read_onnx(graph)
     return replace(
         request,
         subjects={**request.subjects, target: subject},
         digests=digests,
-        read=(*request.read, *engine_files(given), *files_of(own.resolve())),
-        warnings=(*_refused(subject, own), *_warnings(subject, own)),
+        read=(*request.read, *read),
+        warnings=(*_refused(subject, model, own), *_warnings(subject, model, own)),
         graph=graph,
     )
 
@@ -296,25 +302,26 @@ def _graph_of(model: Path, graph: str | Path | None) -> Path:
     raise UsageError(f"{model}: is no ONNX file; name the one that it was built from with --graph, for its gradients")
 
 
-def _refused(subject: EngineSubject, own: Path) -> list[str]:
-    """What the runtime refuses or misreads in the file, as far as it is known; `own` is its file as it was given."""
-    found = lint(read_onnx(subject.graph), targets[subject.engine.target].scheme)
+def _refused(subject: EngineSubject, model: onnx.ModelProto, own: Path) -> list[str]:
+    """What the runtime refuses or misreads in the model, as far as it is known; `own` is its file as it was given."""
+    found = lint(model, targets[subject.engine.target].scheme)
     return [f"lint: {own}: {each.node}: {each.message}" for each in found if each.severity == "error"]
 
 
-def _warnings(subject: EngineSubject, own: Path) -> tuple[str, ...]:
+def _warnings(subject: EngineSubject, model: onnx.ModelProto, own: Path) -> tuple[str, ...]:
     """What the user should know beforehand: that the graph has no twin, or that it is asked in small batches.
 
     Args:
         subject: the engine.
+        model: its graph, with its weights.
         own: the ONNX file as it was given.
     """
     found: list[str] = []
-    batch = read_signature(subject.graph).batch
+    batch = signature_of(model, subject.graph).batch
     if batch is not None:
         found.append(f"fixed-batch: {own}: computes batches of {batch} alone; asked one after another they take longer")
     try:
-        load_twin(subject.graph)
+        Twin(model)
     except NoTwin as error:
         with closing(subject.open()) as opened:
             gradients = opened.gradient_sources
