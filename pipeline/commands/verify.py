@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ from ...core.model_file import engine_files, sha256_of
 from ...stages.adapt import AdapterConfig
 from ...stages.quantize.precisions.base import precision_of
 from ...stages.verify import CorruptionsConfig, EngineSubject, Evaluation, Workforce, default_workers
+from ...stages.verify.checks.base import Finding
 from ...stages.verify.figures import FIGURES_FILE, SubjectFigures, read_figures
 from ...stages.verify.routes.base import routes
 from ...stages.verify.shards.machines import Machines
@@ -26,6 +28,7 @@ from ..progress import Reporter
 from ..reports import render
 from ..request.adapted_models import MODEL
 from ..request.arguments import option
+from ..request.clean_answers import look_at_clean_answers
 from ..request.verification import Request, check_request
 from ..request.verification_settings import Settings, checked
 from ..results.report import Report, draw_up, engine_subject
@@ -39,7 +42,7 @@ from ..store.store import Store
 
 # The room of adapted models, in the store and in the proof's folder.
 _ADAPTED = "adapted"
-_ADAPTER_CODE = "edgeproof.stages.adapt.adapt"
+_ADAPTER_CODE, _CLEAN_CODE = "edgeproof.stages.adapt.adapt", "edgeproof.pipeline.request.clean_answers"
 
 
 def verify(
@@ -135,6 +138,7 @@ def verify(
             raise UsageError(f"--gate: {condition.figure} is measured with --{needed}")
     if sequential:
         config = config.model_copy(update={"curve": None})
+    known = checked(AdapterConfig, adapter or {}, "--")
     folder = folder_of(model, out)
     check_own(folder, build=False)
     with TemporaryDirectory(prefix="edgeproof-") as scratch:
@@ -148,7 +152,7 @@ def verify(
             options=options,
             graph=graph,
             surrogate=surrogate,
-            adapter=checked(AdapterConfig, adapter or {}, "--"),
+            adapter=known,
             deciding=tuple(conditions) if sequential else None,
         )
     if settings.data.dataset == "testfolder":
@@ -167,12 +171,13 @@ def verify(
     proof = Proof(Maker(place, reporter), request.dataset, evaluation, workforce)
     with place.locked():
         request = request.on({name: _kept(proof.maker, request, name) for name in request.adapted})
+        findings = _examined(proof, request, known)
         attacks: dict[str, Artifact] = {}
         for name, subject in request.subjects.items():
             before = list(attacks.values())
             attacks[name] = proof.attacked(subject, before=before, inputs=request.answers(name))
         found = proof.aggregated(request.subjects, attacks, curve_of=[request.target])
-        report = _report(request, conditions, read_figures(found.path(FIGURES_FILE)))
+        report = _report(request, conditions, findings, read_figures(found.path(FIGURES_FILE)))
         kept = [stage for name, stage in proof.maker.made.items() if name.startswith(f"{_ADAPTED}/")]
         view = {name: (found, name) for name in found.files}
         view |= {f"{stage.stage}/{name}": (stage, name) for stage in kept for name in stage.files}
@@ -211,7 +216,24 @@ def _kept(maker: Maker, request: Request, name: str) -> Path:
     return maker.make(stage, lambda folder, _: adapted.save(folder / MODEL)).path(MODEL)
 
 
-def _report(request: Request, conditions: Sequence[Condition], figures: Mapping[str, SubjectFigures]) -> Report:
+def _examined(proof: Proof, request: Request, known: AdapterConfig) -> list[Finding]:
+    """What the model's answers to clean images speak against it; `known` is what the user has said of it."""
+    subject, adapted = request.subjects[request.target], request.adapted.get(request.target)
+    return proof.examined(
+        subject,
+        partial(look_at_clean_answers, subject, request.dataset, request.model, known),
+        code=[_CLEAN_CODE],
+        config={"adapter": known.model_dump(mode="json") if adapted is None else adapted.identity},
+        inputs=request.answers(request.target),
+    )
+
+
+def _report(
+    request: Request,
+    conditions: Sequence[Condition],
+    findings: Sequence[Finding],
+    figures: Mapping[str, SubjectFigures],
+) -> Report:
     found = figures[request.target]
     path = Path(request.model)
     subject = engine_subject(
@@ -239,11 +261,11 @@ def _report(request: Request, conditions: Sequence[Condition], figures: Mapping[
         subjects=[
             {
                 **subject,
-                "warnings": [*request.warnings, *map(str, request.findings), *subject["warnings"]],
+                "warnings": [*request.warnings, *map(str, findings), *subject["warnings"]],
             }
         ],
         conditions=conditions,
-        doubts=[*(f"{request.target}: {each}" for each in request.findings), *found.doubts(request.target)],
+        doubts=[*(f"{request.target}: {each}" for each in findings), *found.doubts(request.target)],
         dataset={"name": request.dataset.name, "digest": request.dataset.digest},
         verify=request.config.of_attacks(),
     )

@@ -21,7 +21,6 @@ from ...stages.threat import ThreatModel
 from ...stages.twin import NoTwin, Twin
 from ...stages.verify import EngineSubject, FunctionSubject, Subject, VerifyConfig
 from ...stages.verify.attack import drawn
-from ...stages.verify.checks.base import Finding
 from ...stages.verify.earlier_packs import read_earlier
 from ...stages.verify.evidence.candidates import Candidates
 from ...stages.verify.routes.hop_skip_jump import HARD_LABEL, check_installed
@@ -34,7 +33,6 @@ from ..gates import Condition
 from ..store.user_code import functions_digest
 from .adapted_models import AdaptedModels
 from .arguments import option
-from .clean_answers import look_at_clean_answers
 
 if TYPE_CHECKING:
     import onnx
@@ -64,7 +62,6 @@ class Request:
         stop: ends the attacks as soon as the gates are decided.
         earlier: candidates of earlier runs, of the samples that are attacked.
         read: the models' own files.
-        findings: what its answers to clean images speak against it.
         adapted: the models that need something around them, by their subjects' names; their subjects are of files in
             the scratch folder until `on` names others.
     """
@@ -83,7 +80,6 @@ class Request:
     options: Mapping[str, Any] = field(default_factory=dict)
     stop: Sequential | None = None
     read: tuple[Path, ...] = ()
-    findings: tuple[Finding, ...] = ()
     adapted: Mapping[str, Adapted] = field(default_factory=dict)
 
     @property
@@ -198,9 +194,9 @@ def check_request(
             models.check(Path(surrogate), other, SURROGATE)
         request = _with_surrogate(request, Path(surrogate), other)
     request = replace(request, adapted=models.found)
-    request = _with_function(request, other) if own is None or runs is None else _with_engine(request, own, runs, other)
-    subject = request.subjects[request.target]
-    return replace(request, findings=tuple(look_at_clean_answers(subject, data, model, adapter)))
+    if own is None or runs is None:
+        return _with_function(request, other)
+    return _with_engine(request, own, runs, other)
 
 
 def _options(model: str, own: Path | None, target: str, given: Sequence[str]) -> Mapping[str, Any]:

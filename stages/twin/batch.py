@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from ...core.onnx_shapes import inferred_shapes
+from .inference import inferred_shapes
 
 _PREFIX = "edgeproof/batch_"
 

@@ -2,10 +2,11 @@
 
 A model that knows the test images (a table of answers, a denoiser that puts the stored image back) stands still around
 them, or moves with what it adds, and nowhere else; no gradient is masked by that, and no attack inside the balls finds
-anything. An honest network's logits move alike, and transformers' less so: on digits those of convolutional networks differ
-by less than a factor of 1.5 at each of 100 images, those of small vision transformers by 2 to 6, and are calmer at real
-images than at shifted ones. How far the clean image stands out is therefore measured by how far the others lie apart: by
-Dixon's Q test (Dean & Dixon, "Simplified Statistics for Small Numbers of Observations", Analytical Chemistry 1951).
+anything. An honest network's logits move alike, and transformers' less so: on digits those of convolutional networks
+differ by less than a factor of 1.5 at each of 100 images, those of small vision transformers by 2 to 6, and are calmer
+at real images than at shifted ones. How far the clean image stands out is therefore measured by how far the others lie
+apart: by Dixon's Q test (Dean & Dixon, "Simplified Statistics for Small Numbers of Observations", Analytical Chemistry
+1951).
 """
 
 from __future__ import annotations
@@ -53,9 +54,9 @@ class MemorisationCounts(Counter):
 class Memorisation(Check[MemorisationCounts]):
     """The logits move far less, or far more, around the test images than around the same images a little aside.
 
-    Aside is an eighth of their side; far is twice as much, or half as much, as in all four directions, and far beside how
-    much these differ among themselves (Dixon's Q test). It is so around more than two, and at 99 % confidence more than
-    a tenth, of the images that withstood. Not asked where the answers are labels or probabilities.
+    Aside is an eighth of their side; far is twice as much, or half as much, as in all four directions, and far beside
+    how much these differ among themselves (Dixon's Q test). It is so around more than two, and at 99 % confidence more
+    than a tenth, of the images that withstood. Not asked where the answers are labels or probabilities.
     """
 
     name = "memorised"

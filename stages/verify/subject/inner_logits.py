@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from ....core.errors import ModelError
-from ....core.onnx_shapes import inferred_shapes
 from ....targets.base import Images, Logits
 from ...twin import NoTwin, Twin
+from ...twin.inference import inferred_shapes
 
 # What ends in logits.
 _LAYERS = {

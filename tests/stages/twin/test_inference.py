@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from edgeproof.core.onnx_shapes import inferred_shapes
+from edgeproof.stages.twin.inference import inferred_shapes
 from onnx import helper
 
 from tests.stages.twin.graphs import model
