@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ...core.errors import ModelError, UsageError
 from ...core.function import is_function
@@ -16,6 +19,7 @@ from ...core.model_file import digest_of, engine_files, files_of, sha256_of
 from ...core.onnx_reader import read_onnx
 from ...stages.adapt import Adapted, AdapterConfig
 from ...stages.data import DataConfig, Dataset, Split, load_dataset
+from ...stages.eight_bit import STEPS, nearest
 from ...stages.lint import lint
 from ...stages.threat import ThreatModel
 from ...stages.twin import NoTwin, Twin
@@ -179,13 +183,18 @@ def check_request(
     if own is not None:
         runs = own if graph is not None else models.file_of(target, own, adapter)
         models.check(own, runs, target)
+    notes: list[str] = []
+    if target in models.found and models.found[target].eight_bit:
+        data, threat, notes = _on_grid(data, threat, model)
     with option("--"):
         rows = drawn(data.test, config, shuffled=deciding is not None)
     split = data.test.take(rows)
     with option("--pack: "):
         earlier = read_earlier(config.packs, data.test, threat).of(split.index)
     stop = None if deciding is None else Sequential(deciding, len(data.test))
-    request = Request(model, target, threat, config, data, split, {}, {}, earlier, options=chosen, stop=stop)
+    request = Request(
+        model, target, threat, config, data, split, {}, {}, earlier, tuple(notes), options=chosen, stop=stop
+    )
     other = None
     if surrogate is not None:
         with option("--surrogate: "):
@@ -197,6 +206,39 @@ def check_request(
     if own is None or runs is None:
         return _with_function(request, other)
     return _with_engine(request, own, runs, other)
+
+
+def _on_grid(data: Dataset, threat: ThreatModel, model: str) -> tuple[Dataset, ThreatModel, list[str]]:
+    """Test images and ball as a model of 8-bit images sees them, so that its own rounding leads out of no Linf ball.
+
+    Returns:
+        The two, and what the user should know of it.
+
+    Raises:
+        UsageError: the ball holds no other such image.
+    """
+    whole = threat.of_radius(threat.geometry.on_grid(threat.eps))
+    if whole.eps <= 0:
+        raise UsageError(f"--eps: {model} takes 8-bit images, whose smallest change is 1/255, got {threat.eps:g}")
+    notes: list[str] = []
+    if whole.eps == threat.eps and threat.norm != "Linf":
+        notes.append(
+            f"8-bit: {model} rounds what it is shown, which may lead out of an {threat.norm} ball by half a step a pixel; "
+            "robust_accuracy_8bit counts images inside alone"
+        )
+    elif not math.isclose(whole.eps, threat.eps, rel_tol=1e-4):
+        steps = round(whole.eps * STEPS)
+        notes.append(
+            f"8-bit: {model} takes 8-bit images; the ball of eps {threat.eps:g} holds those within {steps}/255"
+        )
+        threat = whole
+    test = data.test
+    if isinstance(test.images, np.ndarray):  # files are of 8 bits
+        rounded = nearest(test.images)
+        if not np.array_equal(rounded, test.images):
+            data = replace(data, test=replace(test, images=rounded))
+            notes.append(f"8-bit: {model} takes 8-bit images; the test images are rounded to these")
+    return data, threat, notes
 
 
 def _options(model: str, own: Path | None, target: str, given: Sequence[str]) -> Mapping[str, Any]:
@@ -276,7 +318,7 @@ def _with_engine(request: Request, own: Path, runs: Path, surrogate: Path | None
         subjects={**request.subjects, target: subject},
         digests=digests,
         read=(*request.read, *read),
-        warnings=(*_refused(subject, model, own), *_warnings(subject, model, own)),
+        warnings=(*request.warnings, *_refused(subject, model, own), *_warnings(subject, model, own)),
         graph=graph,
     )
 

@@ -20,6 +20,8 @@ _DTYPES: dict[int, str] = {
     TensorProto.UINT8: "uint8",
 }
 _BYTE = 255.0
+# What is said of a model that takes whole numbers.
+BYTES = "uint8 input"
 _CHANNELS = (1, 3, 4)
 
 Dimension = int | str
@@ -65,7 +67,7 @@ def adapt_input(
         said.append("flattened")
     if kind != "float32":
         chain.then("Cast", to=value.type.tensor_type.elem_type)
-        said.append(f"{kind} input")
+        said.append(BYTES if kind == "uint8" else f"{kind} input")
     dynamic = any(not isinstance(size, int) for size in dimensions[1:])
     if chain.nodes or dynamic:
         batch = dimensions[0]
