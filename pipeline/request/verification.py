@@ -223,8 +223,8 @@ def _on_grid(data: Dataset, threat: ThreatModel, model: str) -> tuple[Dataset, T
     notes: list[str] = []
     if whole.eps == threat.eps and threat.norm != "Linf":
         notes.append(
-            f"8-bit: {model} rounds what it is shown, which may lead out of an {threat.norm} ball by half a step a pixel; "
-            "robust_accuracy_8bit counts images inside alone"
+            f"8-bit: {model} rounds what it is shown, which may lead out of an {threat.norm} ball by half a step "
+            "a pixel; robust_accuracy_8bit counts images inside alone"
         )
     elif not math.isclose(whole.eps, threat.eps, rel_tol=1e-4):
         steps = round(whole.eps * STEPS)
