@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mmap import mmap
+
 from .wire import fields
 
 # Where tensors may stand, by field number; `onnx.proto3` is the source.
@@ -25,7 +27,7 @@ PARTS: dict[str, dict[int, str]] = {
 _KEY, _VALUE = 1, 2
 
 
-def locations(model: bytes) -> set[str]:
+def locations(model: bytes | mmap) -> set[str]:
     """Every location of external data in a serialized model; a field that is given twice counts both times.
 
     Raises:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
+import os
 import shutil
 from pathlib import Path
 
@@ -23,7 +25,7 @@ def files_of(model: Path) -> tuple[Path, ...]:
         ModelError: it is missing or no ONNX file, or names data that are not a file of its own folder.
     """
     try:
-        names = locations(model.read_bytes())
+        names = locations(_content(model))
         folder = model.parent.resolve()
         outside = {name for name in names if not (folder / name).resolve().is_relative_to(folder)}
     except FileNotFoundError:
@@ -36,6 +38,12 @@ def files_of(model: Path) -> tuple[Path, ...]:
         if not (model.parent / name).is_file():
             raise ModelError(f"{model}: reads {name!r}, which is not there; it belongs beside the model")
     return (model, *(model.parent / name for name in sorted(names)))
+
+
+def _content(path: Path) -> bytes | mmap.mmap:
+    """A file's bytes, none of which are read before somebody looks at them: most are weights."""
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if os.fstat(file.fileno()).st_size else b""
 
 
 def engine_files(engine: Path) -> tuple[Path, ...]:

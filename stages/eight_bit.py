@@ -10,6 +10,15 @@ STEPS = 255
 _ON_GRID = 1e-4
 
 
+def nearest(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Round every pixel to the 1/255 grid; what lies on it stays as it is, to the last bit.
+
+    Args:
+        images: in [0, 1].
+    """
+    return np.asarray(np.rint(images * STEPS) / STEPS, np.float32)
+
+
 def towards(images: NDArray[np.float32], clean: NDArray[np.float32]) -> NDArray[np.float32]:
     """Round every pixel to the 1/255 grid, towards its clean pixel and at most to it: no ball is left.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -15,7 +16,8 @@ from ...core.function import is_function
 from ...core.model_file import engine_files, sha256_of
 from ...stages.adapt import AdapterConfig
 from ...stages.quantize.precisions.base import precision_of
-from ...stages.verify import CorruptionsConfig, EngineSubject, Evaluation, Workforce, default_workers
+from ...stages.verify import CorruptionsConfig, EngineSubject, Evaluation, Subject, Workforce, default_workers
+from ...stages.verify.checks.base import Finding
 from ...stages.verify.figures import FIGURES_FILE, SubjectFigures, read_figures
 from ...stages.verify.routes.base import routes
 from ...stages.verify.shards.machines import Machines
@@ -24,9 +26,10 @@ from ..figures.table import figure_named
 from ..gates import Condition
 from ..progress import Reporter
 from ..reports import render
-from ..request.adapted_models import MODEL
+from ..request.adapted_models import MODEL, surrogate_options
 from ..request.arguments import option
-from ..request.verification import Request, check_request
+from ..request.clean_answers import look_at_clean_answers
+from ..request.verification import SURROGATE, Request, check_request
 from ..request.verification_settings import Settings
 from ..results.report import Report, draw_up, engine_subject
 from ..run.maker import Maker
@@ -39,7 +42,7 @@ from ..store.store import Store
 
 # The room of adapted models, in the store and in the proof's folder.
 _ADAPTED = "adapted"
-_ADAPTER_CODE = "edgeproof.stages.adapt.adapt"
+_ADAPTER_CODE, _CLEAN_CODE = "edgeproof.stages.adapt.adapt", "edgeproof.pipeline.request.clean_answers"
 
 
 def verify(
@@ -173,12 +176,13 @@ def verify(
     proof = Proof(Maker(place, reporter), request.dataset, evaluation, workforce)
     with place.locked():
         request = request.on({name: _kept(proof.maker, request, name) for name in request.adapted})
+        findings = _examined(proof, request, settings, surrogate)
         attacks: dict[str, Artifact] = {}
         for name, subject in request.subjects.items():
             before = list(attacks.values())
             attacks[name] = proof.attacked(subject, before=before, inputs=request.answers(name))
         found = proof.aggregated(request.subjects, attacks, curve_of=[request.target])
-        report = _report(request, conditions, read_figures(found.path(FIGURES_FILE)))
+        report = _report(request, conditions, findings, read_figures(found.path(FIGURES_FILE)))
         kept = [stage for name, stage in proof.maker.made.items() if name.startswith(f"{_ADAPTED}/")]
         view = {name: (found, name) for name in found.files}
         view |= {f"{stage.stage}/{name}": (stage, name) for stage in kept for name in stage.files}
@@ -217,7 +221,33 @@ def _kept(maker: Maker, request: Request, name: str) -> Path:
     return maker.make(stage, lambda folder, _: adapted.save(folder / MODEL)).path(MODEL)
 
 
-def _report(request: Request, conditions: Sequence[Condition], figures: Mapping[str, SubjectFigures]) -> Report:
+def _examined(proof: Proof, request: Request, settings: Settings, surrogate: str | Path | None) -> list[Finding]:
+    """What the answers to clean images speak against the model, and against its surrogate."""
+
+    def of(subject: Subject, name: str, model: str, known: AdapterConfig) -> list[Finding]:
+        adapted = request.adapted.get(name)
+        return proof.examined(
+            subject,
+            partial(look_at_clean_answers, subject, request.dataset, model, known, adapted),
+            code=[_CLEAN_CODE],
+            config={"adapter": known.model_dump(mode="json") if adapted is None else adapted.identity},
+            inputs=request.answers(name),
+        )
+
+    lending: list[Finding] = []
+    if request.lending is not None:
+        with option("--surrogate: ", surrogate_options):
+            lending = of(request.lending, SURROGATE, str(surrogate), settings.surrogate_adapter)
+    own = of(request.subjects[request.target], request.target, request.model, settings.adapter)
+    return [*own, *(Finding(f"{SURROGATE}-{each.name}", surrogate_options(each.sentence)) for each in lending)]
+
+
+def _report(
+    request: Request,
+    conditions: Sequence[Condition],
+    findings: Sequence[Finding],
+    figures: Mapping[str, SubjectFigures],
+) -> Report:
     found = figures[request.target]
     path = Path(request.model)
     subject = engine_subject(
@@ -245,11 +275,11 @@ def _report(request: Request, conditions: Sequence[Condition], figures: Mapping[
         subjects=[
             {
                 **subject,
-                "warnings": [*request.warnings, *map(str, request.findings), *subject["warnings"]],
+                "warnings": [*request.warnings, *map(str, findings), *subject["warnings"]],
             }
         ],
         conditions=conditions,
-        doubts=[*(f"{request.target}: {each}" for each in request.findings), *found.doubts(request.target)],
+        doubts=[*(f"{request.target}: {each}" for each in findings), *found.doubts(request.target)],
         dataset={"name": request.dataset.name, "digest": request.dataset.digest},
         verify=request.config.of_attacks(),
     )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ...core.errors import ModelError, UsageError
 from ...core.function import is_function
@@ -16,12 +19,12 @@ from ...core.model_file import digest_of, engine_files, files_of, sha256_of
 from ...core.onnx_reader import read_onnx
 from ...stages.adapt import Adapted, AdapterConfig
 from ...stages.data import DataConfig, Dataset, Split, load_dataset
+from ...stages.eight_bit import STEPS, nearest
 from ...stages.lint import lint
 from ...stages.threat import ThreatModel
-from ...stages.twin import NoTwin, load_twin
+from ...stages.twin import NoTwin, Twin, load_twin
 from ...stages.verify import EngineSubject, FunctionSubject, Subject, VerifyConfig
 from ...stages.verify.attack import drawn
-from ...stages.verify.checks.base import Finding
 from ...stages.verify.earlier_packs import read_earlier
 from ...stages.verify.evidence.candidates import Candidates
 from ...stages.verify.routes.hop_skip_jump import HARD_LABEL, check_installed
@@ -29,12 +32,14 @@ from ...stages.verify.shards.sequential import Sequential
 from ...targets.base import EngineFile, targets
 from ...targets.onnxruntime.target import OWN_FORMAT, OnnxRuntime
 from ...targets.option_values import read_options
-from ...targets.signature import read_signature
+from ...targets.signature import read_signature, signature_of
 from ..gates import Condition
 from ..store.user_code import functions_digest
 from .adapted_models import AdaptedModels, prepared, surrogate_options
 from .arguments import option
-from .clean_answers import look_at_clean_answers
+
+if TYPE_CHECKING:
+    import onnx
 
 SURROGATE = "surrogate"
 FUNCTION = "function"
@@ -61,9 +66,9 @@ class Request:
         stop: ends the attacks as soon as the gates are decided.
         earlier: candidates of earlier runs, of the samples that are attacked.
         read: the models' own files.
-        findings: what its answers to clean images speak against it.
         adapted: the models that need something around them, by their subjects' names; their subjects are of files in
             the scratch folder until `on` names others.
+        lending: the surrogate, which lends its gradients, as a subject of its own; None without one.
     """
 
     model: str
@@ -80,8 +85,8 @@ class Request:
     options: Mapping[str, Any] = field(default_factory=dict)
     stop: Sequential | None = None
     read: tuple[Path, ...] = ()
-    findings: tuple[Finding, ...] = ()
     adapted: Mapping[str, Adapted] = field(default_factory=dict)
+    lending: EngineSubject | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -123,7 +128,11 @@ class Request:
             return subject
 
         subjects = {name: moved(name, subject) for name, subject in self.subjects.items()}
-        return replace(self, subjects=subjects, graph=files.get(self.target, self.graph))
+        lending = self.lending
+        if lending is not None and other is not None:
+            engine = replace(lending.engine, path=other, sha256=digest_of(other))
+            lending = replace(lending, engine=engine, graph=other)
+        return replace(self, subjects=subjects, graph=files.get(self.target, self.graph), lending=lending)
 
     def digest(self) -> str:
         """SHA-256 of the identity."""
@@ -188,28 +197,62 @@ def check_request(
         else:
             runs = models.file_of(target, own, adapter)
             models.check(own, runs, target)
+    notes: list[str] = []
+    if target in models.found and models.found[target].eight_bit:
+        data, threat, notes = _on_grid(data, threat, model)
     with option("--"):
         rows = drawn(data.test, config, shuffled=deciding is not None)
     split = data.test.take(rows)
     with option("--pack: "):
         earlier = read_earlier(config.packs, data.test, threat).of(split.index)
     stop = None if deciding is None else Sequential(deciding, len(data.test))
-    request = Request(model, target, threat, config, data, split, {}, {}, earlier, options=chosen, stop=stop)
-    other, findings = None, []
+    request = Request(
+        model, target, threat, config, data, split, {}, {}, earlier, tuple(notes), options=chosen, stop=stop
+    )
+    other = None
     if surrogate is not None:
         with option("--surrogate: ", surrogate_options):
             wide = 0 if runs is None else read_signature(runs).classes
             other = models.file_of(SURROGATE, Path(surrogate), surrogate_adapter, columns=wide).resolve()
             models.check(Path(surrogate), other, SURROGATE)
-            asked = _surrogate(request, Path(surrogate), other)
-            found = look_at_clean_answers(asked, data, str(surrogate), surrogate_adapter, models.found.get(SURROGATE))
-        findings = [Finding(f"{SURROGATE}-{each.name}", surrogate_options(each.sentence)) for each in found]
-        request = _with_surrogate(request, Path(surrogate), asked)
+            request = _with_surrogate(request, Path(surrogate), _surrogate(request, Path(surrogate), other))
     request = replace(request, adapted=models.found)
-    request = _with_function(request, other) if own is None or runs is None else _with_engine(request, own, runs, other)
-    subject = request.subjects[request.target]
-    own_findings = look_at_clean_answers(subject, data, model, adapter, models.found.get(target))
-    return replace(request, findings=(*own_findings, *findings))
+    if own is None or runs is None:
+        return _with_function(request, other)
+    return _with_engine(request, own, runs, other)
+
+
+def _on_grid(data: Dataset, threat: ThreatModel, model: str) -> tuple[Dataset, ThreatModel, list[str]]:
+    """Test images and ball as a model of 8-bit images sees them, so that its own rounding leads out of no Linf ball.
+
+    Returns:
+        The two, and what the user should know of it.
+
+    Raises:
+        UsageError: the ball holds no other such image.
+    """
+    whole = threat.of_radius(threat.geometry.on_grid(threat.eps))
+    if whole.eps <= 0:
+        raise UsageError(f"--eps: {model} takes 8-bit images, whose smallest change is 1/255, got {threat.eps:g}")
+    notes: list[str] = []
+    if whole.eps == threat.eps and threat.norm != "Linf":
+        notes.append(
+            f"8-bit: {model} rounds what it is shown, which may lead out of an {threat.norm} ball by half a step "
+            "a pixel; robust_accuracy_8bit counts images inside alone"
+        )
+    elif not math.isclose(whole.eps, threat.eps, rel_tol=1e-4):
+        steps = round(whole.eps * STEPS)
+        notes.append(
+            f"8-bit: {model} takes 8-bit images; the ball of eps {threat.eps:g} holds those within {steps}/255"
+        )
+        threat = whole
+    test = data.test
+    if isinstance(test.images, np.ndarray):  # files are of 8 bits
+        rounded = nearest(test.images)
+        if not np.array_equal(rounded, test.images):
+            data = replace(data, test=replace(test, images=rounded))
+            notes.append(f"8-bit: {model} takes 8-bit images; the test images are rounded to these")
+    return data, threat, notes
 
 
 def _options(model: str, own: Path | None, target: str, given: Sequence[str]) -> Mapping[str, Any]:
@@ -258,6 +301,7 @@ def _with_surrogate(request: Request, given: Path, subject: EngineSubject) -> Re
     return replace(
         request,
         subjects={SURROGATE: subject} if request.stop is None else {},
+        lending=subject,
         digests={SURROGATE: digest_of(given)},
         read=files_of(given.resolve()),
     )
@@ -294,17 +338,20 @@ def _with_engine(request: Request, own: Path, runs: Path, surrogate: Path | None
     target, given = request.target, Path(request.model).resolve()
     file = given if runs == own else runs.resolve()
     graph = runs.resolve()
-    engine = EngineFile(target, file, digest_of(file), request.options)
+    digest = digest_of(given)
+    engine = EngineFile(target, file, digest if file == given else digest_of(file), request.options)
     subject = EngineSubject(target, engine, graph, request.config.backward, surrogate, request.config.isolate)
-    digests = {**request.digests, target: digest_of(given)}
+    digests, read = {**request.digests, target: digest}, engine_files(given)
     if own.resolve() != given:
         digests["graph"] = digest_of(own.resolve())
+        read = (*read, *files_of(own.resolve()))
+    model = read_onnx(graph)
     return replace(
         request,
         subjects={**request.subjects, target: subject},
         digests=digests,
-        read=(*request.read, *engine_files(given), *files_of(own.resolve())),
-        warnings=(*_refused(subject, own), *_warnings(subject, own)),
+        read=(*request.read, *read),
+        warnings=(*request.warnings, *_refused(subject, model, own), *_warnings(subject, model, own)),
         graph=graph,
     )
 
@@ -326,25 +373,26 @@ def _graph_of(model: Path, graph: str | Path | None) -> Path:
     raise UsageError(f"{model}: is no ONNX file; name the one that it was built from with --graph, for its gradients")
 
 
-def _refused(subject: EngineSubject, own: Path) -> list[str]:
-    """What the runtime refuses or misreads in the file, as far as it is known; `own` is its file as it was given."""
-    found = lint(read_onnx(subject.graph), targets[subject.engine.target].scheme)
+def _refused(subject: EngineSubject, model: onnx.ModelProto, own: Path) -> list[str]:
+    """What the runtime refuses or misreads in the model, as far as it is known; `own` is its file as it was given."""
+    found = lint(model, targets[subject.engine.target].scheme)
     return [f"lint: {own}: {each.node}: {each.message}" for each in found if each.severity == "error"]
 
 
-def _warnings(subject: EngineSubject, own: Path) -> tuple[str, ...]:
+def _warnings(subject: EngineSubject, model: onnx.ModelProto, own: Path) -> tuple[str, ...]:
     """What the user should know beforehand: that the graph has no twin, or that it is asked in small batches.
 
     Args:
         subject: the engine.
+        model: its graph, with its weights.
         own: the ONNX file as it was given.
     """
     found: list[str] = []
-    batch = read_signature(subject.graph).batch
+    batch = signature_of(model, subject.graph).batch
     if batch is not None:
         found.append(f"fixed-batch: {own}: computes batches of {batch} alone; asked one after another they take longer")
     try:
-        load_twin(subject.graph)
+        Twin(model)
     except NoTwin as error:
         with closing(subject.open()) as opened:
             gradients = opened.gradient_sources

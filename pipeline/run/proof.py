@@ -5,8 +5,9 @@ What an attack is stored under depends on what is attacked, with what and how, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from ...stages.verify import (
 )
 from ...stages.verify.aggregate import Ledger, aggregate
 from ...stages.verify.attack import CANDIDATES
+from ...stages.verify.checks.base import Finding
 from ...stages.verify.checks.base import modules as check_modules
 from ...stages.verify.earlier_packs import described
 from ...stages.verify.evidence.candidates import Candidates
@@ -40,6 +42,7 @@ _ATTACK_CODE, _AGGREGATE_CODE = "edgeproof.stages.verify.attack", "edgeproof.sta
 _ATTACKING = ("torch", "onnx", "onnxruntime", "pyautoattack", "numpy")
 _AGGREGATING = (*_ATTACKING, "scipy", "pillow")
 _REPLAY = "replay"
+_FINDINGS = "findings.json"
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,39 @@ class Proof:
             shared=True,
         )
         return self.maker.make(stage, work)
+
+    def examined(
+        self,
+        subject: Subject,
+        look: Callable[[], Sequence[Finding]],
+        *,
+        code: Sequence[str],
+        config: Mapping[str, object],
+        inputs: Mapping[str, str],
+    ) -> list[Finding]:
+        """What a subject's answers to clean images speak against it.
+
+        Args:
+            subject: what is asked.
+            look: asks it.
+            code: the modules of `look`.
+            config: what else it depends on, as JSON-able data.
+            inputs: digests of what the subject's files do not tell.
+        """
+        about = _Described.of(subject)
+        stage = Stage(
+            f"clean/{subject.name}",
+            config={**about.config, **config},
+            inputs={"data": self.dataset.digest, **about.inputs, **inputs},
+            code=[*code, *about.code],
+            packages=(*_AGGREGATING, *about.packages),
+        )
+
+        def work(folder: Path, _: Bar) -> None:
+            (folder / _FINDINGS).write_text(json.dumps([asdict(finding) for finding in look()]))
+
+        made = self.maker.make(stage, work)
+        return [Finding(**entry) for entry in json.loads(made.path(_FINDINGS).read_bytes())]
 
     def aggregated(
         self,

@@ -14,7 +14,7 @@ from onnx import TensorProto
 from ...core.errors import ModelError, reason_of
 from ...core.onnx_reader import check, read_onnx
 from .config import AdapterConfig
-from .images import adapt_input, own_image_shape
+from .images import BYTES, adapt_input, own_image_shape
 from .logits import LABELS, adapt_output, widen
 from .order import sort_nodes
 
@@ -38,6 +38,11 @@ class Adapted:
     words: tuple[str, ...]
     identity: Mapping[str, Any]
     others: bool
+
+    @property
+    def eight_bit(self) -> bool:
+        """Whether the pixels that the model sees are whole multiples of 1/255."""
+        return BYTES in self.words and self.identity["scale"] in (None, 255)
 
     def save(self, path: Path) -> None:
         """Write it, the weights of a large one into a file beside it."""

@@ -28,6 +28,8 @@ _CHANNELS = (1, _COLOURS, 4)
 _OTHER_INPUTS = "give the others initialisers in the file, or verify a function that gives them"
 # How many inputs a message names.
 _NAMED = 5
+# What is said of a model that takes whole numbers.
+BYTES = "uint8 input"
 
 Dimension = int | str
 
@@ -74,7 +76,7 @@ def adapt_input(
         said.append(FLATTENED)
     if kind != "float32":
         chain.then("Cast", to=value.type.tensor_type.elem_type)
-        said.append(f"{kind} input")
+        said.append(BYTES if kind == "uint8" else f"{kind} input")
     dynamic = any(not isinstance(size, int) for size in dimensions[1:])
     if chain.nodes or dynamic:
         batch = dimensions[0]

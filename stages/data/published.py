@@ -24,10 +24,17 @@ _SILENCE_S = 30  # torchvision itself would wait for a silent server for ever
 
 @dataclass(frozen=True)
 class Found:
-    """Where a data set's files are: `folder` is what torchvision calls root, `sources` what was read."""
+    """Where a data set's files are.
+
+    Attributes:
+        folder: what torchvision calls root.
+        sources: what was read.
+        stays: whether the folder is still there once the context of `Published.found` is left.
+    """
 
     folder: Path
     sources: tuple[Path, ...]
+    stays: bool = True
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ class Published:
                 shutil.copyfile(root / archive, folder / archive)
             self._download(folder, self._absent(missing[0], root, "and the download failed"))
             if not keep:
-                yield Found(folder, tuple(root / archive for archive in archives))
+                yield Found(folder, tuple(root / archive for archive in archives), stays=False)
                 return
             _move(folder, root)
         yield Found(root, tuple(root / part for part in self.parts(root)))

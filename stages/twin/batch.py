@@ -10,6 +10,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from .inference import inferred_shapes
+
 _PREFIX = "edgeproof/batch_"
 
 
@@ -68,10 +70,7 @@ def _small(tensor: onnx.TensorProto) -> bool:
 
 def _sizes(model: onnx.ModelProto) -> dict[str, int]:
     """The first dimension of every value that is known to have one."""
-    try:
-        graph = onnx.shape_inference.infer_shapes(model).graph
-    except (onnx.shape_inference.InferenceError, ValueError):  # too large for it
-        graph = model.graph
+    graph = inferred_shapes(model)
     values = [*graph.value_info, *graph.input, *graph.output]
     shapes = {value.name: value.type.tensor_type.shape.dim for value in values}
     return {name: sizes[0].dim_value for name, sizes in shapes.items() if sizes}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -77,6 +78,12 @@ class Twin(nn.Module):
         if mode not in BACKWARD_MODES:
             raise UsageError(f"backward mode '{mode}' is unknown (known: {', '.join(BACKWARD_MODES)})")
         self._backward: BackwardMode = mode
+
+    def in_mode(self, mode: BackwardMode) -> Twin:
+        """The same graph with another backward mode; the weights are shared."""
+        other = copy(self)
+        other.backward = mode
+        return other
 
     @property
     def initializers(self) -> Mapping[str, Tensor]:

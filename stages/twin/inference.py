@@ -1,11 +1,12 @@
-"""Type inference: element types of a node's outputs, from the operator's own schema.
+"""Type and shape inference: element types of a node's outputs, from the operator's own schema, and shapes of a graph.
 
-A whole-model shape inference would say it too, but fails on the first operator it does not know; types are all
+A whole-model shape inference would say the types too, but fails on the first operator it does not know; types are all
 that the kernels need.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from functools import lru_cache
 
@@ -16,6 +17,8 @@ from onnx.defs import OpSchema
 from .node import Node
 
 _TENSOR = re.compile(r"tensor\((\w+)\)")
+# Numbers of a tensor that may say a shape; what has more are weights, of which the shape is enough.
+_MOST = 2**10
 
 
 @lru_cache(maxsize=1024)
@@ -69,3 +72,25 @@ def output_types(node: Node) -> list[int]:
         only = _concrete(choices[0]) if len(choices) == 1 else 0
         types.append(bound.get(formal.type_str) or node.declared_type() or only)
     return types
+
+
+def inferred_shapes(model: onnx.ModelProto) -> onnx.GraphProto:
+    """The graph with the shapes of its values as far as ONNX can infer them, and without the numbers of large tensors.
+
+    Without any inferred shapes where that fails: an operator is unknown, or the model makes no sense.
+    """
+    bare = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
+    graph = model.graph
+    bare.graph.CopyFrom(
+        onnx.GraphProto(
+            name=graph.name, node=graph.node, input=graph.input, output=graph.output, value_info=graph.value_info
+        )
+    )
+    for tensor in graph.initializer:
+        small = math.prod(tensor.dims) <= _MOST and tensor.data_location != onnx.TensorProto.EXTERNAL
+        kept = tensor if small else onnx.TensorProto(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type)
+        bare.graph.initializer.append(kept)
+    try:
+        return onnx.shape_inference.infer_shapes(bare, data_prop=True).graph
+    except (onnx.shape_inference.InferenceError, ValueError):
+        return bare.graph

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import onnx
 import torch
 import torch.ao.quantization.fx._decomposed  # defines torch.ops.quantized_decomposed
 from onnx import TensorProto
 from torch import Tensor
 
 from .node import Node, Value
-from .program import Compiler
+from .program import Compiler, Program
 from .quantize import Dequantizer, Quantizer
 from .registry import Kernel, Operator
+from .sizes import BatchSizes, Size, known_sizes
 from .types import FLOATS8, INTEGERS, RANGES, type_name
 
 _OPS = torch.ops.quantized_decomposed
@@ -45,8 +47,33 @@ class _Grid:
 class IntegerCompiler(Compiler):
     """Compiles a graph whose quantized values, weights included, are integer tensors of at most 16 bits.
 
-    int32 biases become floats: runtimes quantize them anew, to the same integers.
+    int32 biases become floats: runtimes quantize them anew, to the same integers. Shapes that the graph computes are
+    known when it is traced.
     """
+
+    _sizes: dict[str, Size]
+    _images: int
+
+    def compile(self, graph: onnx.GraphProto) -> Program:
+        """Compile `graph`; see `Compiler.compile`."""
+        self._sizes = known_sizes(graph, self.opsets) if self.outer is None else {}
+        return super().compile(graph)
+
+    def _input(self, info: onnx.ValueInfoProto) -> Value:
+        value = super()._input(info)
+        self._images = value.slot
+        return value
+
+    def _node(self, proto: onnx.NodeProto) -> None:
+        super()._node(proto)
+        for name in self._sizes.keys() & set(proto.output):
+            size = self._sizes[name]
+            if isinstance(size.value, BatchSizes):
+                value = self.define(name, elem_type=size.elem_type)
+                kernel = size.value.of
+                self.add_step(Node(proto, (), 1), kernel, (self._images,), [value], moded=False)
+            else:
+                self.define(name, elem_type=size.elem_type, constant=size.value)
 
     def emit(self, node: Node, known: Operator, kernel: Kernel) -> None:
         """Append a quantizer's own operator; constants stay integers until a dequantizer's step."""

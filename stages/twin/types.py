@@ -98,8 +98,10 @@ def widen(x: Tensor) -> Tensor:
     return x.to(_WIDER[x.dtype]) if x.dtype in _WIDER else x
 
 
-def ints(x: Tensor) -> list[int]:
+def ints(x: Tensor | list[int]) -> list[int]:
     """The values of a shape, axes or index tensor as Python integers, whatever carries them."""
+    if isinstance(x, list):  # known to whoever traces the graph; see `sizes`
+        return x
     return [int(value) for value in x.reshape(-1).tolist()]
 
 

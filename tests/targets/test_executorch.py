@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from edgeproof.targets.executorch import target as module
 from edgeproof.targets.executorch.target import ExecuTorchEngine, ExecuTorchOptions
 from edgeproof.targets.onnxruntime.target import open_session
 from edgeproof.targets.schemes import SCHEMES
+from torchvision.models.vision_transformer import VisionTransformer
 
 TARGET = targets["executorch"]
 needs_runtime = pytest.mark.usefixtures("runtime")
@@ -75,6 +77,35 @@ def exported(net: torch.nn.Module, folder: Path) -> Path:
     path = folder / "net.onnx"
     export_onnx(net.eval(), (3, 8, 8), path, opset=18)
     return path
+
+
+def exported_vit(path: Path) -> Path:
+    """A vision transformer of one block as TorchScript writes it: it computes its shapes out of the images'."""
+    torch.manual_seed(0)
+    net = VisionTransformer(
+        image_size=8, patch_size=4, num_layers=1, num_heads=2, hidden_dim=8, mlp_dim=8, num_classes=5
+    )
+    torch.nn.init.normal_(net.heads.head.weight)  # zeros otherwise
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            net.eval(),
+            (torch.zeros(2, 3, 8, 8),),
+            path,
+            dynamo=False,
+            opset_version=17,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_axes={"images": {0: "n"}, "logits": {0: "n"}},
+        )
+    return path
+
+
+def of_batch(path: Path, batch: int) -> None:
+    model = onnx.load(path)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = batch
+    onnx.save(model, path)
 
 
 class Residual(torch.nn.Module):
@@ -132,6 +163,24 @@ def test_what_xnnpack_leaves_is_counted_and_right(tmp_path: Path):
         assert isinstance(engine, ExecuTorchEngine)
         assert engine.delegated_share == pytest.approx(3 / 4)
         np.testing.assert_allclose(engine(images), net(torch.from_numpy(images)).detach().numpy(), atol=1e-5)
+
+
+@needs_runtime
+@pytest.mark.slow
+@pytest.mark.parametrize(("precision", "batch"), [("float", None), ("int8", 3)])
+def test_a_vision_transformer(precision: str, batch: int | None, tmp_path: Path):
+    images = np.random.default_rng(0).random((12, 3, 8, 8), np.float32)
+    path = exported_vit(tmp_path / "float.onnx")
+    if precision == "int8":
+        path = tmp_path / "int8.onnx"
+        quantize_onnx(tmp_path / "float.onnx", path, TARGET.scheme, images)
+    expected = reference(path, images)
+    if batch is not None:
+        of_batch(path, batch)
+    with TARGET.load(TARGET.build(path, tmp_path / "engine")) as engine:
+        assert engine.signature.batch == batch
+        found = engine(images)
+    assert np.abs(found - expected).max() < (1e-5 if precision == "float" else 0.02) * np.ptp(expected)
 
 
 @needs_runtime
@@ -206,11 +255,9 @@ def test_any_number_of_images(count: int, int8, digits: Dataset):
 
 @needs_runtime
 def test_fixed_batch_models_serve_any_number(float_onnx: Path, digits: Dataset, tmp_path: Path):
-    model = onnx.load(float_onnx)
-    for value in (*model.graph.input, *model.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_value = 4
     path = tmp_path / "fixed.onnx"
-    onnx.save(model, path)
+    path.write_bytes(float_onnx.read_bytes())
+    of_batch(path, 4)
     images = digits.test.images[:11]
     with TARGET.load(TARGET.build(path, tmp_path / "engine")) as engine:
         assert engine.signature.batch == 4

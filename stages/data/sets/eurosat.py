@@ -33,5 +33,5 @@ def eurosat(config: DataConfig) -> Dataset:
         listed = class_folders(found.folder / _IMAGES)
         check_count("eurosat", listed.folder, len(listed.paths), PUBLISHED)
         images = ImageFiles(listed.paths, config.sides or (IMAGE_SIZE, IMAGE_SIZE), config.grey)
-        # What was unpacked elsewhere is gone afterwards.
-        return divide("eurosat", listed.class_names, images, listed.labels, config, sources=found.sources).decoded
+        dataset = divide("eurosat", listed.class_names, images, listed.labels, config, sources=found.sources)
+        return dataset if found.stays else dataset.decoded

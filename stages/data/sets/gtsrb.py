@@ -52,8 +52,8 @@ def gtsrb(config: DataConfig) -> Dataset:
         images, test_images = (ImageFiles(listed, sides, config.grey) for listed in (train.paths, paths))
         names = [str(number) for number in range(CLASSES)]
         test = (test_images, labels)
-        # What was unpacked elsewhere is gone afterwards.
-        return divide("gtsrb", names, images, train.labels, config, test=test, sources=found.sources).decoded
+        dataset = divide("gtsrb", names, images, train.labels, config, test=test, sources=found.sources)
+        return dataset if found.stays else dataset.decoded
 
 
 def _test_files(table: Path, folder: Path) -> tuple[list[Path], list[int]]:

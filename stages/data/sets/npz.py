@@ -15,14 +15,14 @@ from ..divide import divide
 from ..images import refuse_resize
 from ..pixels import out_of_range
 
-_CHANNELS = (1, 3)
+_CHANNELS, _WITH_ALPHA = (1, 3), 4
 
 
 @datasets.register("npz")
 def npz(config: DataConfig) -> Dataset:
     """Load the file `root`: `images` and `labels` are its test split, all of them.
 
-    `images` are `[N, C, H, W]`, `[N, H, W, C]` (1 or 3 channels) or `[N, H, W]`, integers in [0, 255] or floats in
+    `images` are `[N, C, H, W]`, `[N, H, W, C]` (1, 3 or 4 channels) or `[N, H, W]`, integers in [0, 255] or floats in
     [0, 1]; `labels` are whole numbers `[N]` or `[N, 1]`, or one-hot `[N, K]`. `train_images` and `train_labels`,
     likewise, are divided into train and validation; without them there is nothing to train on. `class_names` are
     strings; where left out, the highest label is the last class.
@@ -58,7 +58,7 @@ def _labelled(
     images, labels = arrays[key], arrays[label_key]
     if images.ndim == 3:
         images = images[:, None]
-    elif images.ndim == 4 and images.shape[1] not in _CHANNELS and images.shape[-1] in _CHANNELS:
+    elif images.ndim == 4 and _channels_last(images):
         images = images.transpose(0, 3, 1, 2)
     images = _in_bytes(images)
     if images.ndim != 4 or (images.dtype.kind != "f" and images.dtype != np.uint8):
@@ -78,6 +78,11 @@ def _labelled(
     if labels.min() < 0:
         raise UsageError(f"{path}: {label_key} must be 0 or more, found {labels.min()}")
     return images if images.dtype == np.uint8 else images.astype(np.float32), labels.astype(np.int64)
+
+
+def _channels_last(images: NDArray[Any]) -> bool:
+    _, first, _, last = images.shape
+    return first not in _CHANNELS and (last in _CHANNELS or (last == _WITH_ALPHA != first))
 
 
 def _in_bytes(images: NDArray[Any]) -> NDArray[Any]:

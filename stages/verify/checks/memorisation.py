@@ -2,8 +2,11 @@
 
 A model that knows the test images (a table of answers, a denoiser that puts the stored image back) stands still around
 them, or moves with what it adds, and nowhere else; no gradient is masked by that, and no attack inside the balls finds
-anything. An honest network's logits move alike: on digits those of a robust network, of plain ones and of networks
-behind roundings differ by less than a factor of 1.5 at each of 100 images.
+anything. An honest network's logits move alike, and transformers' less so: on digits those of convolutional networks
+differ by less than a factor of 1.5 at each of 100 images, those of small vision transformers by 2 to 6, and are calmer
+at real images than at shifted ones. How far the clean image stands out is therefore measured by how far the others lie
+apart: by Dixon's Q test (Dean & Dixon, "Simplified Statistics for Small Numbers of Observations", Analytical Chemistry
+1951).
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...statistics.proportions import clopper_pearson
 from ..evidence.counts import Counter
 from ..evidence.repeat_queries import patterns, shifted
 from .base import Check, Finding, Row, Shard, Tally, checks
@@ -23,12 +27,13 @@ if TYPE_CHECKING:
     from ...threat import ThreatModel
     from ..subject.subject import Predict
 
-# Of the compared images: so many may stand out.
-ELSEWHERE = 0.1
+# Of the compared images: so many may stand out, and how sure one must be that it is more.
+ELSEWHERE, LEVEL = 0.1, 0.99
 # Of an image's side: how far aside, at least one pixel. What leaves at one border comes in at the other.
 ASIDE = 8
-# The clean image stands out if all its neighbours move by so many times more, or less.
-TIMES = 2.0
+# The clean image stands out if all others move by so many times more, or less, and if that gap is more than this share
+# of the range of all five, in logarithms: Dixon's critical value at 90 %.
+TIMES, DIXON = 2.0, 0.642
 # Neighbours of each image: the patterns that are not all bright or all dark.
 _PATTERNS = slice(2, 6)
 
@@ -49,8 +54,9 @@ class MemorisationCounts(Counter):
 class Memorisation(Check[MemorisationCounts]):
     """The logits move far less, or far more, around the test images than around the same images a little aside.
 
-    Aside is an eighth of their side; far is twice as much, or half as much, in all four directions; around more than a
-    tenth of the images that withstood, and more than two. Not asked where the answers are labels or probabilities.
+    Aside is an eighth of their side; far is twice as much, or half as much, as in all four directions, and far beside
+    how much these differ among themselves (Dixon's Q test). It is so around more than two, and at 99 % confidence more
+    than a tenth, of the images that withstood. Not asked where the answers are labels or probabilities.
     """
 
     name = "memorised"
@@ -77,17 +83,32 @@ class Memorisation(Check[MemorisationCounts]):
                 for sign in (1, -1)
             ]
         )
-        stands_out = (here * TIMES < aside.min(0)) | (here > TIMES * aside.max(0))
-        return MemorisationCounts(len(images), int(stands_out.sum()))
+        return MemorisationCounts(len(images), int(stands_out(here, aside).sum()))
 
     def judge(self, counts: MemorisationCounts, tally: Tally) -> Iterable[Finding]:
         """Allow for some that stand out by chance."""
-        if counts.elsewhere_other > max(2, ELSEWHERE * counts.elsewhere_compared):
+        other, compared = counts.elsewhere_other, counts.elsewhere_compared
+        # One side of an interval whose two sides err equally often.
+        if other > 2 and clopper_pearson(other, compared, 2 * LEVEL - 1)[0] > ELSEWHERE:
             yield Finding(
                 self.name,
-                f"around {counts.elsewhere_other} of {counts.elsewhere_compared} images the logits move far less, or "
+                f"around {other} of {compared} images the logits move far less, or "
                 "far more, than around the same images a little aside; the model knows the images it is tested on",
             )
+
+
+def stands_out(here: np.ndarray, aside: np.ndarray) -> np.ndarray:
+    """Whether the logits move otherwise around the clean images than around the others.
+
+    Args:
+        here: `[N]`, by how much they move around the clean images, at least 0.
+        aside: `[M, N]`, around the same images aside.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):  # one that stands still is infinitely far
+        own, others = np.log2(here), np.log2(aside)
+        low, high = others.min(0), others.max(0)
+        gap = np.maximum(low - own, own - high)
+        return (gap > np.log2(TIMES)) & ((1 - DIXON) * gap > DIXON * (high - low))
 
 
 def _moves(predict: Predict, images: Images, threat: ThreatModel) -> np.ndarray:

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from ...eight_bit import STEPS, towards
+from ...eight_bit import nearest, towards
 from ..attacks.autoattack import Attack
 from ..evidence.candidates import Candidates
 from ..evidence.failed_attack import failures
@@ -83,7 +83,7 @@ def _found(attack: Attack8, batch: Batch, on_grid: Context) -> tuple[Candidates,
 
 def _on_grid(opened: OpenedSubject) -> OpenedSubject:
     def predict(images: np.ndarray) -> np.ndarray:
-        return opened.predict(np.asarray(np.rint(images * STEPS) / STEPS, np.float32))
+        return opened.predict(nearest(images))
 
     # Not by its own name: as `autograd` it would aim at one target after the other, for equality with AutoAttack.
     first = next(iter(opened.gradient_sources.values()), None)

@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import onnx
-import onnx.shape_inference
 import torch
 from torch import nn
 
 from ....core.errors import ModelError
-from ....core.onnx_reader import read_onnx
 from ....targets.base import Images, Logits
 from ...twin import NoTwin, Twin
+from ...twin.inference import inferred_shapes
 
 # What ends in logits.
 _LAYERS = {
@@ -42,17 +40,16 @@ _AGREEMENT, _DEEP_AGREEMENT = 0.5, 0.95
 
 
 def inner_logits(
-    path: Path, predict: Callable[[Images], Logits], image_shape: tuple[int, int, int], classes: int
+    model: onnx.ModelProto, predict: Callable[[Images], Logits], image_shape: tuple[int, int, int], classes: int
 ) -> Twin | None:
     """Return the twin of a graph up to its last layer, or None where nothing hides that layer.
 
     Args:
-        path: the ONNX file.
+        model: the graph, with its weights.
         predict: the engine's forward, images to logits, which the inner logits must agree with on random images.
         image_shape: channels, height, width.
         classes: number of classes.
     """
-    model = read_onnx(path)
     behind = list(_behind_the_last_layer(model))
     deep = [name for name in _of_as_many_numbers(model, classes) if name not in behind]
     if not behind and not deep:
@@ -106,13 +103,9 @@ def _tail(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
 
 def _of_as_many_numbers(model: onnx.ModelProto, classes: int) -> Iterator[str]:
     """Names of what layers before the last one answer with one number a class, in the order of the graph."""
-    try:
-        graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    except (onnx.shape_inference.InferenceError, ValueError):  # too large for it, or not to be made sense of
-        return
     sizes = {
         value.name: math.prod(dim.dim_value for dim in value.type.tensor_type.shape.dim[1:])
-        for value in graph.value_info
+        for value in inferred_shapes(model).value_info
     }
     tail = _tail(model)
     for node in model.graph.node:

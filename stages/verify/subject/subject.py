@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import onnx
 import torch
 from torch import Tensor, nn
 
 from ....core.model_file import sha256_of
+from ....core.onnx_reader import read_onnx
 from ....targets.base import EngineFile, Images, Logits
 from ....targets.process.own_process import PATIENCE, OwnProcess, open_engine
 from ....targets.process.watched import Watched
-from ....targets.signature import read_signature
+from ....targets.signature import signature_of
 from ...classifier import Classifier
 from ...distill.folded import FoldedCopy
 from ...threat import ThreatModel
@@ -143,14 +145,16 @@ class EngineSubject:
 
     def open(self) -> OpenedSubject:
         """Load the engine with one thread, and make its twin."""
-        signature = read_signature(self.graph)
-        predict, shape, classes = self.predictor(), signature.image_shape, signature.classes
-        twins = self._twins()
+        model = read_onnx(self.graph)
+        signature = signature_of(model, self.graph)
+        shape, classes = signature.image_shape, signature.classes
+        predict = Guarded(self._ask(), classes)
+        twins = self._twins(model)
         coarse = any(twin.coarse for twin in twins.values())
         if len(twins) > 1 and not coarse:
             twins.pop("smooth", None)  # steps so fine that it would be the first attack again
         gradients: dict[str, nn.Module] = {}
-        inner = inner_logits(self.graph, predict, shape, classes)
+        inner = inner_logits(model, predict, shape, classes)
         if inner is not None and not differentiable(inner, shape):
             inner = None  # of labels, say
         if inner is not None:
@@ -158,7 +162,8 @@ class EngineSubject:
         smooth = bool(twins) and differentiable(next(iter(twins.values())), shape)
         if smooth:
             gradients |= {mode: AttackableEngine(predict, twin) for mode, twin in twins.items()}
-        bare = unmasked(self.graph) if smooth else None
+        bare = unmasked(model) if smooth else None
+        del model  # as large as a twin
         if bare is not None:
             # Second, where the checks and the probe take notice of it.
             first = dict(list(gradients.items())[:1])
@@ -184,17 +189,21 @@ class EngineSubject:
 
     def _rounding(self, twins: dict[BackwardMode, Twin]) -> Twin:
         """A twin whose forward is the engine's, which that of the smooth mode is not."""
-        return next((twin for mode, twin in twins.items() if mode != "smooth"), None) or load_twin(self.graph)
+        rounding = (twin for mode, twin in twins.items() if mode != "smooth")
+        return next(rounding, None) or twins["smooth"].in_mode("relu")
 
-    def _twins(self) -> dict[BackwardMode, Twin]:
+    def _twins(self, model: onnx.ModelProto) -> dict[BackwardMode, Twin]:
+        """A twin a mode, all of the same weights."""
         try:
-            return {mode: load_twin(self.graph, backward=mode) for mode in self.modes}
+            twin = Twin(model)
         except NoTwin:
             return {}
+        return {mode: twin.in_mode(mode) for mode in self.modes}
 
     def predictor(self) -> Guarded:
         """Load the engine alone."""
-        return Guarded(self._ask(), read_signature(self.graph).classes)
+        classes = signature_of(read_onnx(self.graph, weights=False), self.graph).classes
+        return Guarded(self._ask(), classes)
 
     def _ask(self) -> Callable[[Images], Logits]:
         opener = partial(open_engine, self.engine)

@@ -8,12 +8,9 @@ may borrow (Athalye, Carlini & Wagner, ICML 2018, arXiv 1802.00420, section 4.1:
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import onnx
 
 from ....core.errors import ModelError
-from ....core.onnx_reader import read_onnx
 from ...twin import NoTwin, Twin
 
 UNMASKED = "unmasked"
@@ -21,26 +18,34 @@ UNMASKED = "unmasked"
 _SIZES = ("Shape", "Size")
 
 
-def unmasked(path: Path) -> Twin | None:
+def unmasked(model: onnx.ModelProto) -> Twin | None:
     """Return the twin of a graph without its masks, or None where it has none, or no twin.
 
     A mask is a Where between something and a constant, or a product with what was a bool, where the images have a say
     in the choice.
+
+    Args:
+        model: the graph, with its weights.
     """
-    model = read_onnx(path)
     producers = {name: node for node in model.graph.node for name in node.output}
     live = {value.name for value in model.graph.input} - {value.name for value in model.graph.initializer}
-    found = False
-    for node in model.graph.node:
+    passing: dict[int, str] = {}
+    for place, node in enumerate(model.graph.node):
         if not live.intersection(node.input) or node.op_type in _SIZES:
             continue
         live.update(node.output)
         kept = _kept(node, live, producers)
         if kept is not None:
-            node.CopyFrom(onnx.helper.make_node("Identity", [kept], list(node.output), node.name))
-            found = True
+            passing[place] = kept
+    if not passing:
+        return None
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    for place, kept in passing.items():
+        node = bare.graph.node[place]
+        node.CopyFrom(onnx.helper.make_node("Identity", [kept], list(node.output), node.name))
     try:
-        return Twin(model) if found else None
+        return Twin(bare)
     except (NoTwin, ModelError):
         return None
 

@@ -29,6 +29,7 @@ from edgeproof.stages.verify import (
     sample,
 )
 from edgeproof.stages.verify.attack import CANDIDATES
+from edgeproof.stages.verify.checks.base import Finding
 from edgeproof.stages.verify.shards.sequential import Sequential
 from edgeproof.targets.base import EngineFile
 
@@ -145,3 +146,25 @@ def test_the_figures_follow_from_the_attacks_and_from_what_is_measured(digits: D
     ]
     assert len(set(keys)) == len(keys)
     assert key(plain) == keys[0]
+
+
+def test_clean_answers_are_asked_for_once(digits: Dataset, int8_onnx: Path, float_onnx: Path, tmp_path: Path):
+    asked: list[str] = []
+    finding = Finding("guesses", "it guesses", inconclusive=True)
+
+    def examined(path: Path, **config: object) -> list[Finding]:
+        evaluation = proof(digits).evaluation
+        maker = Maker(Store(tmp_path / "run", print), Reporter(quiet=True))
+        return Proof(maker, digits, evaluation, Workforce(1)).examined(
+            engine(path),
+            lambda: asked.append(path.name) or [finding],
+            code=["edgeproof.pipeline.request.clean_answers"],
+            config=config,
+            inputs={},
+        )
+
+    assert [examined(int8_onnx) for _ in range(2)] == [[finding]] * 2
+    assert asked == [int8_onnx.name]
+    examined(float_onnx)
+    examined(int8_onnx, adapter="another")
+    assert asked == [int8_onnx.name, float_onnx.name, int8_onnx.name]

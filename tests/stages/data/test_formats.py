@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from edgeproof.stages.data import DataConfig, Dataset, Split, load_dataset
+from PIL import Image
 
 from tests.stages.data.synthetic import TRAIN, WRITERS, Original
 
@@ -16,8 +17,9 @@ NAMES = sorted(WRITERS)
 COUNTS = {"gtsrb": {"validation": 43}}
 
 
-def load(name: str, root: Path | None, **keys: object) -> Dataset:
-    return load_dataset(DataConfig.model_validate({"dataset": name, "root": root, **COUNTS.get(name, {}), **keys}))
+def load(name: str, root: Path | None, *, tests_only: bool = False, **keys: object) -> Dataset:
+    config = DataConfig.model_validate({"dataset": name, "root": root, **COUNTS.get(name, {}), **keys})
+    return load_dataset(config, tests_only=tests_only)
 
 
 @pytest.fixture(params=NAMES)
@@ -111,3 +113,17 @@ def test_the_root_is_the_recipes_then_the_environments_then_ours(tmp_path: Path,
     monkeypatch.delenv("EDGEPROOF_DATA")
     WRITERS["mnist"](ours, monkeypatch)
     assert len(load("mnist", None).train) == TRAIN - 10
+
+
+@pytest.mark.parametrize("name", ["eurosat", "gtsrb", "imagefolder"])
+def test_of_image_files_only_what_is_taken_is_decoded(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    original = WRITERS[name](tmp_path, monkeypatch)
+    whole = load(name, tmp_path, image_size=original.size)
+    opened: list[str] = []
+    convert = Image.Image.convert
+    monkeypatch.setattr(Image.Image, "convert", lambda image, mode: opened.append(mode) or convert(image, mode))
+    found = load(name, tmp_path, image_size=original.size, tests_only=True)
+    assert (found.image_shape, found.digest, opened) == (whole.image_shape, whole.digest, [])
+    rows = np.array([2, 0])
+    assert np.array_equal(found.test.take(rows).images, whole.test.images[rows])
+    assert opened == ["RGB"] * 2

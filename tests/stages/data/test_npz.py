@@ -42,6 +42,13 @@ def test_all_its_images_are_test_images_whatever_the_layout(tmp_path: Path, imag
     assert found.class_names == ("0", "1", "2")
 
 
+def test_images_with_alpha_have_four_channels(tmp_path: Path):
+    images = RANDOM.integers(0, 256, (12, 4, 5, 4), np.uint8)
+    for given, expected in ((images, images), (images.transpose(0, 2, 3, 1)[:, :, 1:], images[..., 1:])):
+        found = load(tmp_path, images=given, labels=LABELS).test.images
+        np.testing.assert_allclose(found, expected / 255, atol=1e-7)
+
+
 @pytest.mark.parametrize("beyond", [np.nextafter(np.float32(1), np.float32(2)), np.float32(1 + 5e-7)])
 def test_a_rounding_beyond_the_range_is_taken_off(tmp_path: Path, beyond: np.float32):
     images = (IMAGES / 255).astype(np.float32)

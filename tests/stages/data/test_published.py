@@ -272,6 +272,25 @@ def test_downloads_whose_addresses_torchvision_keeps_to_itself(
     assert np.all([part.is_relative_to(root) and part.exists() for part in load(name, root, **keys).sources])
 
 
+def test_images_that_were_unpacked_elsewhere_are_decoded_while_they_are_there(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    published = tmp_path / "published"
+    WRITERS["eurosat"](published, monkeypatch)
+    (root / "eurosat").mkdir()
+    pack_zip(published / "eurosat" / "2750", root / "eurosat" / "EuroSAT.zip")
+    root.chmod(0o555)
+    monkeypatch.setattr(
+        "torchvision.datasets.eurosat.download_and_extract_archive",
+        lambda url, download_root, **_: shutil.unpack_archive(Path(download_root) / "EuroSAT.zip", download_root),
+    )
+    config = DataConfig.model_validate({"dataset": "eurosat", "root": root})
+    expected = load("eurosat", published)
+    for found in (load("eurosat", root), load_dataset(config, tests_only=True)):
+        assert np.array_equal(found.test.images[:3], expected.test.images[:3])
+        assert found.digest == expected.digest
+
+
 def test_another_size_for_gtsrb(root: Path, monkeypatch: pytest.MonkeyPatch):
     WRITERS["gtsrb"](root, monkeypatch)
     assert load("gtsrb", root, validation=43, image_size=16).image_shape == (3, 16, 16)

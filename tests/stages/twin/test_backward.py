@@ -7,7 +7,7 @@ import onnx
 import pytest
 import torch
 from edgeproof.core.errors import UsageError
-from edgeproof.stages.twin import BACKWARD_MODES, Twin
+from edgeproof.stages.twin import BACKWARD_MODES, BackwardMode, Twin
 from onnx import helper
 
 from tests.stages.twin.graphs import model
@@ -238,3 +238,17 @@ def test_the_smooth_mode_clips_and_does_not_round(between: str | None) -> None:
 def test_a_graph_knows_whether_its_activations_are_coarse(elem_type: object, coarse: bool) -> None:
     zero = helper.make_tensor("zero", onnx.TensorProto.UINT4, [], [0]) if elem_type == "UINT4" else np.uint8(0)
     assert Twin(qdq(zero)).coarse is coarse
+
+
+@pytest.mark.parametrize("mode", BACKWARD_MODES)
+def test_another_mode_of_the_same_weights(mode: BackwardMode):
+    first, expected = Twin(qdq(np.uint8(10))), Twin(qdq(np.uint8(10)), backward=mode)
+    found = first.in_mode(mode)
+    grads = []
+    for twin in (found, expected):
+        leaf = torch.tensor(X, requires_grad=True)
+        (grad,) = torch.autograd.grad(twin(leaf).sum(), leaf)  # type: ignore[union-attr]
+        grads.append(grad)
+    assert torch.equal(*grads)
+    assert first.backward == "relu"
+    assert all(a is b for a, b in zip(first.buffers(), found.buffers(), strict=True))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify.checks.batch_independence import BatchCounts, BatchIndependence
-from edgeproof.stages.verify.checks.memorisation import Memorisation, MemorisationCounts
+from edgeproof.stages.verify.checks.memorisation import Memorisation, MemorisationCounts, stands_out
 from edgeproof.stages.verify.checks.single_image import FreshCounts, SingleImage
 from edgeproof.stages.verify.checks.surrogate_agreement import SurrogateAgreement, SurrogateCounts
 from edgeproof.stages.verify.evidence.candidates import Candidates
@@ -17,6 +17,7 @@ from edgeproof.stages.verify.evidence.counts import Counts
 from edgeproof.stages.verify.evidence.shard_result import ShardResult
 from edgeproof.stages.verify.subject.guarded import Guarded
 from edgeproof.stages.verify.subject.subject import OpenedSubject, Predict, in_batches
+from scipy.stats import binom
 
 from tests.stages.verify.checks.one_shard import ask, doubts
 from tests.stages.verify.linear_subject import CLASSES, Linear, draw_split
@@ -95,6 +96,25 @@ def test_an_honest_model_moves_everywhere_alike(threat: ThreatModel):
     found = result()
     counts = ask(Memorisation, found, opened(honest), threat)[MemorisationCounts]
     assert (counts.elsewhere_other, counts.elsewhere_compared) == (0, found.robust.sum())
+
+
+def test_an_honest_model_may_be_calmer_at_images_like_those_it_learnt_from():
+    """As vision transformers are: moves that differ by factors, and real images that move less than shifted ones."""
+    rng = np.random.default_rng(0)
+    here, aside = np.exp2(rng.normal(-0.55, 0.6, 2000)), np.exp2(rng.normal(0, 0.6, (4, 2000)))
+    assert 0 < stands_out(here, aside).mean() < 0.05
+    assert stands_out(here / 10, aside).mean() > 0.6  # drawn nine tenths of the way to stored images
+    assert stands_out(0 * here, aside).all()  # a table of answers
+    still = np.zeros_like(aside)
+    assert not stands_out(still[0], still).any()  # nothing moves anywhere
+
+
+@pytest.mark.parametrize(("other", "compared", "seen"), [(2, 2, False), (3, 3, True), (7, 28, False), (8, 28, True)])
+def test_so_many_may_stand_out_by_chance(other: int, compared: int, seen: bool):
+    found = Counts(MemorisationCounts(compared, other))
+    assert doubts(found) == (["memorised"] if seen else [])
+    chance = binom.sf(other - 1, compared, 0.1)
+    assert seen == (other > 2 and chance < 0.01)
 
 
 def test_probabilities_are_flat_where_they_are_sure_and_not_compared():
