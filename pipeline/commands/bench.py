@@ -26,8 +26,8 @@ from ...targets.process.cores import physical_cores
 from ...targets.process.own_process import open_engine
 from ...targets.signature import ModelSignature, read_signature
 from ..progress import Reporter
+from ..recipe.validation_errors import checked
 from ..request.arguments import option
-from ..request.verification_settings import checked
 from ..store.machine import machine
 
 # Of the cores' time; more of it taken by others, and the times are theirs as well.

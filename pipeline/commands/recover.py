@@ -30,11 +30,10 @@ from ...targets.base import targets
 from ...targets.signature import read_signature, signature_of
 from ..progress import Reporter
 from ..recipe.read import apply_override
-from ..recipe.validation_errors import one_line
+from ..recipe.validation_errors import checked, one_line
 from ..request.arguments import data_config, option, threat_model
 from ..request.image_reading import other_reading
 from ..request.network_reference import find_candidate, load_candidate
-from ..request.verification_settings import checked
 from ..run.networks import method_code
 from ..store.artifact import key_of
 from ..store.code_digest import code_digest

@@ -23,11 +23,12 @@ from ...stages.verify.shards.sequential import ACCURACIES
 from ..figures.table import figure_named
 from ..gates import Condition
 from ..progress import Reporter
+from ..recipe.validation_errors import checked
 from ..reports import render
 from ..request.adapted_models import MODEL
 from ..request.arguments import option
 from ..request.verification import Request, check_request
-from ..request.verification_settings import Settings, checked
+from ..request.verification_settings import Settings
 from ..results.report import Report, draw_up, engine_subject
 from ..run.maker import Maker
 from ..run.proof import Proof
@@ -167,6 +168,7 @@ def verify(
     proof = Proof(Maker(place, reporter), request.dataset, evaluation, workforce)
     with place.locked():
         request = request.on({name: _kept(proof.maker, request, name) for name in request.adapted})
+        place.begin(request.digest())
         attacks: dict[str, Artifact] = {}
         for name, subject in request.subjects.items():
             before = list(attacks.values())

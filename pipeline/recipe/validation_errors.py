@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import re
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from ...core.errors import UsageError
 from ...core.registry import nearest
+
+Model = TypeVar("Model", bound=BaseModel)
 
 _SHOWN = 3
 _LONGEST = 60
+
+
+def checked(model: type[Model], values: Any, where: str) -> Model:
+    """Read a section; `where` stands before the key in messages.
+
+    Raises:
+        UsageError: names the key that is wrong.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(where + one_line(error, model)) from None
 
 
 def one_line(error: ValidationError, model: type[BaseModel]) -> str:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import Any
 
 from ...core.errors import UsageError
 from ...stages.data import DataConfig
@@ -16,10 +14,8 @@ from ...stages.data.sets.imagefolder import holds_tests_only
 from ...stages.threat import ThreatModel
 from ...stages.verify import VerifyConfig
 from ..recipe.read import apply_override, read_recipe
-from ..recipe.validation_errors import one_line
+from ..recipe.validation_errors import checked
 from .arguments import data_config, threat_model
-
-Model = TypeVar("Model", bound=BaseModel)
 
 _SECTION = "verify"
 # The options that are keys of the section, where they are called otherwise.
@@ -120,15 +116,3 @@ def _verify(section: Any, recipe: Path | str | None, said: dict[str, Any], overr
     if said.get("corruptions") == {} and raw[_SECTION].get("corruptions") is not None:
         del said["corruptions"]
     return checked(VerifyConfig, {**raw[_SECTION], **said}, f"--set {_SECTION}.")
-
-
-def checked(model: type[Model], values: Any, where: str) -> Model:
-    """Read a section; `where` stands before the key in messages.
-
-    Raises:
-        UsageError: names the key that is wrong.
-    """
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise UsageError(where + one_line(error, model)) from None
