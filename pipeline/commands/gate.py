@@ -69,10 +69,10 @@ def gate(
     """
     report = finished_report(run)
     path = Path(run) / REPORT if Path(run).is_dir() else Path(run)
-    theirs = {} if recipe is None else _gates_of(Path(recipe))
+    theirs = None if recipe is None else _gates_of(Path(recipe))
     conditions = _conditions(report, require, theirs, path)
     before = None if baseline is None or update_baseline else Baseline.load(Path(baseline))
-    bound = _bound_to(bound_to, theirs.get(KEY), recipe)
+    bound = _bound_to(bound_to, (theirs or {}).get(KEY), recipe)
     if before is not None:
         bound = bound.over(before.record.bound_to)
     if update_baseline:
@@ -94,12 +94,14 @@ def gate(
     return Gated(regate(report, conditions, beside(record_of(report.data, path.parent), before), bound))
 
 
-def _conditions(report: Report, require: Sequence[str], theirs: Mapping[str, Any], path: Path) -> list[Condition]:
+def _conditions(
+    report: Report, require: Sequence[str], theirs: Mapping[str, Any] | None, path: Path
+) -> list[Condition]:
     if require:
         asked = report.data.get("verify", {}).get("routes", ())
         known = dict.fromkeys([*routes_of(report.subjects), *asked])
         return [Condition.parse_line(line, known) for line in require]
-    if theirs:
+    if theirs is not None:
         return [Condition.parse(name, limit) for name, limit in theirs.items() if name != KEY]
     gates = [gate for gate in report.data.get("gates", ()) if not is_binding(gate)]
     return [Condition.parse(gate["name"], gate["limit"]) for gate in gates]
@@ -107,9 +109,9 @@ def _conditions(report: Report, require: Sequence[str], theirs: Mapping[str, Any
 
 def _gates_of(recipe: Path) -> Mapping[str, Any]:
     """The gates of a recipe, of which nothing else is read."""
-    gates = read_recipe(recipe).get("gates")
-    if not isinstance(gates, dict) or not gates:
-        raise UsageError(f"--recipe {recipe}: has no gates")
+    gates = read_recipe(recipe).get("gates") or {}
+    if not isinstance(gates, dict):
+        raise UsageError(f"--recipe {recipe}: gates: must be a mapping of figures to limits, got {gates!r}")
     return gates
 
 
