@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,9 +18,29 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     Raises:
         OSError: it cannot be written; an old file stays as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+    write_in_turn([(path, content)])
+
+
+def write_in_turn(files: Sequence[tuple[Path, bytes | str]]) -> None:
+    """Write several files; all of their bytes are on the disk before the first of them takes its place.
+
+    Args:
+        files: as of `write_atomically`, in the order in which they take their places; a path may be there twice.
+
+    Raises:
+        OSError: one cannot be written; where it is for want of space, all old files stay as they were.
+    """
+    partials: list[Path] = []
+    try:
+        for path, content in files:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partials.append(path.with_name(f".{path.name}.{os.getpid()}.{len(partials)}.partial"))
+            partials[-1].write_bytes(content.encode() if isinstance(content, str) else content)
+        for partial, (path, _) in zip(partials, files, strict=True):
+            partial.replace(path)
+    finally:
+        for partial in partials:
+            partial.unlink(missing_ok=True)
 
 
 @contextmanager

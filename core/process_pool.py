@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -52,6 +54,7 @@ def finished(
 def _run(jobs: Mapping[int, Callable[[], T]], processes: int) -> Generator[tuple[int, T], None, None]:
     from joblib import Parallel, delayed, parallel_config
 
+    _start_resource_tracker()
     todo = [delayed(_job)(place, job, os.getpid()) for place, job in jobs.items()]
     with parallel_config(backend="loky", inner_max_num_threads=1), safe_children():
         results: Any = Parallel(n_jobs=processes, return_as="generator_unordered", max_nbytes=None)(todo)
@@ -63,6 +66,20 @@ def _run(jobs: Mapping[int, Callable[[], T]], processes: int) -> Generator[tuple
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # that it cancels what runs, which is the point
                 results.close()
+
+
+def _start_resource_tracker() -> None:
+    """Start the process that clears up after the pool, deaf to a hangup, which reaches it with everybody else."""
+    from joblib.externals.loky.backend import resource_tracker
+
+    if not hasattr(signal, "SIGHUP") or threading.current_thread() is not threading.main_thread():
+        return
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with safe_children():
+            resource_tracker.ensure_running()
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def _job(place: int, job: Callable[[], T], parent: int) -> tuple[int, T]:

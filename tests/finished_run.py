@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from edgeproof.pipeline.gates import Condition
+from edgeproof.pipeline.results.report import Report, regate
 from edgeproof.stages.statistics.proportions import clopper_pearson, retention, retention_interval
 
 ROUTES = ("replay", "whitebox", "square")
@@ -28,10 +30,11 @@ def subject(name: str, columns: Any, **more: Any) -> dict[str, Any]:
     """The report's entry of a subject."""
     samples = len(columns["index"])
     found: dict[str, Any] = {"name": name, "kind": "engine", "sha256": f"{name}'s", "samples": samples}
-    for figure, column in (("clean_accuracy", "clean_correct"), ("robust_accuracy", "square")):
+    routes = [key for key in columns if key not in ("index", "label", "clean_correct", "robust_8bit")]
+    for figure, column in (("clean_accuracy", "clean_correct"), ("robust_accuracy", routes[-1])):
         found[figure] = float(columns[column].mean())
         found[f"{figure}_ci"] = list(clopper_pearson(int(columns[column].sum()), samples))
-    found["routes"] = {route: float(columns[route].mean()) for route in ROUTES}
+    found["routes"] = {route: float(columns[route].mean()) for route in routes}
     return {**found, "warnings": [], **more}
 
 
@@ -79,5 +82,7 @@ def finished(
         },
         **report,
     }
-    (folder / "report.json").write_text(json.dumps(content))
+    conditions = [Condition.parse(gate["name"], gate["limit"]) for gate in gates if "name" in gate]
+    judged = regate(Report(content), conditions).data | {key: report[key] for key in ("verdict",) if key in report}
+    (folder / "report.json").write_text(json.dumps({**judged, "gates": list(gates)}))
     return folder

@@ -16,12 +16,14 @@ from ...core.registry import nearest
 from ...stages.adversarial_pack_manifest import MANIFEST as PACK_MANIFEST
 from ...targets.base import targets
 from ...targets.on_device import OnDevice
+from ..results.finished_run import REPORT, finished_report
 from ..results.report import Report
-from ..store.manifest import MANIFEST, inside, listed
+from ..store.manifest import MANIFEST, listed, unlike
+from ..store.place import record_in
 from ..store.sample_bits import pack_manifest
 from .contents import BITS, PACKS, BundledEngine, BundledFile, Contents
 
-REPORT, RECIPE = "report.json", "recipe.yaml"
+RECIPE = "recipe.yaml"
 ENGINES, GRAPH = "engines", "graph"
 _STUDENTS = ("pruned", "student")
 
@@ -51,8 +53,7 @@ def gather(run: Path, names: Sequence[str] = ()) -> Gathered:
     Raises:
         UsageError: the run is not finished, a file is missing or altered, or there is no such engine.
     """
-    report, manifest = Report.load(run / REPORT), _manifest(run)
-    _check_files(run, manifest)
+    report, manifest = finished_report(run), _manifest(run)
     sources: dict[str, Path] = {REPORT: run / REPORT}
     if (run / RECIPE).is_file():
         sources[RECIPE] = run / RECIPE
@@ -92,26 +93,16 @@ def described(sources: Mapping[str, bytes | Path]) -> tuple[BundledFile, ...]:
 
 
 def _manifest(run: Path) -> dict[str, Any]:
+    """The run's manifest, all of whose files are there; that none was altered is known."""
     path = run / MANIFEST
-    try:
-        found = json.loads(path.read_bytes())
-        if listed(found) is None or not isinstance(found["external"], dict):
-            raise TypeError
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UsageError(f"{path}: no manifest of a finished run; bundles are made of a run's folder") from None
+    found = record_in(path)
+    entries = listed(found)
+    if entries is None or not isinstance(found.get("external"), dict):
+        raise UsageError(f"{path}: no manifest of a finished run; bundles are made of a run's folder")
+    for entry in entries:
+        if how := unlike(run, entry):
+            raise UsageError(f"{run / entry['path']}: {how}; build or verify again")
     return found
-
-
-def _check_files(run: Path, manifest: Mapping[str, Any]) -> None:
-    """Hold what is bundled against the run's manifest, and refuse a run whose files no longer belong together."""
-    for entry in manifest["artifacts"]:
-        path = run / entry["path"]
-        if inside(run, entry["path"]) is None:
-            raise UsageError(f"{run / MANIFEST}: lists {entry['path']!r}, outside the run; build or verify again")
-        if not path.is_file():
-            raise UsageError(f"{path}: missing; build or verify again")
-        if sha256_of(path) != entry["sha256"]:
-            raise UsageError(f"{path}: altered since the run; build or verify again")
 
 
 def _chosen(run: Path, report: Report, manifest: Mapping[str, Any], names: Sequence[str]) -> list[str]:

@@ -7,18 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from ...core.errors import EdgeproofError, UsageError
 from ...core.model_file import digest_of
 from ...stages.adversarial_pack_manifest import MANIFEST as PACK_MANIFEST
+from ..results.finished_run import REPORT, contradictions
 from ..results.report import Report
 from .archive import opened
 from .check import problems
-from .contents import BITS, CONTENTS, PACKS, SIGNATURE, BundledEngine, Contents, read_contents
-from .gather import REPORT
-from .run_bits import run_bits
+from .contents import CONTENTS, PACKS, SIGNATURE, BundledEngine, Contents, read_contents
 from .signing import signature_problem
 
 
@@ -88,6 +86,10 @@ def _mismatches(folder: Path, contents: Contents) -> Iterator[str]:
     for key in ("name", "recipe_digest", "threat_model", "verdict"):
         if data.get(key) != getattr(contents, key):
             yield f"{REPORT}: its {key} is not the one of {CONTENTS}"
+    try:
+        yield from (each.removeprefix(f"{folder}/") for each in contradictions(data, folder))
+    except UsageError as error:
+        yield str(error).removeprefix(f"{folder}/")
     subjects = {subject["name"]: subject for subject in report.subjects}
     for engine in contents.engines:
         yield from _of_engine(folder, engine, subjects)
@@ -109,15 +111,6 @@ def _of_engine(folder: Path, engine: BundledEngine, subjects: dict[str, Any]) ->
         return
     if engine.attacked and subject.get("sha256") != engine.engine_sha256:
         yield f"{REPORT}: its verdict on {engine.name} is for another engine ({subject.get('sha256')})"
-    where = f"{BITS}/{engine.reference}.npz"
-    try:
-        bits = run_bits(folder / where)
-    except UsageError as error:
-        yield str(error).removeprefix(f"{folder}/")
-        return
-    for key, value in bits.figures().items():
-        if key in subject and not np.isclose(subject[key], value, rtol=0, atol=1e-9):
-            yield f"{REPORT}: its {key} of {engine.reference} is {subject[key]:.4f}, {where} comes to {value:.4f}"
 
 
 def _listed_packs(folder: Path) -> dict[str, str]:

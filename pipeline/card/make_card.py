@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import BackendMissing
+from ..results.finished_run import finished_report
 from ..results.report import Report
 from ..store.sample_bits import pack_manifest
 from .text import card_text
@@ -30,7 +31,7 @@ def model_card(run: Path | str, *, license_name: str | None = None) -> str:
         BackendMissing: `huggingface_hub` is not installed.
     """
     folder = Path(run)
-    report = Report.load(folder / "report.json")
+    report = finished_report(folder)
     try:
         from huggingface_hub import ModelCard, ModelCardData
     except ImportError as error:

@@ -69,7 +69,7 @@ def compare(
 
 
 @app.command()
-@asks("commands.gate:gate", without=())
+@asks("commands.gate:gate", without=(), bound_to="--for")
 def gate(
     judge: Call,
     output: OutputOption = None,
@@ -99,10 +99,10 @@ def report(
 ) -> None:
     """Print the report of a finished run, or write it in other formats."""
     from ..reports.deliver import Outputs
-    from ..results.report import Report
+    from ..results.finished_run import finished_report
 
     outputs = Outputs.asked(output or (), annotations, location, as_json=as_json)
-    finish(Report.load(_report_file(run)), as_json, None, outputs)
+    finish(finished_report(run), as_json, None, outputs)
 
 
 @app.command()
@@ -129,7 +129,3 @@ def lint(
     result = lint_file(model, target, adapter)
     answer(result, as_json, show_lint)
     raise typer.Exit(result["exit_code"])
-
-
-def _report_file(path: Path) -> Path:
-    return path / "report.json" if path.is_dir() else path

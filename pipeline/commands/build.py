@@ -167,6 +167,7 @@ def _run(recipe: Recipe, stages: RecipeRun, store: Store, request: str, until: S
     }
     last = until or STOPS[-1]
     stages.check()
+    store.begin(request)
     for step in STOPS[: STOPS.index(last) + 1]:
         steps[step]()
     texts = {RECIPE: dump(recipe)}

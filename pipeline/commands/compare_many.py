@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ...core.errors import UsageError
-from ..results.report import Report
+from ..results.finished_run import unaltered_report
 from .compare import compare
 
 
@@ -80,7 +80,7 @@ def page_of(runs: Sequence[Path], *, figure: str = "robust", subject: str | None
     """
     from ..reports.html.comparison import comparison_page  # jinja2 and matplotlib
 
-    reports = [Report.load(path / "report.json" if path.is_dir() else path) for path in runs]
+    reports = [unaltered_report(path) for path in runs]
     compared: list[dict[str, Any] | str] = []
     for path in runs[1:]:
         try:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...core.errors import UsageError
 from ...core.registry import nearest
+from ..results.finished_run import unaltered_report
 from ..results.report import Report
 from ..store.sample_bits import NO_ROUTE, pack_manifest, read_columns
 
@@ -61,10 +62,10 @@ def read_bits(path: Path, figure: str, subject: str | None) -> ProofBits:
     if is_bits(path):
         bits, run = path, path.parent.parent
         beside = run / "report.json"
-        report = Report.load(beside) if beside.is_file() else None
+        report = unaltered_report(beside) if beside.is_file() else None
     else:
         beside = path / "report.json" if path.is_dir() else path
-        report, run = Report.load(beside), beside.parent
+        report, run = unaltered_report(beside), beside.parent
         bits = run / "verification" / f"{_chosen(report, beside, subject)}.npz"
     arrays = read_columns(bits)
     routes = tuple(key for key in arrays if key not in NO_ROUTE)

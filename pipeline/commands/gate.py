@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...core.errors import UsageError
 from ..figures.table import routes_of
 from ..gates import Condition
 from ..gates.baseline import Baseline, save
-from ..gates.pair import Pair, beside
+from ..gates.bound_to import KEY, BoundTo, is_binding
+from ..gates.pair import beside
 from ..gates.record_of_run import record_of
+from ..recipe.read import read_recipe
+from ..recipe.validation_errors import checked
+from ..results.finished_run import REPORT, finished_report
 from ..results.report import Report, regate
 
 # What a baseline is for, where no gate says it.
@@ -37,6 +42,8 @@ def gate(
     run: Path | str,
     *,
     require: Sequence[str] = (),
+    recipe: Path | str | None = None,
+    bound_to: Sequence[str] = (),
     baseline: Path | str | None = None,
     update_baseline: bool = False,
     force: bool = False,
@@ -47,53 +54,77 @@ def gate(
         run: the run's folder, or its report.json.
         require: a condition such as `retention >= 0.97` or `robust_accuracy >= baseline - 0.03` (default: the run's own
             gates, and against a baseline, where none of them is relative, one on either accuracy besides).
+        recipe: a recipe whose `gates` are judged instead of the run's own, such as the one of the branch that a merge
+            request goes to.
+        bound_to: what the run must have been, or the gates fail: `eps=8/255`, `norm=Linf`, `dataset=NAME`,
+            `samples=1000` at least, `effort=standard` (default: what the recipe's `gates.bound_to`, the baseline and
+            the run say).
         baseline: the file that gates against a baseline compare with, sample by sample.
         update_baseline: write this run into the baseline's file instead, if it passes its absolute gates.
         force: with --update-baseline, even if it does not.
 
     Raises:
-        UsageError: a file is missing or broken, a gate is wrong, a relative gate has no baseline, or the run and the
-            baseline are of other threat models or data sets.
+        UsageError: a file is missing, broken or altered, a gate is wrong, a relative gate has no baseline, or the run
+            and the baseline are of other threat models or data sets.
     """
-    path = Path(run) / "report.json" if Path(run).is_dir() else Path(run)
-    report = Report.load(path)
-    conditions = _conditions(report, require, path)
+    report = finished_report(run)
+    path = Path(run) / REPORT if Path(run).is_dir() else Path(run)
+    theirs = None if recipe is None else _gates_of(Path(recipe))
+    conditions = _conditions(report, require, theirs, path)
+    before = None if baseline is None or update_baseline else Baseline.load(Path(baseline))
+    bound = _bound_to(bound_to, (theirs or {}).get(KEY), recipe)
+    if before is not None:
+        bound = bound.over(before.record.bound_to)
     if update_baseline:
         if baseline is None:
             raise UsageError("--update-baseline: name the file with --baseline FILE")
-        return _update(report, [each for each in conditions if not each.relative], path, Path(baseline), force=force)
+        absolute = [each for each in conditions if not each.relative]
+        return _update(regate(report, absolute, bound_to=bound), path, Path(baseline), force=force)
     if force:
         raise UsageError("--force: goes with --update-baseline")
-    if baseline is None:
+    if before is None:
         for each in conditions:
             if each.relative:
                 raise UsageError(f"{each.figure} {each.text}: name the baseline with --baseline FILE")
         if not conditions:
             raise UsageError(f"{run}: has no gates; give some with --require, or a baseline with --baseline")
-        return Gated(regate(report, conditions))
+        return Gated(regate(report, conditions, bound_to=bound))
     if not require and not any(each.relative for each in conditions):
         conditions += [Condition.parse_line(line) for line in DEFAULT]
-    return Gated(regate(report, conditions, _pair(report, path, Path(baseline))))
+    return Gated(regate(report, conditions, beside(record_of(report.data, path.parent), before), bound))
 
 
-def _conditions(report: Report, require: Sequence[str], path: Path) -> list[Condition]:
+def _conditions(
+    report: Report, require: Sequence[str], theirs: Mapping[str, Any] | None, path: Path
+) -> list[Condition]:
     if require:
         asked = report.data.get("verify", {}).get("routes", ())
         known = dict.fromkeys([*routes_of(report.subjects), *asked])
         return [Condition.parse_line(line, known) for line in require]
-    try:
-        return [Condition.parse(entry["name"], entry["limit"]) for entry in report.data["gates"]]
-    except (KeyError, TypeError):
-        raise UsageError(f"{path}: its gates are not a report's; give some with --require") from None
+    if theirs is not None:
+        return [Condition.parse(name, limit) for name, limit in theirs.items() if name != KEY]
+    gates = [gate for gate in report.data.get("gates", ()) if not is_binding(gate)]
+    return [Condition.parse(gate["name"], gate["limit"]) for gate in gates]
 
 
-def _pair(report: Report, path: Path, baseline: Path) -> Pair:
-    before = Baseline.load(baseline)
-    return beside(record_of(report.data, path.parent), before)
+def _gates_of(recipe: Path) -> Mapping[str, Any]:
+    """The gates of a recipe, of which nothing else is read."""
+    gates = read_recipe(recipe).get("gates") or {}
+    if not isinstance(gates, dict):
+        raise UsageError(f"--recipe {recipe}: gates: must be a mapping of figures to limits, got {gates!r}")
+    return gates
 
 
-def _update(report: Report, absolute: Sequence[Condition], path: Path, baseline: Path, *, force: bool) -> Gated:
-    judged = regate(report, absolute)
+def _bound_to(said: Sequence[str], theirs: Any, recipe: Path | str | None) -> BoundTo:
+    pairs = [each.partition("=") for each in said]
+    for key, separator, _ in pairs:
+        if not separator:
+            raise UsageError(f"--for {key!r}: must be of the form KEY=VALUE ({', '.join(BoundTo.model_fields)})")
+    asked = checked(BoundTo, {key: value for key, _, value in pairs}, "--for ")
+    return asked if theirs is None else asked.over(checked(BoundTo, theirs, f"--recipe {recipe}: gates.{KEY}."))
+
+
+def _update(judged: Report, path: Path, baseline: Path, *, force: bool) -> Gated:
     if judged.data["verdict"] != "pass" and not force:
         why = "; ".join(judged.data["reasons"])
         return Gated(

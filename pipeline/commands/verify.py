@@ -28,7 +28,7 @@ from ..progress import Reporter
 from ..reports import render
 from ..request.adapted_models import MODEL, surrogate_options
 from ..request.arguments import option
-from ..request.clean_answers import look_at_clean_answers
+from ..request.clean_answers import look_at_clean_answers, of_surrogate
 from ..request.verification import SURROGATE, Request, check_request
 from ..request.verification_settings import Settings
 from ..results.report import Report, draw_up, engine_subject
@@ -176,6 +176,7 @@ def verify(
     proof = Proof(Maker(place, reporter), request.dataset, evaluation, workforce)
     with place.locked():
         request = request.on({name: _kept(proof.maker, request, name) for name in request.adapted})
+        place.begin(request.digest())
         findings = _examined(proof, request, settings, surrogate)
         attacks: dict[str, Artifact] = {}
         for name, subject in request.subjects.items():
@@ -239,7 +240,7 @@ def _examined(proof: Proof, request: Request, settings: Settings, surrogate: str
         with option("--surrogate: ", surrogate_options):
             lending = of(request.lending, SURROGATE, str(surrogate), settings.surrogate_adapter)
     own = of(request.subjects[request.target], request.target, request.model, settings.adapter)
-    return [*own, *(Finding(f"{SURROGATE}-{each.name}", surrogate_options(each.sentence)) for each in lending)]
+    return [*own, *of_surrogate(lending)]
 
 
 def _report(

@@ -24,6 +24,7 @@ import numpy as np
 from ...core.atomic_write import write_atomically
 from ...core.errors import UsageError
 from ..figures.base import ROBUST
+from .bound_to import KEY, BoundTo
 from .record import Record, SubjectRecord
 
 VERSION = 1
@@ -96,6 +97,7 @@ def _text(record: Record) -> tuple[str, str]:
     content: dict[str, Any] = {
         _MARK: VERSION,
         **{key: getattr(record, key) for key in _PLAIN},
+        **({KEY: record.bound_to.asked} if record.bound_to.asked else {}),
         "samples": max((len(subject.rows) for subject in record.subjects.values()), default=0),
         "rows": common,
         "subjects": {
@@ -130,7 +132,8 @@ def _record(content: Mapping[str, Any]) -> Record:
         name: _subject(name, entry, rows_of(entry.get("rows", content["rows"])))
         for name, entry in content["subjects"].items()
     }
-    return Record(**{key: content[key] for key in _PLAIN}, subjects=subjects)
+    bound_to = BoundTo.model_validate(content.get(KEY, {}))
+    return Record(**{key: content[key] for key in _PLAIN}, subjects=subjects, bound_to=bound_to)
 
 
 _NO_ABOUT = ("kind", "sequential", "figures", "routes", "accuracies", "bits", "rows")

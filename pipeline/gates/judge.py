@@ -22,6 +22,7 @@ def judge(
     doubts: Iterable[str] = (),
     missing: Iterable[str] = (),
     against: Pair | None = None,
+    bindings: Sequence[GateResult] = (),
 ) -> Verdict:
     """Decide every gate by the worst engine, and the verdict by every gate.
 
@@ -38,11 +39,12 @@ def judge(
         doubts: findings that make the verdict inconclusive.
         missing: targets that could not be built or attacked, with the reason.
         against: the run beside its baseline; without one no relative gate is decided.
+        bindings: of the gates to what the run must have been, as of `bindings`; one that failed fails the verdict.
     """
     engines = [subject for subject in subjects if subject["kind"] == "engine"]
     gone = tuple(missing)
     compared = _compared(conditions, [str(engine["name"]) for engine in engines], against)
-    gates = tuple(
+    decided = tuple(
         _unless_missing(
             _decide_relative(condition, engines, compared[place], against)
             if condition.relative
@@ -51,6 +53,7 @@ def judge(
         )
         for place, condition in enumerate(conditions)
     )
+    gates = (*bindings, *decided)
     about = None if against is None else against.about
     failed = [gate for gate in gates if gate.outcome == "fail"]
     if failed:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .bound_to import BoundTo
+
 STUDENT = "student"
 
 
@@ -52,6 +54,7 @@ class Record:
         edgeproof: the version.
         machine: what latencies were measured on.
         subjects: the student, if there is one, and every engine.
+        bound_to: what a run must be for gates against this one.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Record:
     edgeproof: str
     machine: Mapping[str, Any]
     subjects: Mapping[str, SubjectRecord] = field(default_factory=dict)
+    bound_to: BoundTo = field(default_factory=BoundTo)
 
     @property
     def engines(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from ...core.errors import UsageError
 from ..figures.base import ROBUST, Subject
 from ..figures.table import figure_named, gated
 from ..store.sample_bits import NO_ROUTE, pack_manifest, read_columns
+from .bound_to import KEY, BoundTo
 from .record import STUDENT, Record, SubjectRecord
 
 # Settings of the attacks that change nothing of what they find, or that stand in the record by themselves.
@@ -47,6 +48,7 @@ def record_of(data: Mapping[str, Any], folder: Path) -> Record:
             for subject in data["subjects"]
             if subject["kind"] == "engine" or subject["name"] == STUDENT
         },
+        bound_to=BoundTo.model_validate(data.get(KEY, {})),
     )
 
 

@@ -32,6 +32,7 @@ from ...stages.verify.routes.base import routes
 from ...targets.base import TargetOptions
 from ..figures.table import figure_named, gated
 from ..gates import Condition
+from ..gates.bound_to import KEY, BoundTo
 from .read import FILES, LISTS
 from .target_choice import TargetChoice, chosen_targets
 from .validation_errors import one_line
@@ -44,7 +45,7 @@ DISTILLATIONS = ("distill", "prune.train", "recover")
 
 def _with_figures(schema: dict[str, Any]) -> None:
     """Name the figures, so that editors complete them; others may come with plug-ins."""
-    schema["properties"] = {
+    schema["properties"] = {KEY: BoundTo.model_json_schema()} | {
         figure.name: {"type": "string", "description": figure.help} for figure in gated(routes.names())
     }
 
@@ -67,7 +68,7 @@ class Recipe(Config):
     targets: tuple[TargetChoice, ...] = Field(default=("onnxruntime",), min_length=1)
     verify: VerifyConfig = VerifyConfig()
     bench: BenchConfig = BenchConfig()
-    gates: dict[str, str] = Field(default_factory=dict, json_schema_extra=_with_figures)
+    gates: dict[str, str | BoundTo] = Field(default_factory=dict, json_schema_extra=_with_figures)
     adapter: AdapterConfig | None = None
     surrogate_adapter: AdapterConfig | None = None
 
@@ -77,19 +78,34 @@ class Recipe(Config):
         chosen_targets(choices)
         return choices
 
-    @field_validator("gates")
+    @field_validator("gates", mode="before")
     @classmethod
-    def _known_gates(cls, gates: dict[str, str]) -> dict[str, str]:
+    def _known_gates(cls, gates: Any) -> Any:
+        if not isinstance(gates, dict):
+            return gates
+        read: dict[Any, Any] = {}
         for name, limit in gates.items():
+            if name == KEY:
+                read[name] = _bound_to(limit)
+                continue
+            read[name] = limit
             _known(lambda name=name, limit=limit: Condition.parse(name, limit, routes.names()))
-        return gates
+        return read
 
     @model_validator(mode="after")
     def _gates_on_what_is_measured(self) -> Recipe:
-        for name in self.gates:
-            needed = figure_named(name).measured_by
+        for condition in self.conditions():
+            needed = figure_named(condition.figure).measured_by
             if needed is not None and getattr(self.verify, needed, None) is None:
-                raise ValueError(f"gates.{name}: is measured where the recipe has verify.{needed}")
+                raise ValueError(f"gates.{condition.figure}: is measured where the recipe has verify.{needed}")
+        return self
+
+    @model_validator(mode="after")
+    def _threat_that_the_gates_are_bound_to(self) -> Recipe:
+        for key in ("norm", "eps"):
+            asked, found = getattr(self.bound_to, key), getattr(self.threat, key)
+            if asked not in (None, found):
+                raise ValueError(f"gates.{KEY}.{key}: is {asked}, threat.{key} is {found}; no run could pass")
         return self
 
     @model_validator(mode="after")
@@ -171,7 +187,13 @@ class Recipe(Config):
 
     def conditions(self) -> list[Condition]:
         """Return the gates in recipe order."""
-        return [Condition.parse(name, limit) for name, limit in self.gates.items()]
+        return [Condition.parse(name, limit) for name, limit in self.gates.items() if isinstance(limit, str)]
+
+    @property
+    def bound_to(self) -> BoundTo:
+        """What a run must have been for the gates to mean what they say."""
+        found = self.gates.get(KEY)
+        return found if isinstance(found, BoundTo) else BoundTo()
 
 
 def _section(recipe: Any, keys: Sequence[str | int]) -> Any:
@@ -179,6 +201,13 @@ def _section(recipe: Any, keys: Sequence[str | int]) -> Any:
     for key in keys:
         recipe = recipe.get(key) if recipe else None
     return recipe
+
+
+def _bound_to(keys: Any) -> BoundTo:
+    try:
+        return BoundTo.model_validate(keys)
+    except ValidationError as error:
+        raise ValueError(f"{KEY}.{one_line(error, BoundTo)}") from None
 
 
 def _known(look_up: Callable[[], object]) -> None:

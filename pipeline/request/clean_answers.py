@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 
 import numpy as np
@@ -14,6 +14,7 @@ from ...stages.plausibility import Plausibility, plausibility
 from ...stages.verify import FunctionSubject, Subject
 from ...stages.verify.checks.base import Finding
 from ...stages.verify.subject.guarded import Guarded
+from .adapted_models import surrogate_options
 from .other_pixels import usual_variants
 
 # Images that are asked about: the first number where they are small, the second at least, which are 32 MiB between.
@@ -47,6 +48,11 @@ def look_at_clean_answers(
             raise UsageError(f"{model}: answers no image: {predict.failures[0]}")
         found = plausibility(predict, split, list(usual_variants(split.images, adapter, around)))
     return list(_findings(found, isinstance(subject, FunctionSubject), columns_of(adapter, len(data.class_names))))
+
+
+def of_surrogate(findings: Iterable[Finding]) -> list[Finding]:
+    """The same of a model that lends its gradients, with the options as they are called for it."""
+    return [Finding(f"surrogate-{each.name}", surrogate_options(each.sentence)) for each in findings]
 
 
 def _findings(found: Plausibility, is_function: bool, columns: Sequence[int]) -> Iterator[Finding]:

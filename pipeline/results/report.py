@@ -13,6 +13,7 @@ from ...core.errors import UsageError
 from ...core.versions import installed_versions
 from ...targets.base import targets
 from ..gates import Condition, Verdict, judge
+from ..gates.bound_to import KEY, NOTHING, BoundTo, bindings
 from ..gates.pair import Pair
 from ..store.machine import machine
 from ..store.run_files import RunFiles
@@ -48,6 +49,11 @@ class Report:
     def subjects(self) -> Sequence[Mapping[str, Any]]:
         """Teacher, student, then every engine."""
         return self.data["subjects"]
+
+    @property
+    def bound_to(self) -> BoundTo:
+        """What the run's own gates are bound to."""
+        return BoundTo.model_validate(self.data.get(KEY, {}))
 
     def text(self) -> str:
         """The content of `report.json`."""
@@ -93,6 +99,7 @@ def draw_up(
     missing: Iterable[str] = (),
     dataset: Mapping[str, Any] | None = None,
     verify: Mapping[str, Any] | None = None,
+    bound_to: BoundTo = NOTHING,
 ) -> Report:
     """Judge the gates and put the report together.
 
@@ -106,40 +113,57 @@ def draw_up(
         missing: targets that could not be built or attacked.
         dataset: `name` and `digest`.
         verify: the settings of the attacks.
+        bound_to: what the run must have been for its gates.
     """
     doubts, missing = list(doubts), list(missing)
-    verdict = judge(conditions, subjects, doubts, missing)
+    about: dict[str, Any] = {
+        # Kept, so that other gates judged later on the same figures stay as doubtful as these.
+        "doubts": doubts,
+        "missing": missing,
+        "name": name,
+        "recipe_digest": recipe_digest,
+        "threat_model": dict(threat),
+        **({} if dataset is None else {"dataset": dict(dataset)}),
+        **({} if verify is None else {"verify": dict(verify)}),
+        **({KEY: bound_to.asked} if bound_to.asked else {}),
+        "subjects": [dict(subject) for subject in subjects],
+    }
+    verdict = judge(conditions, subjects, doubts, missing, bindings=bindings(bound_to, about))
     return Report(
         {
             "schema_version": SCHEMA_VERSION,
             **_verdict(verdict),
-            # Kept, so that other gates judged later on the same figures stay as doubtful as these.
-            "doubts": doubts,
-            "missing": missing,
-            "name": name,
-            "recipe_digest": recipe_digest,
-            "threat_model": dict(threat),
-            **({} if dataset is None else {"dataset": dict(dataset)}),
-            **({} if verify is None else {"verify": dict(verify)}),
-            "subjects": [dict(subject) for subject in subjects],
+            **about,
             "gates": [gate.as_json() for gate in verdict.gates],
             "environment": environment(subject["name"] for subject in subjects if subject["kind"] == "engine"),
         }
     )
 
 
-def regate(report: Report, conditions: Sequence[Condition], against: Pair | None = None) -> Report:
+def regate(
+    report: Report, conditions: Sequence[Condition], against: Pair | None = None, bound_to: BoundTo = NOTHING
+) -> Report:
     """Judge other gates on a finished report; doubts and missing targets stay what they were.
 
     Args:
         report: the report.
         conditions: the gates.
         against: the run beside a baseline, for relative gates.
+        bound_to: what the run must have been, before what it says itself.
     """
-    verdict = judge(conditions, report.subjects, report.data["doubts"], report.data["missing"], against)
+    bound_to = bound_to.over(report.bound_to)
+    asked = {KEY: bound_to.asked} if bound_to.asked else {}
+    verdict = judge(
+        conditions,
+        report.subjects,
+        report.data["doubts"],
+        report.data["missing"],
+        against,
+        bindings(bound_to, report.data),
+    )
     gates = [gate.as_json() for gate in verdict.gates]
     beside = {} if verdict.baseline is None else {"baseline": dict(verdict.baseline)}
-    judged = with_devices({**report.data, **_verdict(verdict), "gates": gates, **beside})
+    judged = with_devices({**report.data, **_verdict(verdict), **asked, "gates": gates, **beside})
     return replace(report, data=judged)
 
 

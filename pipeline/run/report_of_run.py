@@ -62,6 +62,7 @@ def assemble(stages: RecipeRun) -> Report:
         missing=stages.engines.missing,
         dataset={"name": stages.artifacts.dataset.name, "digest": stages.artifacts.dataset.digest},
         verify=recipe.verify.of_attacks(),
+        bound_to=recipe.bound_to,
     )
 
 

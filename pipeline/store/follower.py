@@ -67,5 +67,8 @@ class FollowingStore(Store):
                 raise StageError(f"{stage.name}: the leading process is gone")
             time.sleep(POLL_SECONDS)
 
+    def begin(self, request: str) -> None:
+        """Say nothing: the leader does."""
+
     def publish(self, *_: Any, **__: Any) -> None:
         """Publish nothing: the leader does."""

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from ...core.atomic_write import write_atomically
+from ...core.atomic_write import write_atomically, write_in_turn
 from ...core.model_file import sha256_of
 from .artifact import Artifact
 from .place import STORE, record_in
 
 MANIFEST = "manifest.json"
 _FINGERPRINT = "stat:"
+# The request that a later run into the folder was started with, until that one is published.
+_SUPERSEDED = "superseded_by"
+# Of an entry that is being amended: the digest that the file had before, None where there was none.
+_WAS = "was"
 
 
 def manifest_entries(view: Mapping[str, tuple[Artifact, str]]) -> list[dict[str, Any]]:
@@ -50,12 +54,14 @@ def finished_files(root: Path, request: str) -> tuple[str, ...] | None:
     """
     manifest = record_in(root / MANIFEST)
     entries, external = listed(manifest), manifest.get("external")
-    if manifest.get("request") != request or entries is None or not isinstance(external, dict):
+    answers = manifest.get("request") == request and not superseded(manifest)
+    if not answers or entries is None or not isinstance(external, dict):
         return None
-    files = [(inside(root, entry["path"]), entry["sha256"]) for entry in entries]
-    files += [(Path(path), digest) for path, digest in external.items()]
     try:
-        intact = all(path is not None and isinstance(digest, str) and same(path, digest) for path, digest in files)
+        intact = not any(unlike(root, entry) for entry in entries)
+        intact = intact and all(
+            isinstance(digest, str) and same(Path(path), digest) for path, digest in external.items()
+        )
     except (OSError, ValueError):  # a path that no system knows, or a folder that may not be read
         return None
     return tuple(entry["path"] for entry in entries) if intact else None
@@ -69,6 +75,33 @@ def listed(manifest: Any) -> list[dict[str, Any]] | None:
     """
     entries = manifest.get("artifacts") if isinstance(manifest, dict) else None
     return entries if isinstance(entries, list) and all(map(_is_entry, entries)) else None
+
+
+def unlike(root: Path, entry: Mapping[str, Any]) -> str:
+    """In what a listed file is not as its manifest says: a word for messages, empty where it is.
+
+    Args:
+        root: the run's folder.
+        entry: of the manifest.
+    """
+    path = inside(root, entry["path"])
+    if path is None:
+        return "outside the run"
+    if not path.is_file():
+        return "" if _WAS in entry and entry[_WAS] is None else "missing"
+    return "" if sha256_of(path) in (entry["sha256"], entry.get(_WAS)) else "altered since the run"
+
+
+def superseded(manifest: Mapping[str, Any]) -> bool:
+    """Whether another request was begun in the folder since, and did not finish."""
+    return _SUPERSEDED in manifest
+
+
+def supersede(root: Path, request: str) -> None:
+    """Say of a finished run that its folder is being made anew for another request; publishing ends that."""
+    manifest = record_in(root / MANIFEST)
+    if manifest and manifest.get("request") != request and not superseded(manifest):
+        write_atomically(root / MANIFEST, json.dumps({**manifest, _SUPERSEDED: request}, indent=1))
 
 
 def _is_entry(entry: Any) -> bool:
@@ -103,14 +136,26 @@ def inside(root: Path, path: str) -> Path | None:
 
 
 def amend(root: Path, texts: Mapping[str, str]) -> None:
-    """Replace or add texts that follow from a finished run, and bring its `manifest.json` up to date, last."""
+    """Replace or add texts that follow from a finished run, and bring its `manifest.json` up to date.
+
+    The run can be read at any moment: until all texts stand the manifest lists the digests before and after. Where
+    the disk is full nothing is changed.
+    """
     manifest = record_in(root / MANIFEST)
-    for path, text in texts.items():
-        write_atomically(root / path, text)
+    files = [(root / path, text) for path, text in texts.items()]
     if not manifest:
+        write_in_turn(files)
         return
-    kept = [entry for entry in listed(manifest) or [] if entry["path"] not in texts]
-    write_atomically(root / MANIFEST, json.dumps({**manifest, "artifacts": [*kept, *text_entries(texts)]}, indent=1))
+    entries = listed(manifest) or []
+    kept = [entry for entry in entries if entry["path"] not in texts]
+    before = {entry["path"]: entry["sha256"] for entry in entries}
+    after = text_entries(texts)
+    between = [{**entry, _WAS: before.get(entry["path"])} for entry in after]
+
+    def listing(entries: Sequence[Mapping[str, Any]]) -> tuple[Path, str]:
+        return root / MANIFEST, json.dumps({**manifest, "artifacts": [*kept, *entries]}, indent=1)
+
+    write_in_turn([listing(between), *files, listing(after)])
 
 
 def fingerprint(path: Path) -> str:

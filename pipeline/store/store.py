@@ -23,7 +23,7 @@ from ...core.errors import StageError, UsageError
 from ...core.model_file import sha256_of
 from .artifact import RECORD, Artifact, Stage, key_of
 from .machine import machine
-from .manifest import MANIFEST, inside, listed, manifest_entries, same, text_entries
+from .manifest import MANIFEST, inside, listed, manifest_entries, same, supersede, text_entries
 from .place import STORE, Place, is_work, record_in
 
 
@@ -74,6 +74,14 @@ class Store:
                 files = (path for path in self.root.rglob("*") if path.is_file())
                 if self._created and not any(is_work(path, self.root) for path in files):
                     shutil.rmtree(self.root)
+
+    def begin(self, request: str) -> None:
+        """Say that what the folder shows of another request is not this run's, until it is published.
+
+        Args:
+            request: as of `publish`.
+        """
+        supersede(self.root, request)
 
     def make(self, stage: Stage, work: Callable[[Path], object]) -> Artifact:
         """Return the stage's artifact, running `work` only when there is none for these inputs yet.

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 
 from ...core.config import Config
 from ..twin import BackwardMode
+from .effort import STANDARD
 from .measures.corruption_accuracy import CorruptionsConfig
 from .measures.curve_config import CurveConfig
 from .routes.base import routes
@@ -42,12 +43,12 @@ class VerifyConfig(Config):
 
     samples: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0)
-    routes: tuple[RouteName, ...] = ("replay", "whitebox", "probe", "square")
-    attacks: tuple[RouteName, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
-    backward: tuple[BackwardMode, ...] = Field(default=("relu", "relu-ceiling", "smooth"), min_length=1)
-    square_queries: int = Field(default=5000, ge=1)
-    hard_label_iterations: int = Field(default=30, ge=1)
-    strong_restarts: int = Field(default=5, ge=1)
+    routes: tuple[RouteName, ...] = STANDARD["routes"]
+    attacks: tuple[RouteName, ...] = STANDARD["attacks"]
+    backward: tuple[BackwardMode, ...] = Field(default=STANDARD["backward"], min_length=1)
+    square_queries: int = Field(default=STANDARD["square_queries"], ge=1)
+    hard_label_iterations: int = Field(default=STANDARD["hard_label_iterations"], ge=1)
+    strong_restarts: int = Field(default=STANDARD["strong_restarts"], ge=1)
     shard_size: int | None = Field(default=None, ge=1)
     isolate: bool = True
     corruptions: CorruptionsConfig | None = None

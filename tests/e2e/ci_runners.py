@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import string
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -53,7 +54,8 @@ def run_action(inputs: Mapping[str, str], workspace: Path, place: Path, **enviro
         environment: more variables of the runner's.
     """
     assert set(inputs) <= set(ACTION["inputs"]), "no such input"
-    values = {name: str(entry["default"]) for name, entry in ACTION["inputs"].items()} | dict(inputs)
+    values = {name: str(entry["default"]) for name, entry in ACTION["inputs"].items()}
+    values |= {"target-branch": environment.get("GITHUB_BASE_REF", ""), **inputs}  # github.base_ref
     env = tools(place / "bin")
     steps: dict[str, dict[str, str]] = {}
     summary = place / "summary"
@@ -130,7 +132,11 @@ def template_job(inputs: Mapping[str, str]) -> dict[str, Any]:
 def run_template(inputs: Mapping[str, str], workspace: Path, place: Path, **environment: str) -> Job:
     """Carry out the template's script as GitLab's runner does; arguments as of `run_action`."""
     ((_, job),) = template_job(inputs).items()
-    variables = {key: entry["value"] for key, entry in job["variables"].items()}
+    variables = {
+        key: entry["value"] if isinstance(entry, dict) else string.Template(entry).safe_substitute(environment)
+        for key, entry in job["variables"].items()
+    }
+    variables = {key: "" if value.startswith("$") else value for key, value in variables.items()}
     return _gitlab(job["script"], workspace, {**tools(place / "bin"), **environment, **variables})
 
 

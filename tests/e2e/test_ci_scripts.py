@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,6 +100,36 @@ def test_inputs_are_data_and_never_run(runner: Runner, workspace: Path, tmp_path
 def test_one_source_is_needed(runner: Runner, workspace: Path, tmp_path: Path, sources: dict[str, str]):
     job = runner({**NOTHING_TO_INSTALL[runner], **sources}, workspace, tmp_path / "runner")
     assert (job.code, "exactly one of the inputs" in job.log) == (2, True)
+
+
+@RUNNERS
+def test_a_merge_request_is_judged_by_what_its_target_asks_for(runner: Runner, workspace: Path, tmp_path: Path):
+    """It asks for less of itself, in the gates and in the baseline; the branch that it goes to is bound to another."""
+
+    def git(*arguments: str) -> None:
+        who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        subprocess.run(["git", *who, *arguments], cwd=workspace, check=True, capture_output=True)
+
+    def ask(eps: float) -> None:
+        asked = {"bound_to": {"eps": eps, "dataset": "digits"}, "clean_accuracy": ">= 0.1"}
+        (workspace / "gates.yaml").write_text(yaml.safe_dump({"gates": asked}))
+
+    ask(0.2)
+    git("init", "--quiet", "--initial-branch=main")
+    git("add", "gates.yaml")
+    git("commit", "--quiet", "-m", "asked")
+    git("remote", "add", "origin", str(workspace))
+    git("checkout", "--quiet", "-b", "lowered")
+    ask(0.1)
+    target = {"GITHUB_BASE_REF": "main", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main"}
+    assert judged(runner, workspace, tmp_path, gates="gates.yaml").code == 0
+    red = judged(runner, workspace, tmp_path, target, gates="gates.yaml")
+    assert red.code == 1, red.log
+    assert "bound_to.eps = 0.2: fail. the run's eps is 0.1; the gates are bound to 0.2" in " ".join(red.log.split())
+    new = judged(runner, workspace, tmp_path, target, gates="gates.yaml", baseline="none.json")
+    assert (new.code, "none.json: no such file" in new.log) == (2, True), "which the target does not have either"
+    gone = judged(runner, workspace, tmp_path, dict.fromkeys(target, "no-such-branch"))
+    assert (gone.code, "the target branch no-such-branch cannot be fetched" in gone.log) == (2, True)
 
 
 @RUNNERS

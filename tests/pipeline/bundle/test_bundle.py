@@ -261,6 +261,9 @@ def as_verified(run: Path, path: str, sha256: str, external: dict[str, str]) -> 
     report = json.loads((run / "report.json").read_text())
     report["subjects"] = [{**report["subjects"][-1], "path": path, "sha256": sha256}]
     (run / "report.json").write_text(json.dumps(report))
+    packs = json.loads((run / "adversarial/manifest.json").read_text())
+    packs["packs"][-1]["subject_sha256"] = sha256
+    (run / "adversarial/manifest.json").write_text(json.dumps(packs))
     list_artifacts(run)
     manifest = json.loads((run / "manifest.json").read_text())
     (run / "manifest.json").write_text(json.dumps({**manifest, "external": external}))

@@ -28,6 +28,8 @@ from edgeproof.pipeline.card.budget import (
 from edgeproof.pipeline.card.make_card import model_card
 from edgeproof.stages.verify.routes import probe
 
+from tests.pipeline.bundle.small_run import list_artifacts
+
 pytest.importorskip("huggingface_hub", reason="the extra `bundle` is not installed")
 cyclonedx = pytest.importorskip("cyclonedx", reason="the extra `bundle` is not installed")
 
@@ -86,6 +88,7 @@ def test_every_attack_of_the_packs_has_its_row(run: Path):
     manifest["packs"][1]["attacks"] = {"apgd-ce/relu": 7, "square": 3, "square/8-bit": 1, "new/thing": 2}
     (run / "adversarial/manifest.json").write_text(json.dumps(manifest))
     (run / "recipe.yaml").write_text("verify: {square_queries: 123}\n")
+    list_artifacts(run)
     rows = [row for row in attack_budgets(run) if row.subject == "onnxruntime"]
     assert [(row.attack, row.candidates) for row in rows] == [
         ("apgd-ce", 7),
@@ -114,6 +117,7 @@ def test_the_card_tells_of_recipe_calibration_and_devices(run: Path):
     report["subjects"][-1]["calibration"] = calibration
     report["subjects"][-1]["warnings"] = ["slow"]
     (run / "report.json").write_text(json.dumps(report))
+    list_artifacts(run)
     card = model_card(run)
     told = (
         "`adaad` + igdm, 60 epochs",

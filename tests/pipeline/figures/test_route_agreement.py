@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from edgeproof.core.errors import UsageError
 from edgeproof.pipeline.commands.gate import gate
@@ -55,6 +56,9 @@ def test_without_that_registration_there_is_no_such_figure():
 
 def test_a_finished_run_is_gated_by_the_routes_that_it_tells_of(tmp_path: Path):
     columns = bits(100, range(4))
+    first = columns["replay"] & (np.arange(100) > 2)
+    columns = {key: columns[key] for key in ("index", "label", "clean_correct", "robust_8bit")}
+    columns |= {"theirs-1": first, "square": first & (np.arange(100) > 3), "rounded": first & (np.arange(100) > 3)}
     theirs = {"theirs-1": 0.97, "square": 0.96, "rounded": 0.96}
     run = finished(tmp_path / "run", {"onnxruntime": columns}, more={"onnxruntime": {"routes": theirs}})
     report = Report.load(run / "report.json")

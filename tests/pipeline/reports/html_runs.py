@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import yaml
+from edgeproof.core.model_file import sha256_of
 from edgeproof.pipeline.gates import Condition
 from edgeproof.pipeline.results.report import Report, draw_up
-from edgeproof.stages.statistics.proportions import clopper_pearson
+from edgeproof.stages.statistics.proportions import clopper_pearson, retention, retention_interval
 
 SAMPLES = 40
 INDEX = np.arange(SAMPLES) * 2
@@ -20,11 +21,15 @@ CLEAN = ~np.isin(np.arange(SAMPLES), (5,))
 MACHINE = {"system": "Linux", "architecture": "x86_64", "processor": "a processor", "cores": 2}
 
 
-def subject(name: str, fallen: list[int], *, kind: str = "engine", **more: Any) -> tuple[dict[str, Any], np.ndarray]:
+def subject(
+    name: str, fallen: list[int], *, kind: str = "engine", **more: Any
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """A subject that reads sample 5 wrongly and loses the fallen ones, the last of them to the last route only."""
     robust = CLEAN & ~np.isin(np.arange(SAMPLES), fallen)
+    first = CLEAN & ~np.isin(np.arange(SAMPLES), fallen[:-1])
     kept, clean = int(robust.sum()), int(CLEAN.sum())
-    routes = {"replay" if kind == "engine" else "apgd-ce": (kept + 1) / SAMPLES, "square": kept / SAMPLES}
+    columns = {"replay" if kind == "engine" else "apgd-ce": first, "square": robust}
+    routes = {route: float(column.mean()) for route, column in columns.items()}
     radii, shares = [0.0, 0.05, 0.1, 0.2], [clean, clean - 1, kept, kept // 2]
     entry = {
         "name": name,
@@ -50,7 +55,7 @@ def subject(name: str, fallen: list[int], *, kind: str = "engine", **more: Any) 
         **({"precision": "int8"} if kind == "engine" else {"parameters": 10}),
         **more,
     }
-    return entry, robust
+    return entry, columns
 
 
 BUILD = (
@@ -91,8 +96,13 @@ def write_run(
     (folder / "verification").mkdir(parents=True)
     made = [subject(each, fallen, **more) for each, fallen, more in subjects]
     for entry, robust in made:
-        columns = {"index": INDEX, "label": LABEL, "clean_correct": CLEAN, "robust_8bit": CLEAN, "square": robust}
+        columns = {"index": INDEX, "label": LABEL, "clean_correct": CLEAN, "robust_8bit": CLEAN, **robust}
         np.savez(folder / "verification" / f"{entry['name']}.npz", **columns)
+    of_student = next((columns["square"] for entry, columns in made if entry["name"] == "student"), None)
+    for entry, columns in made:
+        if "retention" in entry and of_student is not None:
+            entry["retention"] = retention(of_student, columns["square"])
+            entry["retention_ci"] = retention_interval(of_student, columns["square"])
     _examples(folder / "verification" / "examples.npz", [entry["name"] for entry, _ in made], classes)
     report = draw_up(
         name=name,
@@ -112,7 +122,7 @@ def write_run(
     artifacts = [
         {
             "path": path,
-            "sha256": "b" * 64,
+            "sha256": sha256_of(folder / path),
             "stage": path.rpartition("/")[0],
             "key": "k",
             "parents": ["teacher/k"],

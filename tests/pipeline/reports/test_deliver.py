@@ -14,7 +14,8 @@ from edgeproof.pipeline.reports import formats
 from edgeproof.pipeline.reports.deliver import Outputs
 
 from tests import warm
-from tests.pipeline.reports.test_report_formats import DOUBTED, FAILED, PASSED
+from tests.finished_run import bits, finished
+from tests.pipeline.reports.test_report_formats import FAILED, PASSED
 
 
 @pytest.fixture(autouse=True)
@@ -30,11 +31,13 @@ def run(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.Com
     return subprocess.CompletedProcess(command, *warm.run(command, cwd, {**clean, **environment}))
 
 
+GATE = {"name": "robust_accuracy", "limit": ">= 0.75"}
+
+
 @pytest.fixture
 def failed(tmp_path: Path) -> Path:
-    path = tmp_path / "report.json"
-    path.write_text(FAILED.text())
-    return path
+    run_of = finished(tmp_path / "run", {"onnxruntime": bits(200, range(60))}, gates=[GATE])
+    return run_of / "report.json"
 
 
 def test_a_file_says_its_format_and_a_folder_gets_them_all(tmp_path: Path):
@@ -82,10 +85,11 @@ def test_a_file_that_cannot_be_written_is_one_line_and_the_others_are_there(tmp_
 
 @pytest.mark.parametrize("code", [0, 1, 4])
 def test_files_change_no_verdict(tmp_path: Path, code: int):
-    found = {0: PASSED, 1: FAILED, 4: DOUBTED}[code]
-    (tmp_path / "report.json").write_text(found.text())
+    doubts = ["onnxruntime: huge-eps: 40 % stand at eps 0.9"] if code == 4 else []
+    lost = range(60) if code == 1 else ()
+    finished(tmp_path / "run", {"onnxruntime": bits(200, lost)}, gates=[GATE], doubts=doubts)
     for arguments in ((), ("--output", "gate"), ("--annotations", "github"), ("--json",)):
-        assert run("report", "report.json", *arguments, cwd=tmp_path).returncode == code, arguments
+        assert run("report", "run", *arguments, cwd=tmp_path).returncode == code, arguments
     assert json.loads((tmp_path / "gate" / "report.json").read_text())["exit_code"] == code
 
 

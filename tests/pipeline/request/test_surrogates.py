@@ -10,12 +10,14 @@ import onnx
 import pytest
 import torch
 from edgeproof.core.errors import UsageError
+from edgeproof.pipeline.request.clean_answers import look_at_clean_answers, of_surrogate
 from edgeproof.pipeline.request.verification import SURROGATE, Request, check_request
 from edgeproof.stages.adapt import AdapterConfig
 from edgeproof.stages.data import DataConfig
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.twin import load_twin
 from edgeproof.stages.verify import EngineSubject, FunctionSubject, VerifyConfig
+from edgeproof.stages.verify.checks.base import Finding
 
 from tests.e2e.vendor import as_vendors_ship
 
@@ -41,6 +43,13 @@ def asked(model: str | Path, scratch: Path, surrogate: Path | None, **more: Any)
     )
 
 
+def said_of(request: Request, vendor: Path, adapter: AdapterConfig) -> list[Finding]:
+    """What `verify` finds against the surrogate."""
+    assert request.lending is not None
+    around = request.adapted.get(SURROGATE)
+    return of_surrogate(look_at_clean_answers(request.lending, request.dataset, str(vendor), adapter, around))
+
+
 @pytest.fixture
 def vendor(float_onnx: Path, tmp_path: Path) -> Path:
     return as_vendors_ship(float_onnx, tmp_path / "vendor.onnx")
@@ -48,11 +57,11 @@ def vendor(float_onnx: Path, tmp_path: Path) -> Path:
 
 def test_a_surrogate_that_guesses_is_named_with_the_option_that_helps(float_onnx: Path, vendor: Path, tmp_path: Path):
     request = asked(float_onnx, tmp_path / "untold", vendor)
-    (finding,) = request.findings
+    (finding,) = said_of(request, vendor, AdapterConfig())
     assert (finding.name, finding.inconclusive) == ("surrogate-looks-unnormalised", True)
     assert finding.sentence.endswith("verify it with --surrogate-normalize half")
     request = asked(float_onnx, tmp_path / "told", vendor, surrogate_adapter=HALF)
-    assert not request.findings
+    assert not said_of(request, vendor, HALF)
     assert request.adapted[SURROGATE].words == ("mean 0.5", "std 0.5", "layout NHWC")
     # What its gradients come from answers as the model does on the data set's pixels.
     subject = request.subjects["onnxruntime"]
@@ -69,11 +78,11 @@ def test_a_surrogate_of_a_function(float_onnx: Path, vendor: Path, tmp_path: Pat
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     request = asked("a_device:logits", tmp_path / "untold", vendor)
-    assert [each.name for each in request.findings] == ["surrogate-looks-unnormalised"]
+    assert [each.name for each in said_of(request, vendor, AdapterConfig())] == ["surrogate-looks-unnormalised"]
     request = asked("a_device:logits", tmp_path / "told", vendor, surrogate_adapter=HALF)
     subject = request.subjects["function"]
     assert isinstance(subject, FunctionSubject)
-    assert not request.findings
+    assert not said_of(request, vendor, HALF)
     assert subject.surrogate == (tmp_path / "told" / SURROGATE / "model.onnx").resolve()
 
 

@@ -1,0 +1,62 @@
+"""A signal ends a run in one line, with its workers, and leaves nothing behind; the same command goes on from there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests import warm
+from tests.e2e.conftest import ENV, FEW
+
+_OWN_SESSION = """
+import os, sys
+os.setsid()
+from edgeproof.pipeline.cli.main import main
+sys.argv = ["edgeproof", *sys.argv[1:]]
+main()
+"""
+
+
+def until(what: Callable[[], object], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not what():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def in_session(leader: int) -> list[int]:
+    """Processes of a session that still run."""
+    found: list[int] = []
+    for entry in Path("/proc").iterdir():
+        try:
+            state, _, _, session, *_ = (entry / "stat").read_text().rpartition(")")[2].split()
+        except (OSError, ValueError):
+            continue
+        if int(session) == leader and state != "Z":
+            found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("number", "everybody"), [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGHUP, True)]
+)
+def test_a_signal(number: signal.Signals, everybody: bool, tmp_path: Path, float_onnx: Path):
+    script, out = tmp_path / "session.py", tmp_path / "out"
+    script.write_text(_OWN_SESSION)
+    arguments = ["verify", float_onnx, "--dataset", "digits", "--eps", "0.1", *FEW, "--workers", "2", "--no-curve"]
+    many = ["--set", "verify.shard_size=20", "--set", "verify.square_queries=5000", "--out", out]
+    process = warm.Process([*map(str, [*arguments, *many])], tmp_path, {**ENV, "EDGEPROOF_STORE": ""}, script)
+    assert until(lambda: [*out.glob(".store/partial/*/shards/*.npz")], 120), process.said()
+    assert len(in_session(process.pid)) >= 3
+    (os.killpg if everybody else os.kill)(process.pid, number)
+    assert process.wait() == 128 + number
+    assert until(lambda: not in_session(process.pid), 5)
+    assert process.said() == ("", "edgeproof: interrupted; the same command goes on from here\n")
+    assert not [name for name in os.listdir("/dev/shm") if f"_{process.pid}_" in name or f"-{process.pid}-" in name]
