@@ -9,13 +9,13 @@ import traceback
 from contextlib import suppress
 from importlib.metadata import version
 
-from ...core.ending_signals import received, unwind_on_signals
 from ...core.errors import BackendMissing, EdgeproofError, StageError, raised, reason_of
 from ...core.memory import end_quickly, keep_freed_memory
 from ...core.safe_path import keep_children_safe
 from ..store.follower import follows
 from . import build, bundles, prove, screen, setup, store
 from .app import app
+from .ending_signals import received, unwind_on_signals
 from .mistakes import Mistake, told
 
 # Importing them registers them; this is also the order of `--help`.
