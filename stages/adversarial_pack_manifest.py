@@ -11,6 +11,8 @@ import numpy as np
 
 from ..core.errors import UsageError
 from ..core.model_file import sha256_of
+from ..core.reading.arrays import read_npz
+from ..core.reading.json_text import read_json
 from ..core.versions import installed_versions
 
 MANIFEST = "manifest.json"
@@ -44,7 +46,7 @@ def check_pack(pack: Path) -> Path | None:
     """
     path = pack.parent / MANIFEST
     try:
-        listed = {entry["file"]: entry["sha256"] for entry in json.loads(path.read_bytes())["packs"]}
+        listed = {entry["file"]: entry["sha256"] for entry in read_json(path)["packs"]}
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError):
@@ -60,10 +62,10 @@ def check_pack(pack: Path) -> Path | None:
 
 
 def _entry(path: Path, subject: str, digest: str | None) -> dict[str, Any]:
-    with np.load(path, allow_pickle=False) as arrays:
-        _, first = np.unique(arrays["index"], return_index=True)
-        robust = arrays["robust"][first]
-        attacks, counts = np.unique(arrays["attack"], return_counts=True)
+    arrays = read_npz(path, ("index", "robust", "attack"))
+    _, first = np.unique(arrays["index"], return_index=True)
+    robust = arrays["robust"][first]
+    attacks, counts = np.unique(arrays["attack"], return_counts=True)
     return {
         "file": path.name,
         "sha256": sha256_of(path),

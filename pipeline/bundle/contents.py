@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ...core.errors import UsageError
+from ...core.reading.json_text import read_json
 from ...core.registry import nearest
 
 CONTENTS = "bundle.json"
@@ -154,7 +155,7 @@ def read_contents(path: Path, shown: Path | None = None) -> Contents:
         UsageError: the file is missing, or not what `edgeproof bundle` writes.
     """
     try:
-        found = json.loads(path.read_bytes())
+        found = read_json(path)
         version = found.pop("schema_version")
         if version != SCHEMA_VERSION:
             raise UsageError(f"{shown or path}: schema_version {version!r}, this edgeproof reads {SCHEMA_VERSION}")

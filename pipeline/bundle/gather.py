@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,6 +11,7 @@ from typing import Any
 
 from ...core.errors import EdgeproofError, UsageError
 from ...core.model_file import digest_of, engine_files, sha256_of
+from ...core.reading.json_text import read_json
 from ...core.registry import nearest
 from ...stages.adversarial_pack_manifest import MANIFEST as PACK_MANIFEST
 from ...targets.base import targets
@@ -94,7 +94,7 @@ def described(sources: Mapping[str, bytes | Path]) -> tuple[BundledFile, ...]:
 def _manifest(run: Path) -> dict[str, Any]:
     path = run / MANIFEST
     try:
-        found = json.loads(path.read_bytes())
+        found = read_json(path)
         if listed(found) is None or not isinstance(found["external"], dict):
             raise TypeError
     except (OSError, ValueError, KeyError, TypeError):
@@ -135,7 +135,7 @@ def _engine(run: Path, report: Report, manifest: Mapping[str, Any], name: str) -
     subject = next((each for each in report.subjects if each["name"] == name and each["kind"] == "engine"), None)
     entries = {entry["path"]: entry for entry in manifest["artifacts"]}
     about = f"{ENGINES}/{name}/engine.json"
-    built = json.loads((run / about).read_bytes()) if about in entries else None
+    built = read_json(run / about) if about in entries else None
     if built is not None:
         path, graph = run / ENGINES / name / built["file"], _graph(run, manifest, entries[about].get("parents", ()))
         options = built.get("options", {})

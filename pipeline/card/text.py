@@ -8,7 +8,7 @@ from typing import Any
 
 from ..figures.ledger import ledger
 from ..results.report import Report
-from .budget import UNKNOWN, attack_budgets, read_yaml
+from .budget import UNKNOWN, attack_budgets, recipe_in
 
 _MACHINE = ("system", "architecture", "processor")
 LIMITS = (
@@ -26,7 +26,7 @@ LIMITS = (
 
 def card_text(run: Path, report: Report, dataset: Mapping[str, str], license_name: str | None) -> str:
     """The text below a model card's metadata, as Markdown."""
-    recipe = read_yaml(run / "recipe.yaml")
+    recipe = recipe_in(run / "recipe.yaml")
     data = report.data
     parts = [
         f"# {data['name']}",

@@ -23,6 +23,7 @@ import numpy as np
 
 from ...core.atomic_write import write_atomically
 from ...core.errors import UsageError
+from ...core.reading.json_text import read_json
 from ..figures.base import ROBUST
 from .record import Record, SubjectRecord
 
@@ -54,7 +55,7 @@ class Baseline:
             UsageError: it is missing, no baseline, of another version, or not as it was written.
         """
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
         except FileNotFoundError:
             raise UsageError(
                 f"--baseline {path}: no such file; --update-baseline makes it from a run that passes"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...core.errors import UsageError
+from ...core.reading.json_text import read_json
 from ...core.versions import installed_versions
 from ...targets.base import targets
 from ..gates import Condition, Verdict, judge
@@ -61,7 +62,7 @@ class Report:
             UsageError: the file is missing, no report, or of another schema version.
         """
         try:
-            data = json.loads(path.read_text())
+            data = read_json(path)
         except FileNotFoundError:
             raise UsageError(f"{path}: no such report") from None
         except (OSError, ValueError):
