@@ -8,6 +8,7 @@ import traceback
 
 from ...core.errors import BackendMissing, EdgeproofError, raised
 from ...core.memory import end_quickly, keep_freed_memory
+from ...core.reading.printable import in_one_line
 from ...core.safe_path import keep_children_safe
 from ..store.follower import follows
 from . import build, bundles, prove, screen, setup, store
@@ -55,7 +56,7 @@ def main() -> None:
 
 def _say(line: str, code: int) -> int:
     if not follows():  # the leading process says it
-        print(f"edgeproof: {line}", file=sys.stderr)
+        print(f"edgeproof: {in_one_line(line)}", file=sys.stderr)
     return code
 
 

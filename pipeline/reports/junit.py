@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
+from ...core.reading.printable import in_one_line
 from ..results.report import Report
 from .base import formats
-from .printable import in_one_line
 from .reasons import Reason, reasons
 from .rows import attack_note
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
-from ...core.errors import UsageError
+from ...core.errors import EngineFailure, UsageError
 from ...stages.adapt import AdapterConfig, columns_of
 from ...stages.data import Dataset
 from ...stages.plausibility import Images, Plausibility, Variant, normalized, plausibility, usual_pixels
-from ...stages.verify import FunctionSubject, Subject
+from ...stages.verify import EngineSubject, FunctionSubject, Subject
 from ...stages.verify.checks.base import Finding
 from ...stages.verify.subject.guarded import Guarded
+from ...targets.process.own_process import FIRST_ANSWER
+from ...targets.signature import read_signature
 
 # Images that are asked about: the first number where they are small, the second at least, which are 32 MiB between.
 IMAGES, LEAST, FLOATS = 256, 64, 2**23
@@ -36,12 +39,15 @@ def look_at_clean_answers(subject: Subject, data: Dataset, model: str, adapter: 
     count = min(IMAGES, max(LEAST, FLOATS // int(np.prod(test.images.shape[1:]))))
     rows = np.sort(np.random.default_rng(0).permutation(len(test))[:count])
     split = test.take(rows)
+    if isinstance(subject, EngineSubject):
+        subject = replace(subject, first=FIRST_ANSWER * (read_signature(subject.graph).batch or 1))
     predict = subject.predictor()
     assert isinstance(predict, Guarded)
     with closing(predict):
-        predict(split.images[:1])
-        if predict.failures:
-            raise UsageError(f"{model}: answers no image: {predict.failures[0]}")
+        try:
+            predict.first_answer(split.images[:1])
+        except EngineFailure as failure:
+            raise UsageError(f"{model}: answers no image: {failure}") from None
         found = plausibility(predict, split, list(usual_variants(split.images, adapter)))
     return list(_findings(found, isinstance(subject, FunctionSubject), columns_of(adapter, len(data.class_names))))
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import ModelError, UsageError
+from ...core.errors import EngineFailure, ModelError, StageError, UsageError
 from ...core.function import is_function
 from ...core.model_file import digest_of, engine_files, files_of, sha256_of
 from ...core.onnx_reader import read_onnx
@@ -195,9 +195,25 @@ def check_request(
             models.check(Path(surrogate), other, SURROGATE)
         request = _with_surrogate(request, Path(surrogate), other)
     request = replace(request, adapted=models.found)
-    request = _with_function(request, other) if own is None or runs is None else _with_engine(request, own, runs, other)
-    subject = request.subjects[request.target]
-    return replace(request, findings=tuple(look_at_clean_answers(subject, data, model, adapter)))
+    with _opening(model, target):
+        request = (
+            _with_function(request, other) if own is None or runs is None else _with_engine(request, own, runs, other)
+        )
+        subject = request.subjects[request.target]
+        return replace(request, findings=tuple(look_at_clean_answers(subject, data, model, adapter)))
+
+
+@contextmanager
+def _opening(model: str, target: str) -> Iterator[None]:
+    """Say of an ONNX file that its runtime refuses, or crashes or hangs at, that it is the file."""
+    try:
+        yield
+    except EngineFailure as failure:
+        raise ModelError(f"{model}: cannot be opened: {failure}") from None
+    except StageError as error:
+        if target != OnnxRuntime.name:
+            raise
+        raise ModelError(str(error)) from None
 
 
 def _options(model: str, own: Path | None, target: str, given: Sequence[str]) -> Mapping[str, Any]:
