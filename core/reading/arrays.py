@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import lzma
 import os
-import struct
 import zipfile
-import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from ..errors import reason_of
 from .bounded import in_bytes, opened
 
 if TYPE_CHECKING:
@@ -21,19 +20,6 @@ _SUFFIX = ".npy"
 _KINDS = "biufUS"  # booleans, numbers, texts
 _LONGEST_HEADER = 10_000
 _STORED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # as numpy writes
-_BROKEN = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    EOFError,
-    KeyError,
-    TypeError,
-    SyntaxError,
-    OverflowError,
-    NotImplementedError,
-    RuntimeError,  # encrypted; or nested deeper than Python goes
-)
 
 
 def read_npz(path: Path, keys: Collection[str] | None = None, *, most: int | None = None) -> dict[str, np.ndarray]:
@@ -50,45 +36,43 @@ def read_npz(path: Path, keys: Collection[str] | None = None, *, most: int | Non
         OSError: it is missing or cannot be read.
     """
     most = _half_the_memory() if most is None else most
-    with opened(path) as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                members = _members(archive)
-                chosen = [name for name in members if keys is None or name in keys]
-                _check_total(sum(members[name].file_size for name in chosen), most)
-                for name in chosen:
-                    with archive.open(members[name]) as content:
-                        _check_header(content, members[name].file_size, name)
-                return {name: _read(archive.open(members[name])) for name in chosen}
-        except MemoryError:
-            raise ValueError("takes more memory than there is") from None
-        except _BROKEN as error:
-            raise ValueError(f"is broken or truncated ({error})") from None
+    with opened(path) as file, _intact(), zipfile.ZipFile(file) as archive:
+        members = _members(archive)
+        chosen = [name for name in members if keys is None or name in keys]
+        _check_total(sum(members[name].file_size for name in chosen), most)
+        for name in chosen:
+            with archive.open(members[name]) as content:
+                _check_header(content, members[name].file_size, name)
+        return {name: _read(archive.open(members[name])) for name in chosen}
 
 
 def npz_keys(path: Path) -> tuple[str, ...]:
     """Return the names of the arrays in an `.npz` file; raises as `read_npz`."""
-    with opened(path) as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                return tuple(_members(archive))
-        except _BROKEN as error:
-            raise ValueError(f"is broken or truncated ({error})") from None
+    with opened(path) as file, _intact(), zipfile.ZipFile(file) as archive:
+        return tuple(_members(archive))
 
 
 def read_npy(path: Path, *, most: int | None = None) -> np.ndarray:
     """Read the array of an `.npy` file; arguments and errors as of `read_npz`."""
-    with opened(path) as file:
+    with opened(path) as file, _intact():
         size = os.fstat(file.fileno()).st_size
         _check_total(size, _half_the_memory() if most is None else most)
-        try:
-            _check_header(file, size, path.name)
-            file.seek(0)
-            return _read(file)
-        except MemoryError:
-            raise ValueError("takes more memory than there is") from None
-        except _BROKEN as error:
-            raise ValueError(f"is broken or truncated ({error})") from None
+        _check_header(file, size, path.name)
+        file.seek(0)
+        return _read(file)
+
+
+@contextmanager
+def _intact() -> Iterator[None]:
+    """Turn whatever numpy, zipfile and zlib make of a broken file into a ValueError."""
+    try:
+        yield
+    except (ValueError, OSError):
+        raise
+    except MemoryError:
+        raise ValueError("takes more memory than there is") from None
+    except Exception as error:
+        raise ValueError(f"is broken or truncated ({reason_of(error)})") from None
 
 
 def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:

@@ -47,19 +47,18 @@ def parse_json(content: bytes | str) -> Any:
 def _check(found: Any) -> None:
     """Look at every text, level by level."""
     level = [found]
-    for _ in range(_DEEPEST + 1):
+    for depth in range(_DEEPEST + 1):
         inside = list[Any]()
         for value in level:
             if isinstance(value, str):
                 check_encodable(value)
+            elif isinstance(value, (dict, list)) and depth == _DEEPEST:
+                raise ValueError(f"nested deeper than {_DEEPEST}")
             elif isinstance(value, dict):
                 inside += [*value, *value.values()]
             elif isinstance(value, list):
                 inside += value
-        if not inside:
-            return
         level = inside
-    raise ValueError(f"nested deeper than {_DEEPEST}")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

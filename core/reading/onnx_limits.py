@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -58,7 +58,7 @@ def _key(function: onnx.FunctionProto) -> FunctionKey:
     return function.domain, function.name, getattr(function, "overload", "")
 
 
-def _looked_over(nodes: Iterator[onnx.NodeProto] | list[onnx.NodeProto]) -> tuple[int, dict[FunctionKey, int]]:
+def _looked_over(nodes: Iterable[onnx.NodeProto]) -> tuple[int, dict[FunctionKey, int]]:
     """Look at every node, subgraphs included; return how many there are, and how often each operator is called."""
     count, calls = 0, dict[FunctionKey, int]()
     for node in _all(nodes):
@@ -71,12 +71,12 @@ def _looked_over(nodes: Iterator[onnx.NodeProto] | list[onnx.NodeProto]) -> tupl
     return count, calls
 
 
-def _all(nodes: object) -> Iterator[onnx.NodeProto]:
+def _all(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
     """Every node, subgraphs included, without recursion: the file decides how deep it goes."""
-    pending = [(nodes, 0)]
+    pending: list[tuple[Iterable[onnx.NodeProto], int]] = [(nodes, 0)]
     while pending:
         level, depth = pending.pop()
-        for node in level:  # pyright: ignore[reportGeneralTypeIssues]
+        for node in level:
             yield node
             for entry in node.attribute:
                 for graph in [entry.g] if entry.HasField("g") else entry.graphs:

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from ...core.errors import EdgeproofError, UsageError
 from ...core.model_file import digest_of
-from ...core.reading.json_text import read_json
 from ...stages.adversarial_pack_manifest import MANIFEST as PACK_MANIFEST
+from ...stages.adversarial_pack_manifest import read_manifest
 from ..results.report import Report
 from .archive import opened
 from .check import problems
@@ -123,6 +123,6 @@ def _of_engine(folder: Path, engine: BundledEngine, subjects: dict[str, Any]) ->
 def _listed_packs(folder: Path) -> dict[str, str]:
     path = folder / PACKS / PACK_MANIFEST
     try:
-        return {entry["file"]: entry["sha256"] for entry in read_json(path)["packs"]}
-    except (OSError, ValueError, KeyError, TypeError):
+        return {entry["file"]: entry["sha256"] for entry in read_manifest(path)["packs"]}
+    except (OSError, ValueError, KeyError):
         raise UsageError(f"{path}: no manifest of packs") from None

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...core.reading.json_text import read_json
 from ...core.reading.yaml_text import read_yaml
-from ...stages.adversarial_pack_manifest import MANIFEST
+from ...stages.adversarial_pack_manifest import MANIFEST, read_manifest
 from ..store.place import record_in
 
 # AutoAttack standard, as `pyautoattack` runs it, and this package's own routes; a test holds them to both.
@@ -54,14 +54,14 @@ class AttackBudget:
 def attack_budgets(run: Path) -> list[AttackBudget]:
     """Every attack that left examples in a run's packs, in the packs' order."""
     try:
-        packs = read_json(run / "adversarial" / MANIFEST)["packs"]
-    except (OSError, ValueError, KeyError, TypeError):
+        packs = read_manifest(run / "adversarial" / MANIFEST)["packs"]
+    except (OSError, ValueError, KeyError):
         return []
     settings = verify_settings(run)
     return [
-        AttackBudget(pack["subject"], *_named(label), _budget(label, settings), count)
+        AttackBudget(pack.get("subject", UNKNOWN), *_named(label), _budget(label, settings), count)
         for pack in packs
-        for label, count in pack["attacks"].items()
+        for label, count in pack.get("attacks", {}).items()
     ]
 
 

@@ -117,7 +117,7 @@ class Subject(_Part):
     name: Name
     kind: str
     samples: Count = 0
-    sha256: str | None = None
+    sha256: str
     path: str = ""
     precision: str | None = None
     options: dict[str, Any] = {}

@@ -10,8 +10,7 @@ import numpy as np
 
 from ...core.errors import UsageError
 from ...core.reading.arrays import read_npz
-from ...core.reading.json_text import read_json
-from ...stages.adversarial_pack_manifest import MANIFEST
+from ...stages.adversarial_pack_manifest import MANIFEST, read_manifest
 
 NEEDED = ("index", "label", "clean_correct")
 # Of some columns of a million samples.
@@ -62,16 +61,14 @@ def pack_manifest(run: Path, *, needed: bool = False) -> Mapping[str, Any]:
     """
     path = run / "adversarial" / MANIFEST
     try:
-        found = read_json(path)
+        found = read_manifest(path)
     except FileNotFoundError:
         if not needed:
             return {}
         found = None
     except (OSError, ValueError):
         found = None
-    if not isinstance(found, dict) or not all(isinstance(found.get(key, {}), dict) for key in ("threat", "dataset")):
-        found = None
-    if needed and (found is None or not isinstance(found.get("packs"), list)):
+    if needed and (found is None or "packs" not in found):
         raise UsageError(f"{path}: no manifest of packs; build or verify again")
     if found is None:
         raise UsageError(f"{path}: no manifest of packs; copy adversarial/{MANIFEST} of the run, or remove it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,6 @@ class EveryOutput:
         batch = entry.shape[0] if isinstance(entry.shape[0], int) else len(images)
         shown = np.resize(images, (max(batch, 1), *images.shape[1:]))
         names = [output.name for output in self._session.get_outputs()]
-        found: list[Any] = self._session.run(names, {entry.name: shown})
+        found: Sequence[Any] = self._session.run(names, {entry.name: shown})
         answers = zip(names, found, strict=True)
         return {name: each for name, each in answers if isinstance(each, np.ndarray) and each.dtype != object}

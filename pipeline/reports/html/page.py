@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ....core.reading.printable import printable, texts_as
+from ....core.reading.printable import in_one_line, texts_as
 from ...results.report import Report
 from ..reasons import reasons
 from ..rows import number as as_text
@@ -21,7 +21,7 @@ _MARKS = {"pass": "✓", "fail": "✕", "inconclusive": "?"}
 def page(report: Report) -> str:
     """Return `report.html`; the same for the same report and files."""
     # Fonts have no glyph for a control character.
-    report = replace(report, data=texts_as(printable, report.data))
+    report = replace(report, data=texts_as(in_one_line, report.data))
     run = RunView(report)
     sections = [section for make in SECTIONS if (section := make(run)) is not None]
     data = report.data
