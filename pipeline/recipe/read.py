@@ -91,7 +91,8 @@ def _absolute(file: str, folder: Path, key: str) -> str:
             found.stat()
         return str(found)
     except (RuntimeError, OSError, ValueError) as error:
-        raise ValueError(f"{key}: {file[:_SHOWN]!r} is no path here: {reason_of(error)}") from None
+        reason = getattr(error, "strerror", None) or reason_of(error)
+        raise ValueError(f"{key}: {file[:_SHOWN]!r} is no path here ({reason.removesuffix('.')})") from None
 
 
 def apply_override(raw: dict[str, Any], override: str) -> None:
