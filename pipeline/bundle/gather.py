@@ -145,7 +145,7 @@ def _engine(run: Path, report: Report, manifest: Mapping[str, Any], name: str) -
         graph = path if path.suffix == ".onnx" else None
         options = subject.get("options", {})
     digest = digest_of(path)
-    if subject is not None and subject["sha256"] not in (digest, sha256_of(path)):
+    if subject is not None and subject.get("sha256") not in (digest, sha256_of(path)):
         raise UsageError(f"{path}: not the engine of the report; build or verify again")
     target = name if built is None else built["target"]
     needs = on_device(target)
@@ -197,13 +197,13 @@ def _foreign(run: Path, subject: Mapping[str, Any], manifest: Mapping[str, Any])
     places = [run / given, given, *(Path(path) for path in manifest["external"] if Path(path).name == given.name)]
     for path in places:
         try:
-            if path.is_file() and digest_of(path) == subject["sha256"]:
+            if path.is_file() and digest_of(path) == subject.get("sha256"):
                 return path
         except EdgeproofError:
             continue
     raise UsageError(
-        f"{run}: {given} is no file with the SHA-256 {subject['sha256'][:12]}… of the report: gone or altered since, "
-        "or a function, which cannot be bundled"
+        f"{run}: {given} is no file with the SHA-256 {str(subject.get('sha256'))[:12]}… of the report: gone or altered "
+        "since, or a function, which cannot be bundled"
     )
 
 

@@ -87,7 +87,7 @@ def _results(report: Report, engines: Sequence[Mapping[str, Any]], dataset: Mapp
                     metric_args={
                         "samples": engine["samples"],
                         "confidence_interval_95": engine.get(f"{key}_ci"),
-                        "engine_sha256": engine["sha256"],
+                        "engine_sha256": engine.get("sha256"),
                         **({"attacks": report.data["environment"]["attacks"]} if key.startswith("robust") else {}),
                     },
                 )

@@ -66,7 +66,7 @@ def _engines(engines: Sequence[Mapping[str, Any]]) -> str:
             _with_options(engine),
             str(engine.get("precision") or ""),
             *row,
-            f"`{engine['sha256']}`",
+            f"`{engine.get('sha256') or UNKNOWN}`",
         )
         for engine, row in zip(engines, found.rows, strict=True)
     ]

@@ -61,5 +61,9 @@ def _properties(report: Report) -> dict[str, str]:
         "threat_model": f"{threat['norm']} eps {threat['eps']:g}",
         "attacks": report.data["environment"]["attacks"],
         "recipe": report.data["recipe_digest"],
-        **{f"sha256.{each['name']}": each["sha256"] for each in report.subjects if each["kind"] == "engine"},
+        **{
+            f"sha256.{each['name']}": each.get("sha256") or "unknown"
+            for each in report.subjects
+            if each["kind"] == "engine"
+        },
     }

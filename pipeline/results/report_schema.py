@@ -117,7 +117,7 @@ class Subject(_Part):
     name: Name
     kind: str
     samples: Count = 0
-    sha256: str
+    sha256: str | None = None
     path: str = ""
     precision: str | None = None
     options: dict[str, Any] = {}
@@ -242,11 +242,19 @@ def checked_report(data: Mapping[str, Any]) -> dict[str, Any]:
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         where, message = problem["loc"], problem["msg"].removeprefix("Value error, ")
-        those = f"its {where[0]} {'are' if len(where) > 1 and isinstance(where[1], int) else 'is'} not a report's"
+        verb = "are" if len(where) > 1 and isinstance(where[1], int) else "is"
+        those = f"not a report of edgeproof: its {where[0]} {verb} not a report's"
         raise ValueError(f"{those} ({'.'.join(map(str, where))}: {message[0].lower()}{message[1:]})") from None
     # A report written elsewhere to the documented form has no such lists; its own doubt must not get lost.
     inconclusive = data.get("verdict", "inconclusive") == "inconclusive"
-    return {
+    lists = {
+        "subjects": [_filled(subject, {"samples": 0, "warnings": []}) for subject in data["subjects"]],
+        "gates": [
+            _filled(gate, {"outcome": "inconclusive", "value": None, "ci": None}) for gate in data.get("gates", ())
+        ],
+        "environment": _filled(data.get("environment", {}), {"attacks": "an unknown attack package"}),
+    }
+    others = {
         "name": "",
         "recipe_digest": "",
         "verdict": "inconclusive",
@@ -254,8 +262,10 @@ def checked_report(data: Mapping[str, Any]) -> dict[str, Any]:
         "reasons": [],
         "doubts": ["the run's own verdict was inconclusive"] if inconclusive else [],
         "missing": [],
-        **data,
-        "subjects": [{"samples": 0, "warnings": [], **subject} for subject in data["subjects"]],
-        "gates": [{"outcome": "inconclusive", "value": None, "ci": None, **gate} for gate in data.get("gates", ())],
-        "environment": {"attacks": "an unknown attack package", **data.get("environment", {})},
     }
+    return _filled({**data, **lists}, others)
+
+
+def _filled(data: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Add what is missing behind what is there, whose order is shown."""
+    return {**data, **{key: value for key, value in defaults.items() if key not in data}}
