@@ -241,8 +241,8 @@ def checked_report(data: Mapping[str, Any]) -> dict[str, Any]:
         ReportSchema.model_validate(data)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-        where, message = problem["loc"], problem["msg"].removeprefix("Value error, ")
-        verb = "are" if len(where) > 1 and isinstance(where[1], int) else "is"
+        where, message = list(problem["loc"]), problem["msg"].removeprefix("Value error, ")
+        verb = "are" if any(isinstance(part, int) for part in where) else "is"
         those = f"not a report of edgeproof: its {where[0]} {verb} not a report's"
         raise ValueError(f"{those} ({'.'.join(map(str, where))}: {message[0].lower()}{message[1:]})") from None
     # A report written elsewhere to the documented form has no such lists; its own doubt must not get lost.
