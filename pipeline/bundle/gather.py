@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -108,7 +109,7 @@ def _check_files(run: Path, manifest: Mapping[str, Any]) -> None:
         path = run / entry["path"]
         if inside(run, entry["path"]) is None:
             raise UsageError(f"{run / MANIFEST}: lists {entry['path']!r}, outside the run; build or verify again")
-        if not path.is_file():
+        if not os.path.isfile(path):  # Path's own raises where a name is too long
             raise UsageError(f"{path}: missing; build or verify again")
         if sha256_of(path) != entry["sha256"]:
             raise UsageError(f"{path}: altered since the run; build or verify again")
