@@ -5,7 +5,7 @@ BIN := .venv/bin
 # A file is dealt to a worker whole, unless its marks say otherwise (tests/distribution.py).
 TESTS := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: quickstart test test-fast test-walks test-cpu install lint format types docs check benchmarks clean
+.PHONY: quickstart test test-fast test-walks fuzz test-cpu install lint format types docs check benchmarks clean
 
 quickstart: install ## create the environment and run the main job
 	$(BIN)/edgeproof build examples/digits.yaml
@@ -18,6 +18,15 @@ test-walks: install ## long walks: every model there is; after changes of the tw
 
 test-fast: install ## for daily work: without what is slow, and with what the last run made
 	EDGEPROOF_TEST_STORE=$${EDGEPROOF_TEST_STORE:-build/tests} $(TESTS) -m "not slow and not walk"
+
+RECIPES ?= 10000
+ONNX ?= 10000
+JSON ?= 5000
+ARCHIVES ?= 2000
+PROCESSES ?= 200
+fuzz: install ## mutated files of every kind that is read, for hours: make fuzz RECIPES=100 ONNX=100 JSON=100 ARCHIVES=100 PROCESSES=1
+	FUZZ_RECIPES=$(RECIPES) FUZZ_ONNX=$(ONNX) FUZZ_JSON=$(JSON) FUZZ_ARCHIVES=$(ARCHIVES) FUZZ_PROCESSES=$(PROCESSES) \
+		FUZZ_SECONDS=10 $(BIN)/python -m pytest -q -s tests/fuzz
 
 test-cpu: install ## CPU seconds by test file, into build/cpu_seconds.txt, and the list of slow tests anew
 	mkdir -p build

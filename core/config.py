@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
 
 
 class Config(BaseModel):
-    """A frozen recipe section; a key nobody declared is an error, never silently ignored."""
+    """A frozen recipe section; a key nobody declared is an error, and so is NaN or infinity."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import ModelError, reason_of
+from .reading.bounded import read_bounded
+from .reading.onnx_limits import check_limits
 
 if TYPE_CHECKING:
     import onnx
+
+_MOST = 2 << 30  # bytes, of protobuf's own; what is larger has external data
 
 
 def read_onnx(path: str | Path, *, weights: bool = True, checked: bool = False) -> onnx.ModelProto:
@@ -21,8 +25,8 @@ def read_onnx(path: str | Path, *, weights: bool = True, checked: bool = False) 
         checked: hold it against ONNX's own checker.
 
     Raises:
-        ModelError: the file is missing, truncated or no ONNX model; its external data are missing, too short or
-            elsewhere; or the checker finds a fault.
+        ModelError: the file is missing, truncated or no ONNX model; it is beyond a limit, see `check_limits`; its
+            external data are missing, too short or elsewhere; or the checker finds a fault.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -32,12 +36,13 @@ def read_onnx(path: str | Path, *, weights: bool = True, checked: bool = False) 
         raise ModelError(f"{path}: {'is a folder; a file is needed' if path.is_dir() else 'no such file'}")
     broken = f"{path}: not a valid ONNX model, or truncated"
     try:
-        model = onnx.load_model_from_string(path.read_bytes())
+        model = onnx.load_model_from_string(read_bounded(path, _MOST))
     except (DecodeError, ValueError, OSError) as error:
         raise ModelError(f"{broken} ({reason_of(error)})") from None
     # Protobuf reads many a file that is something else, and one that ends between two fields.
     if not model.graph.output:
         raise ModelError(f"{broken} (it has no outputs)")
+    check_limits(model, str(path))
     if weights:
         read_weights(model, path)
     if checked:

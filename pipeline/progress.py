@@ -26,9 +26,9 @@ class Reporter:
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
-        from rich.console import Console
+        from .terminal import Terminal
 
-        self._console: Console = Console(file=sys.stderr, quiet=quiet)
+        self._console: Console = Terminal(file=sys.stderr, quiet=quiet)
         self._live = self._console.is_terminal and not quiet
 
     def notice(self, line: str) -> None:

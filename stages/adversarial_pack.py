@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from ..core.errors import UsageError
+from ..core.reading.arrays import read_npz
 from .adversarial_pack_manifest import check_pack
 
 KEYS = ("index", "label", "attack", "adversarial", "clean", "robust")
+_KINDS = {"index": "iu", "label": "iu", "attack": "U", "adversarial": "f", "clean": "f", "robust": "b"}
 
 
 def read_pack(path: Path, *, empty: bool = False) -> tuple[dict[str, np.ndarray], Path | None]:
@@ -30,12 +31,14 @@ def read_pack(path: Path, *, empty: bool = False) -> tuple[dict[str, np.ndarray]
         raise UsageError(f"{path}: no such file")
     manifest = check_pack(path)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            found = {key: arrays[key] for key in KEYS}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        arrays = read_npz(path, KEYS)
+        found = {key: arrays[key] for key in KEYS}
+    except (OSError, ValueError, KeyError) as error:
         raise UsageError(f"{path}: no pack of adversarial examples (adversarial/<subject>.npz of a run)") from error
-    images, count = found["adversarial"], len(found["index"])
-    fits = images.ndim == 4 and images.shape == found["clean"].shape and all(len(a) == count for a in found.values())
+    images, count = found["adversarial"], found["index"].size
+    fits = images.ndim == 4 and images.shape == found["clean"].shape
+    fits = fits and all(a.ndim == (4 if a.dtype == np.float32 else 1) and len(a) == count for a in found.values())
+    fits = fits and all(found[key].dtype.kind in kinds for key, kinds in _KINDS.items())
     if not fits or not (count or empty) or images.dtype != np.float32:
         raise UsageError(f"{path}: holds no candidates, or its arrays do not fit each other")
     return found, manifest

@@ -11,6 +11,8 @@ import numpy as np
 
 from ..core.errors import UsageError
 from ..core.model_file import sha256_of
+from ..core.reading.arrays import read_npz
+from ..core.reading.json_text import read_json
 from ..core.versions import installed_versions
 
 MANIFEST = "manifest.json"
@@ -36,6 +38,30 @@ def write_manifest(folder: Path, subjects: Mapping[str, str | None], about: Mapp
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
 
 
+def read_manifest(path: Path) -> Mapping[str, Any]:
+    """Read a manifest of packs: `packs`, each with `file` and `sha256`, and what it says of them.
+
+    Raises:
+        ValueError: it is none; the message names the key.
+        OSError: it is missing or cannot be read.
+    """
+    found = read_json(path)
+    if not isinstance(found, dict) or not isinstance(found.get("packs", []), list):
+        raise ValueError("packs: a list is needed")
+    for key in ("threat", "dataset"):
+        if not isinstance(found.get(key, {}), dict):
+            raise ValueError(f"{key}: a mapping is needed")
+    for number, pack in enumerate(found.get("packs", [])):
+        if not isinstance(pack, dict) or not all(isinstance(pack.get(key), str) for key in ("file", "sha256")):
+            raise ValueError(f"packs.{number}: file and sha256 are needed")
+        counts = pack.get("attacks", {})
+        if not isinstance(counts, dict) or not all(type(count) is int for count in counts.values()):
+            raise ValueError(f"packs.{number}.attacks: numbers of candidates by attack are needed")
+        if not isinstance(pack.get("subject", ""), str):
+            raise ValueError(f"packs.{number}.subject: a name is needed")
+    return found
+
+
 def check_pack(pack: Path) -> Path | None:
     """Hold a pack against the manifest beside it; return the manifest, None where there is none.
 
@@ -44,10 +70,10 @@ def check_pack(pack: Path) -> Path | None:
     """
     path = pack.parent / MANIFEST
     try:
-        listed = {entry["file"]: entry["sha256"] for entry in json.loads(path.read_bytes())["packs"]}
+        listed = {entry["file"]: entry["sha256"] for entry in read_manifest(path)["packs"]}
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError):
         raise UsageError(
             f"{path}: no manifest of packs; copy adversarial/{MANIFEST} of the run, or remove it"
         ) from None
@@ -60,10 +86,10 @@ def check_pack(pack: Path) -> Path | None:
 
 
 def _entry(path: Path, subject: str, digest: str | None) -> dict[str, Any]:
-    with np.load(path, allow_pickle=False) as arrays:
-        _, first = np.unique(arrays["index"], return_index=True)
-        robust = arrays["robust"][first]
-        attacks, counts = np.unique(arrays["attack"], return_counts=True)
+    arrays = read_npz(path, ("index", "robust", "attack"))
+    _, first = np.unique(arrays["index"], return_index=True)
+    robust = arrays["robust"][first]
+    attacks, counts = np.unique(arrays["attack"], return_counts=True)
     return {
         "file": path.name,
         "sha256": sha256_of(path),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..core.errors import UsageError
+from ..core.reading.json_text import parse_json
 from ..core.registry import nearest
 
 
@@ -50,7 +50,7 @@ def read_options(kind: type[Any], lines: Sequence[str]) -> Any:
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         return text
 

@@ -1,29 +1,40 @@
-"""Bundle archive: folder, `.tar` or `.zip`, reproducible to the byte, read with care."""
+"""Bundle archive: folder, `.tar` or `.zip`, reproducible to the byte, looked into before it is unpacked."""
 
 from __future__ import annotations
 
 import io
-import lzma
 import os
 import shutil
 import tarfile
 import tempfile
 import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from ...core.errors import UsageError, reason_of
-from .contents import CONTENTS, check_paths
+from ...core.reading.json_text import MOST
+from .contents import CONTENTS, SIGNATURE, check_paths, read_contents
 
 Sources = Mapping[str, bytes | Path]
 ARCHIVES = (".tar", ".zip")
 _COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".7z")
 _ZIPPED = b"PK\3\4"
+_SQUEEZED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf")  # gzip, bzip2, xz, zstd, 7z
 # The first day that a zip file can name.
 _DAY = (1980, 1, 1, 0, 0, 0)
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError)
+_BROKEN = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    EOFError,
+    OSError,
+    ValueError,
+    NotImplementedError,
+    MemoryError,  # a header that says how long it is
+    OverflowError,
+    RuntimeError,  # encrypted; or headers of headers of headers
+)
 
 
 def write_bundle(sources: Sources, out: Path) -> None:
@@ -61,7 +72,8 @@ def opened(bundle: Path) -> Iterator[Path]:
     """The folder of a bundle; an archive is unpacked into a temporary one, which goes away.
 
     Raises:
-        UsageError: it is missing, no archive, truncated, or has members that are no plain files inside it.
+        UsageError: it is missing, no archive, truncated or compressed, or has members that are no plain files inside
+            it or not what its `bundle.json` lists; nothing of those is unpacked.
     """
     if bundle.is_dir():
         yield bundle
@@ -71,9 +83,11 @@ def opened(bundle: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="edgeproof-bundle-") as folder:
         try:
             with bundle.open("rb") as file:
-                # By how it begins: a tar of packs ends like a zip file, which they are.
-                zipped = file.read(len(_ZIPPED)) == _ZIPPED
-            (_unpack_zip if zipped else _unpack_tar)(bundle, Path(folder))
+                begins = file.read(max(map(len, (_ZIPPED, *_SQUEEZED))))
+            if begins.startswith(_SQUEEZED):
+                raise _compressed(bundle)
+            # Not by how it ends: a tar of packs ends like a zip file, which they are.
+            (_unpack_zip if begins.startswith(_ZIPPED) else _unpack_tar)(bundle, Path(folder))
         except _BROKEN as error:
             raise UsageError(f"{bundle}: no archive of a bundle, or truncated ({reason_of(error)})") from None
         yield Path(folder)
@@ -132,44 +146,75 @@ def _write_zip(sources: Sources, out: Path) -> None:
 
 
 def _unpack_tar(bundle: Path, folder: Path) -> None:
-    with tarfile.open(bundle) as archive:
-        members = archive.getmembers()
-        if any(not member.isfile() for member in members if not member.isdir()):
-            odd = next(member for member in members if not member.isfile() and not member.isdir())
+    with tarfile.open(bundle, "r:") as archive:
+        members = [member for member in archive.getmembers() if not member.isdir()]
+        if odd := next((member for member in members if not member.isreg() or member.issparse()), None):
             raise UsageError(f"{bundle}: member {odd.name!r} is no plain file; a bundle has no links")
-        files = [member for member in members if member.isfile()]
-        for member in files:
+        for member in members:
             member.name = member.name.removeprefix("./")  # as the command tar writes them
-        _check_members(bundle, [member.name for member in files])
-        for member in files:
-            content = archive.extractfile(member)
-            assert content is not None, "a plain file has content"
-            with content, _place(folder, member.name).open("wb") as place:
-                shutil.copyfileobj(content, place)
-            if os.path.getsize(folder / member.name) != member.size:
-                raise EOFError(f"{member.name} ends early")
+        names = [(member.name, member.size) for member in members]
+        _unpack(bundle, folder, names, lambda number: archive.extractfile(members[number]))
 
 
 def _unpack_zip(bundle: Path, folder: Path) -> None:
     with zipfile.ZipFile(bundle) as archive:
-        files = [member for member in archive.infolist() if not member.is_dir()]
-        _check_members(bundle, [member.filename for member in files])
-        for member in files:
+        if min((member.header_offset for member in archive.infolist()), default=0):
+            raise EOFError("it ends like a file inside it")
+        members = [member for member in archive.infolist() if not member.is_dir()]
+        for member in members:
             kind = member.external_attr >> 28
             if kind not in (0, 0o10):  # what a zip file of Unix calls a link, a device, ...
                 raise UsageError(f"{bundle}: member {member.filename!r} is no plain file; a bundle has no links")
-            with archive.open(member) as content, _place(folder, member.filename).open("wb") as place:
-                shutil.copyfileobj(content, place)
+            if member.compress_type != zipfile.ZIP_STORED:
+                raise _compressed(bundle)
+        names = [(member.filename, member.file_size) for member in members]
+        _unpack(bundle, folder, names, lambda number: archive.open(members[number]))
 
 
-def _check_members(bundle: Path, names: list[str]) -> None:
+def _compressed(bundle: Path) -> UsageError:
+    return UsageError(f"{bundle}: is compressed, as no bundle is; unpack it and name the folder")
+
+
+def _unpack(
+    bundle: Path, folder: Path, members: list[tuple[str, int]], opened: Callable[[int], IO[bytes] | None]
+) -> None:
+    """Unpack what `bundle.json` lists, of the sizes that it lists, and nothing else.
+
+    Args:
+        bundle: the archive.
+        folder: where to.
+        members: the name and the size in bytes of each.
+        opened: one of them by its number, to be read.
+    """
+    names = [name for name, _ in members]
     try:
         check_paths(names)
     except ValueError as error:
         raise UsageError(f"{bundle}: member {str(error)!r} leads out of the bundle, or is there twice") from None
+    # Members may lie over one another.
+    if sum(size for _, size in members) > bundle.stat().st_size:
+        raise EOFError("its members are larger than itself")
+    if CONTENTS in names:
+        _write(folder, *members[names.index(CONTENTS)], opened(names.index(CONTENTS)), most=MOST)
+    contents = read_contents(folder / CONTENTS, bundle / CONTENTS)
+    listed = {file.path: file.size for file in contents.files}
+    for name, size in members:
+        if name not in listed and name not in (CONTENTS, SIGNATURE):
+            raise UsageError(f"{bundle / name}: not listed in {CONTENTS}; a bundle holds nothing else")
+        if listed.get(name, size) != size:
+            raise UsageError(f"{bundle / name}: altered or truncated; {CONTENTS} lists another size")
+    for number, (name, size) in enumerate(members):
+        if name != CONTENTS:
+            _write(folder, name, size, opened(number), most=MOST if name == SIGNATURE else size)
 
 
-def _place(folder: Path, name: str) -> Path:
+def _write(folder: Path, name: str, size: int, content: IO[bytes] | None, *, most: int) -> None:
+    assert content is not None, "a plain file has content"
+    if size > most:
+        raise EOFError(f"{name} is too large")
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+    with content, path.open("wb") as place:
+        shutil.copyfileobj(content, place)
+    if os.path.getsize(path) != size:
+        raise EOFError(f"{name} ends early")

@@ -10,7 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ...core.errors import UsageError
+from ...core.reading.json_text import read_json
 from ...core.registry import nearest
+from ...targets.option_values import check_types
 
 CONTENTS = "bundle.json"
 SIGNATURE = "bundle.sig"
@@ -154,15 +156,14 @@ def read_contents(path: Path, shown: Path | None = None) -> Contents:
         UsageError: the file is missing, or not what `edgeproof bundle` writes.
     """
     try:
-        found = json.loads(path.read_bytes())
+        found = read_json(path)
         version = found.pop("schema_version")
         if version != SCHEMA_VERSION:
             raise UsageError(f"{shown or path}: schema_version {version!r}, this edgeproof reads {SCHEMA_VERSION}")
         engines = tuple(BundledEngine(**each) for each in found.pop("engines"))
         files = tuple(BundledFile(**each) for each in found.pop("files"))
         contents = Contents(**{**found, "engines": engines, "files": files, "provenance": tuple(found["provenance"])})
-        _check_types(contents)
-        check_paths(each.path for each in files)
+        _check(contents)
     except FileNotFoundError:
         raise UsageError(f"{shown or path}: no such file; a bundle is what `edgeproof bundle` writes") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -185,16 +186,17 @@ def check_paths(paths: Iterable[str]) -> None:
         seen.add(path)
 
 
-def _check_types(contents: Contents) -> None:
+def _check(contents: Contents) -> None:
+    """Raise ValueError where something is not of its type, or does not belong together."""
+    for each in (contents, *contents.engines, *contents.files):
+        check_types(each)
+    check_paths(each.path for each in contents.files)
+    if any(file.size < 0 for file in contents.files) or not contents.engines:
+        raise ValueError("sizes below zero, or no engine")
     listed = {file.path for file in contents.files}
     for engine in contents.engines:
         named: Sequence[str] = [path for path in (engine.graph, engine.engine) if path is not None]
         if not listed.issuperset(named):
             raise ValueError("engines that are not among the files")
-        if not isinstance(engine.options, dict) or not isinstance(engine.engine_sha256, str):
-            raise TypeError
-        texts = (engine.name, engine.target, engine.reference)
-        if not all(isinstance(text, str) and text and "/" not in text for text in texts):
-            raise TypeError
-    if not isinstance(contents.threat_model, dict) or not isinstance(contents.dataset, dict):
-        raise TypeError
+        if not all(text and "/" not in text for text in (engine.name, engine.target, engine.reference)):
+            raise ValueError("a name that is none")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,6 +11,7 @@ from typing import Any
 
 from ...core.errors import EdgeproofError, UsageError
 from ...core.model_file import digest_of, engine_files, sha256_of
+from ...core.reading.json_text import read_json
 from ...core.registry import nearest
 from ...stages.adversarial_pack_manifest import MANIFEST as PACK_MANIFEST
 from ...targets.base import targets
@@ -126,7 +126,7 @@ def _engine(run: Path, report: Report, manifest: Mapping[str, Any], name: str) -
     subject = next((each for each in report.subjects if each["name"] == name and each["kind"] == "engine"), None)
     entries = {entry["path"]: entry for entry in manifest["artifacts"]}
     about = f"{ENGINES}/{name}/engine.json"
-    built = json.loads((run / about).read_bytes()) if about in entries else None
+    built = read_json(run / about) if about in entries else None
     if built is not None:
         path, graph = run / ENGINES / name / built["file"], _graph(run, manifest, entries[about].get("parents", ()))
         options = built.get("options", {})
@@ -136,7 +136,7 @@ def _engine(run: Path, report: Report, manifest: Mapping[str, Any], name: str) -
         graph = path if path.suffix == ".onnx" else None
         options = subject.get("options", {})
     digest = digest_of(path)
-    if subject is not None and subject["sha256"] not in (digest, sha256_of(path)):
+    if subject is not None and subject.get("sha256") not in (digest, sha256_of(path)):
         raise UsageError(f"{path}: not the engine of the report; build or verify again")
     target = name if built is None else built["target"]
     needs = on_device(target)
@@ -188,13 +188,13 @@ def _foreign(run: Path, subject: Mapping[str, Any], manifest: Mapping[str, Any])
     places = [run / given, given, *(Path(path) for path in manifest["external"] if Path(path).name == given.name)]
     for path in places:
         try:
-            if path.is_file() and digest_of(path) == subject["sha256"]:
+            if path.is_file() and digest_of(path) == subject.get("sha256"):
                 return path
         except EdgeproofError:
             continue
     raise UsageError(
-        f"{run}: {given} is no file with the SHA-256 {subject['sha256'][:12]}… of the report: gone or altered since, "
-        "or a function, which cannot be bundled"
+        f"{run}: {given} is no file with the SHA-256 {str(subject.get('sha256'))[:12]}… of the report: gone or altered "
+        "since, or a function, which cannot be bundled"
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from ..card.budget import read_yaml
+from ..card.budget import recipe_in
 from ..card.make_card import CARD, model_card
 from .archive import Sources, check_place, write_bundle, write_folder
 from .bom import BOM, bill_of_materials
@@ -83,7 +83,7 @@ def show_bundle(result: dict[str, Any], console: Console) -> None:
 
 
 def _documents(run: Path, gathered: Gathered, license_name: str | None) -> dict[str, bytes]:
-    report, recipe = gathered.report.data, read_yaml(run / RECIPE)
+    report, recipe = gathered.report.data, recipe_in(run / RECIPE)
     return {
         CARD: model_card(run, license_name=license_name).encode(),
         BOM: bill_of_materials(gathered.contents, report, recipe).encode(),

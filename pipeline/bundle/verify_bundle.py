@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from rich.console import Console
 from ...core.errors import EdgeproofError, UsageError
 from ...core.model_file import digest_of
 from ...stages.adversarial_pack_manifest import MANIFEST as PACK_MANIFEST
+from ...stages.adversarial_pack_manifest import read_manifest
 from ..results.finished_run import REPORT, contradictions
 from ..results.report import Report
 from .archive import opened
@@ -116,6 +116,6 @@ def _of_engine(folder: Path, engine: BundledEngine, subjects: dict[str, Any]) ->
 def _listed_packs(folder: Path) -> dict[str, str]:
     path = folder / PACKS / PACK_MANIFEST
     try:
-        return {entry["file"]: entry["sha256"] for entry in json.loads(path.read_bytes())["packs"]}
-    except (OSError, ValueError, KeyError, TypeError):
+        return {entry["file"]: entry["sha256"] for entry in read_manifest(path)["packs"]}
+    except (OSError, ValueError, KeyError):
         raise UsageError(f"{path}: no manifest of packs") from None

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ...stages.adversarial_pack_manifest import MANIFEST
+from ...core.reading.json_text import read_json
+from ...core.reading.yaml_text import read_yaml
+from ...stages.adversarial_pack_manifest import MANIFEST, read_manifest
 from ..store.place import record_in
 
 # AutoAttack standard, as `pyautoattack` runs it, and this package's own routes; a test holds them to both.
@@ -55,20 +54,20 @@ class AttackBudget:
 def attack_budgets(run: Path) -> list[AttackBudget]:
     """Every attack that left examples in a run's packs, in the packs' order."""
     try:
-        packs = json.loads((run / "adversarial" / MANIFEST).read_bytes())["packs"]
-    except (OSError, ValueError, KeyError, TypeError):
+        packs = read_manifest(run / "adversarial" / MANIFEST)["packs"]
+    except (OSError, ValueError, KeyError):
         return []
     settings = verify_settings(run)
     return [
-        AttackBudget(pack["subject"], *_named(label), _budget(label, settings), count)
+        AttackBudget(pack.get("subject", UNKNOWN), *_named(label), _budget(label, settings), count)
         for pack in packs
-        for label, count in pack["attacks"].items()
+        for label, count in pack.get("attacks", {}).items()
     ]
 
 
 def verify_settings(run: Path) -> Mapping[str, Any]:
     """The `verify` section that a run was attacked under: its recipe's or report's, or what an old store recorded."""
-    recipe = read_yaml(run / "recipe.yaml")
+    recipe = recipe_in(run / "recipe.yaml")
     if isinstance(recipe.get("verify"), dict):
         return recipe["verify"]
     report = record_in(run / "report.json")
@@ -76,17 +75,17 @@ def verify_settings(run: Path) -> Mapping[str, Any]:
         return report["verify"]
     for record in sorted((run / ".store" / "attack").glob("*/*/stage.json")):
         try:
-            return json.loads(record.read_bytes())["config"]["verify"]
+            return read_json(record)["config"]["verify"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return {}
 
 
-def read_yaml(path: Path) -> Mapping[str, Any]:
+def recipe_in(path: Path) -> Mapping[str, Any]:
     """A mapping in a YAML file; empty where there is none."""
     try:
-        found = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        found = read_yaml(path)
+    except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import BackendMissing
+from ...core.reading.printable import in_one_line, texts_as
 from ..results.finished_run import finished_report
 from ..results.report import Report
 from ..store.sample_bits import pack_manifest
@@ -32,6 +34,7 @@ def model_card(run: Path | str, *, license_name: str | None = None) -> str:
     """
     folder = Path(run)
     report = finished_report(folder)
+    report = replace(report, data=texts_as(in_one_line, report.data))
     try:
         from huggingface_hub import ModelCard, ModelCardData
     except ImportError as error:
@@ -54,7 +57,7 @@ def model_card(run: Path | str, *, license_name: str | None = None) -> str:
 
 def dataset_of(run: Path) -> Mapping[str, str]:
     """Name and digest of the data set that was attacked; empty where the run does not tell."""
-    return pack_manifest(run, needed=True).get("dataset") or {}
+    return texts_as(in_one_line, pack_manifest(run, needed=True).get("dataset") or {})
 
 
 def _precisions(engines: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -85,7 +88,7 @@ def _results(report: Report, engines: Sequence[Mapping[str, Any]], dataset: Mapp
                     metric_args={
                         "samples": engine["samples"],
                         "confidence_interval_95": engine.get(f"{key}_ci"),
-                        "engine_sha256": engine["sha256"],
+                        "engine_sha256": engine.get("sha256"),
                         **({"attacks": report.data["environment"]["attacks"]} if key.startswith("robust") else {}),
                     },
                 )

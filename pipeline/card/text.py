@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ...core.reading.printable import in_markdown, texts_as
 from ..figures.ledger import ledger
 from ..results.report import Report
-from .budget import UNKNOWN, attack_budgets, read_yaml
+from .budget import UNKNOWN, attack_budgets, recipe_in
 
 _MACHINE = ("system", "architecture", "processor")
 LIMITS = (
@@ -26,7 +28,9 @@ LIMITS = (
 
 def card_text(run: Path, report: Report, dataset: Mapping[str, str], license_name: str | None) -> str:
     """The text below a model card's metadata, as Markdown."""
-    recipe = read_yaml(run / "recipe.yaml")
+    report = replace(report, data=texts_as(in_markdown, report.data))
+    dataset = texts_as(in_markdown, dataset)
+    recipe = texts_as(in_markdown, recipe_in(run / "recipe.yaml"))
     data = report.data
     parts = [
         f"# {data['name']}",
@@ -62,7 +66,7 @@ def _engines(engines: Sequence[Mapping[str, Any]]) -> str:
             _with_options(engine),
             str(engine.get("precision") or ""),
             *row,
-            f"`{engine['sha256']}`",
+            f"`{engine.get('sha256') or UNKNOWN}`",
         )
         for engine, row in zip(engines, found.rows, strict=True)
     ]
@@ -139,7 +143,10 @@ def _budget(run: Path, data: Mapping[str, Any]) -> str:
     )
     if not found:
         return f"{intro} The single budgets are {UNKNOWN}."
-    rows = [(each.subject, each.attack, each.gradients or "-", each.budget, str(each.candidates)) for each in found]
+    rows = [
+        (*map(in_markdown, (each.subject, each.attack, each.gradients or "-", each.budget)), str(each.candidates))
+        for each in found
+    ]
     return f"{intro}\n\n" + _table(("subject", "attack", "gradients", "budget", "examples kept"), rows)
 
 
@@ -222,4 +229,4 @@ def _plain(section: Mapping[str, Any], keys: Iterable[str]) -> str:
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

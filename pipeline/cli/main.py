@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 from ...core.errors import BackendMissing, EdgeproofError, StageError, raised, reason_of
 from ...core.memory import end_quickly, keep_freed_memory
+from ...core.reading.printable import in_one_line
 from ...core.safe_path import keep_children_safe
 from ..store.follower import follows
 from . import build, bundles, prove, screen, setup, store
@@ -97,7 +98,7 @@ def _of_system(error: OSError | MemoryError) -> int:
 def _say(line: str, code: int) -> int:
     if not follows():  # the leading process says it
         with suppress(OSError, ValueError):  # nobody listens
-            print(f"edgeproof: {line}", file=sys.stderr, flush=True)
+            print(f"edgeproof: {in_one_line(line)}", file=sys.stderr, flush=True)
     return code
 
 

@@ -53,7 +53,7 @@ def write(path: Path, text: str) -> None:
 
 
 def console() -> Any:
-    """A terminal of rich's."""
-    from rich.console import Console
+    """A terminal."""
+    from ..terminal import Terminal
 
-    return Console()
+    return Terminal()

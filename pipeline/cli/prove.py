@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ...core.errors import UsageError
+from ...core.reading.printable import in_one_line
 from .app import app
 from .arguments import AnnotationsOption, AsJson, LocationOption, OutputOption
 from .from_function import Call, asks, with_keys
@@ -85,7 +86,7 @@ def gate(
     if found.written is not None and not as_json:
         print(f"baseline: {found.written} ({found.written.stat().st_size / 1024:.1f} KiB)")
     if found.refused:
-        print(f"edgeproof: --update-baseline: {found.refused}", file=sys.stderr)
+        print(f"edgeproof: --update-baseline: {in_one_line(found.refused)}", file=sys.stderr)
     finish(found.report, as_json, None, outputs)
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..reports.printable import printable
+from ...core.reading.printable import in_one_line
 from ..reports.reasons import reasons
 from ..reports.rows import GATE_COLUMNS, adapters, attack_note, gate_rows, tables, warnings
 from ..results.report import Report
@@ -25,18 +25,18 @@ def show(report: Report, console: Console) -> None:
         shown.append(_table(GATE_COLUMNS, coloured))
     for table in shown:
         console.print(table, "")
-    console.print(attack_note(report), style="dim", highlight=False)
+    console.print(in_one_line(attack_note(report)), style="dim", highlight=False)
     for line in adapters(report):
-        console.print(printable(line), style="dim", highlight=False, markup=False, soft_wrap=True)  # a path
+        console.print(in_one_line(line), style="dim", highlight=False, markup=False, soft_wrap=True)  # a path
     for line in warnings(report):
-        console.print(f"warning: {printable(line)}", style="yellow", highlight=False, markup=False)
+        console.print(f"warning: {in_one_line(line)}", style="yellow", highlight=False, markup=False)
     for reason in reasons(report):
         if reason.outcome != "pass":
             line = f"{reason.title}: {reason.outcome}. {reason.text}"
             console.print("")
             console.print(line, style=_COLOURS[reason.outcome], highlight=False, markup=False)
     verdict = report.data["verdict"]
-    line = f"{printable(report.data['name'])}: {verdict.upper()}"
+    line = f"{in_one_line(report.data['name'])}: {verdict.upper()}"
     console.print(line, style=f"bold {_COLOURS[verdict]}", highlight=False, markup=False)
 
 
@@ -48,5 +48,5 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Tabl
         table.add_column(column, no_wrap=0 < place < len(columns) - 1)
     for row in rows:
         # As it is written: a name such as [red] is no markup.
-        table.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
+        table.add_row(*(cell if isinstance(cell, Text) else Text(in_one_line(cell)) for cell in row))
     return table

@@ -29,7 +29,7 @@ from ..reports import render
 from ..request.adapted_models import MODEL, surrogate_options
 from ..request.arguments import option
 from ..request.clean_answers import look_at_clean_answers, of_surrogate
-from ..request.verification import SURROGATE, Request, check_request
+from ..request.verification import SURROGATE, Request, check_request, opening
 from ..request.verification_settings import Settings
 from ..results.report import Report, draw_up, engine_subject
 from ..run.maker import Maker
@@ -227,13 +227,14 @@ def _examined(proof: Proof, request: Request, settings: Settings, surrogate: str
 
     def of(subject: Subject, name: str, model: str, known: AdapterConfig) -> list[Finding]:
         adapted = request.adapted.get(name)
-        return proof.examined(
-            subject,
-            partial(look_at_clean_answers, subject, request.dataset, model, known, adapted),
-            code=[_CLEAN_CODE],
-            config={"adapter": known.model_dump(mode="json") if adapted is None else adapted.identity},
-            inputs=request.answers(name),
-        )
+        with opening(model, request.target):
+            return proof.examined(
+                subject,
+                partial(look_at_clean_answers, subject, request.dataset, model, known, adapted),
+                code=[_CLEAN_CODE],
+                config={"adapter": known.model_dump(mode="json") if adapted is None else adapted.identity},
+                inputs=request.answers(name),
+            )
 
     lending: list[Finding] = []
     if request.lending is not None:

@@ -14,15 +14,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ...core.atomic_write import write_atomically
-from ...core.errors import UsageError
+from ...core.errors import UsageError, reason_of
+from ...core.reading.json_text import read_json
 from ..figures.base import ROBUST
 from .bound_to import KEY, BoundTo
 from .record import Record, SubjectRecord
@@ -30,6 +34,8 @@ from .record import Record, SubjectRecord
 VERSION = 1
 _MARK = "edgeproof_baseline"
 _CHECKSUM = "checksum"
+_RANGES = re.compile(r"(?:\d{1,12}(?:-\d{1,12})?(?:,\d{1,12}(?:-\d{1,12})?)*)?")
+_MOST_ROWS = 10_000_000
 _PLAIN = ("name", "verdict", "threat", "dataset", "attacks", "settings", "seed", "edgeproof", "machine")
 
 
@@ -55,13 +61,15 @@ class Baseline:
             UsageError: it is missing, no baseline, of another version, or not as it was written.
         """
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
         except FileNotFoundError:
             raise UsageError(
                 f"--baseline {path}: no such file; --update-baseline makes it from a run that passes"
             ) from None
-        except (OSError, ValueError):
-            raise UsageError(f"--baseline {path}: not a baseline (no valid JSON); it may be truncated") from None
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"--baseline {path}: not a baseline (no valid JSON); it may be truncated: {reason_of(error)}"
+            ) from None
         if not isinstance(content, dict) or _MARK not in content:
             raise UsageError(f"--baseline {path}: not a baseline; `edgeproof gate RUN --update-baseline` writes one")
         if content[_MARK] != VERSION:
@@ -72,9 +80,13 @@ class Baseline:
                 "make it anew with --update-baseline"
             )
         try:
-            return cls(path, content[_CHECKSUM], _record(content))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UsageError(f"--baseline {path}: not a baseline of this version ({error!r})") from None
+            return cls(path, content[_CHECKSUM], _record(_Content.model_validate(content)))
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            where = ".".join(map(str, problem["loc"]))
+            raise UsageError(f"--baseline {path}: not a baseline of this version ({where}: {problem['msg']})") from None
+        except ValueError as error:
+            raise UsageError(f"--baseline {path}: not a baseline of this version ({error})") from None
 
 
 def save(record: Record, path: Path) -> str:
@@ -127,35 +139,78 @@ def _subject_content(subject: SubjectRecord) -> dict[str, Any]:
     }
 
 
-def _record(content: Mapping[str, Any]) -> Record:
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+
+_Number = Annotated[float, Field(ge=-1e15, le=1e15)]
+
+
+class _Figure(_Part):
+    value: _Number
+    low: _Number | None = None
+    high: _Number | None = None
+
+
+class _Subject(_Part):
+    """A subject as the file has it; what is not named here is said about it."""
+
+    kind: Literal["engine", "torch"]
+    sequential: bool
+    figures: dict[str, _Figure]
+    routes: str
+    accuracies: dict[str, Any] = {}
+    bits: dict[str, Annotated[str, Field(pattern="^([0-9a-f]{2})*$")]]
+    rows: str | None = None
+
+    @model_validator(mode="after")
+    def _with_its_columns(self) -> _Subject:
+        for name in ("clean_correct", ROBUST):
+            if name not in self.bits:
+                raise ValueError(f"bits has no {name}")
+        return self
+
+
+class _Content(_Part):
+    name: str
+    verdict: str
+    threat: dict[str, Any]
+    dataset: dict[str, str | None]
+    attacks: str
+    settings: dict[str, Any]
+    seed: Annotated[int, Field(ge=0)] | None
+    edgeproof: str
+    machine: dict[str, str | int | None]
+    rows: str
+    subjects: dict[str, _Subject]
+    bound_to: BoundTo = Field(default_factory=BoundTo)
+
+
+def _record(content: _Content) -> Record:
     subjects = {
-        name: _subject(name, entry, rows_of(entry.get("rows", content["rows"])))
-        for name, entry in content["subjects"].items()
+        name: _subject(name, entry, rows_of(content.rows if entry.rows is None else entry.rows))
+        for name, entry in content.subjects.items()
     }
-    bound_to = BoundTo.model_validate(content.get(KEY, {}))
-    return Record(**{key: content[key] for key in _PLAIN}, subjects=subjects, bound_to=bound_to)
+    return Record(**{key: getattr(content, key) for key in _PLAIN}, subjects=subjects, bound_to=content.bound_to)
 
 
-_NO_ABOUT = ("kind", "sequential", "figures", "routes", "accuracies", "bits", "rows")
-
-
-def _subject(name: str, entry: Mapping[str, Any], rows: np.ndarray) -> SubjectRecord:
-    routes = tuple(entry["routes"].split())
-    bits = {key: _bits(text, len(rows)) for key, text in entry["bits"].items()}
+def _subject(name: str, entry: _Subject, rows: np.ndarray) -> SubjectRecord:
+    routes = tuple(entry.routes.split())
+    bits = {key: _bits(text, len(rows)) for key, text in entry.bits.items()}
     if routes:
         bits[routes[-1]] = bits[ROBUST]
     return SubjectRecord(
         name=name,
-        kind=entry["kind"],
-        about={key: value for key, value in entry.items() if key not in _NO_ABOUT},
+        kind=entry.kind,
+        about=entry.model_extra or {},
         rows=rows,
         bits=bits,
         routes=routes,
         figures={
-            key: (figure["value"], (figure["low"], figure["high"]) if "low" in figure else None)
-            for key, figure in entry["figures"].items()
+            key: (each.value, None if each.low is None or each.high is None else (each.low, each.high))
+            for key, each in entry.figures.items()
         },
-        sequential=entry["sequential"],
+        sequential=entry.sequential,
     )
 
 
@@ -177,12 +232,21 @@ def ranges(rows: np.ndarray) -> str:
 
 
 def rows_of(text: str) -> np.ndarray:
-    """Read what `ranges` wrote, as int [N]."""
-    found: list[int] = []
-    for part in filter(None, text.split(",")):
-        first, _, last = part.partition("-")
-        found.extend(range(int(first), int(last or first) + 1))
-    return np.array(found, int)
+    """Read what `ranges` wrote, as int [N].
+
+    Raises:
+        ValueError: it is not that: numbers do not rise, or there are more than ten million.
+    """
+    if not _RANGES.fullmatch(text):
+        raise ValueError("rows are numbers and ranges such as 3,7-9,12")
+    parts = [tuple(map(int, part.split("-"))) for part in filter(None, text.split(","))]
+    ends = [(part[0], part[-1]) for part in parts]
+    if sum(last - first + 1 for first, last in ends) > _MOST_ROWS:
+        raise ValueError(f"more than {_MOST_ROWS:,} rows")
+    flat = [end for pair in ends for end in pair]
+    if any(after < before for before, after in pairwise(flat)) or any(a[1] >= b[0] for a, b in pairwise(ends)):
+        raise ValueError("rows do not rise")
+    return np.concatenate([np.zeros(0, int), *(np.arange(first, last + 1) for first, last in ends)])
 
 
 def _checksum(content: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import operator
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal
 
 from ...core.errors import UsageError
@@ -35,6 +36,7 @@ _FORMS = {
     "ratio": ("<=", "*", "<= baseline * 1.1"),
 }
 _ROUNDING = 1e-12
+_SHOWN = 60
 
 Relation = Literal["-", "+", "*"]
 
@@ -77,6 +79,9 @@ class Condition:
                 f"{figure}: a limit is a comparison such as '>= 0.95' or '>= baseline - 0.03', got {text!r}"
             )
         resolution = None if match["resolution"] is None else float(match["resolution"])
+        written = [float(match[each]) for each in ("number", "by", "resolution") if match[each] is not None]
+        if not all(map(isfinite, written)):
+            raise UsageError(f"{figure}: a limit is a number that is computed with, got {text[:_SHOWN]!r}")
         if match["number"] is not None:
             if resolution is not None:
                 raise UsageError(f"{figure}: a resolution is of a limit against the baseline, got {text!r}")

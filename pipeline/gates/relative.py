@@ -21,6 +21,8 @@ from .result import Comparison
 
 # Of the intervals: each end errs as often as a gate may.
 LEVEL = 1 - 2 * ERROR
+# Of a ratio of latencies, and the inverse the smallest.
+_LARGEST = 1e9
 
 
 class NotComparable(Exception):
@@ -200,6 +202,8 @@ def _estimates(figure: Figure, before: SubjectRecord, after: SubjectRecord) -> l
             raise NotComparable(f"one of the two runs has no interval of the {figure.name} of {record.name}")
         if figure.kind == "ratio" and min(value, *interval) <= 0:
             raise NotComparable(f"one of the two runs has a {figure.name} of {record.name} that is not above 0")
+        if figure.kind == "ratio" and not all(1 / _LARGEST <= each <= _LARGEST for each in (value, *interval)):
+            raise NotComparable(f"one of the two runs has a {figure.name} of {record.name} that nothing measures")
         found.append((value, interval))
     return found
 

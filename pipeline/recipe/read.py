@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ...core.errors import UsageError
+from ...core.errors import UsageError, reason_of
+from ...core.reading.bounded import check_encodable
+from ...core.reading.yaml_text import parse_yaml, read_yaml
 
 # The keys that name a file, and those that name a folder.
 FILES = (
@@ -24,6 +25,7 @@ FILES = (
 FOLDERS = (("data", "root"),)
 # The keys that list files.
 LISTS = (("verify", "packs"),)
+_SHOWN = 60
 
 
 def read_recipe(path: Path, overrides: Sequence[str] = (), data_root: str | Path | None = None) -> dict[str, Any]:
@@ -40,22 +42,31 @@ def read_recipe(path: Path, overrides: Sequence[str] = (), data_root: str | Path
     Raises:
         UsageError: the file is missing or no YAML mapping, or an override is not of the form a.b=c.
     """
-    if not path.is_file():
-        raise UsageError(f"{path}: no such recipe file")
     try:
-        raw = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        raise UsageError(f"{path}: not valid YAML{where}") from None
+        raw = read_yaml(path)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such recipe file") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not valid YAML: not in UTF-8 (byte {error.start})") from None
+    except ValueError as error:
+        reason = reason_of(error)
+        raise UsageError(f"{path}: not valid YAML{'' if reason.startswith('at ') else ':'} {reason}") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
     if not isinstance(raw, dict):
         raise UsageError(f"{path}: a recipe is a mapping of sections (schema_version, name, data, ...)")
-    _make_absolute(raw, path.parent)
+    try:
+        _make_absolute(raw, path.parent)
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from None
     for override in overrides:
         apply_override(raw, override)
     if data_root is not None and isinstance(raw.get("data"), dict):
         raw["data"]["root"] = str(data_root)
-    _make_absolute(raw, Path.cwd())
+    try:
+        _make_absolute(raw, Path.cwd())
+    except ValueError as error:
+        raise UsageError(f"--set {error}") from None
     return raw
 
 
@@ -65,15 +76,25 @@ def _make_absolute(raw: dict[str, Any], folder: Path) -> None:
         for section in sections:
             keys = keys.get(section) if isinstance(keys, dict) else None
         if isinstance(keys, dict) and isinstance(keys.get(key), str):
-            keys[key] = _absolute(keys[key], folder)
+            keys[key] = _absolute(keys[key], folder, ".".join((*sections, key)))
     for section, key in LISTS:
         if isinstance(raw.get(section), dict) and isinstance(raw[section].get(key), list):
             files = raw[section][key]
-            raw[section][key] = [_absolute(file, folder) if isinstance(file, str) else file for file in files]
+            raw[section][key] = [
+                _absolute(file, folder, f"{section}.{key}") if isinstance(file, str) else file for file in files
+            ]
 
 
-def _absolute(file: str, folder: Path) -> str:
-    return str((folder / Path(file).expanduser()).resolve())
+def _absolute(file: str, folder: Path, key: str) -> str:
+    """Raise ValueError, naming the key, where there is no such user, links go round, or no system has such a path."""
+    try:
+        found = (folder / Path(file).expanduser()).resolve()
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):  # said by whoever reads it
+            found.stat()
+        return str(found)
+    except (RuntimeError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or reason_of(error)
+        raise ValueError(f"{key}: {file[:_SHOWN]!r} is no path here ({reason.removesuffix('.')})") from None
 
 
 def apply_override(raw: dict[str, Any], override: str) -> None:
@@ -82,13 +103,17 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
     Raises:
         UsageError: it is not of that form.
     """
+    try:
+        check_encodable(override)
+    except ValueError as error:
+        raise UsageError(f"--set: {error}") from None
     path, separator, text = override.partition("=")
     keys = path.strip().split(".")
     if not separator or not all(keys):
         raise UsageError(f"--set {override!r}: must be of the form section.key=value")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = parse_yaml(text)
+    except ValueError:
         value = text  # `>= 0.9` is no YAML, but a fine limit
     place: Any = raw
     for key in keys[:-1]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -229,7 +230,7 @@ def parse_recipe(raw: dict[str, Any], source: str) -> Recipe:
     except ValidationError as error:
         raise UsageError(f"{source}: {one_line(error, Recipe)}") from None
     for keys, file in recipe.files().items():
-        if not file.is_file():
+        if not os.path.isfile(file):  # Path's own raises where a name is too long
             raise UsageError(f"{source}: {'.'.join(map(str, keys))}: {file}: no such file")
     return recipe
 

@@ -9,8 +9,8 @@ functions `escapeData` and `escapeProperty` of https://github.com/actions/toolki
 
 from __future__ import annotations
 
+from ...core.reading.printable import in_one_line
 from ..results.report import Report
-from .printable import in_one_line
 from .reasons import location, reasons
 from .rows import headline, warnings
 

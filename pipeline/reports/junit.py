@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
+from ...core.reading.printable import in_one_line
 from ..results.report import Report
 from .base import formats
-from .printable import in_one_line
 from .reasons import Reason, reasons
 from .rows import attack_note
 
@@ -61,5 +61,9 @@ def _properties(report: Report) -> dict[str, str]:
         "threat_model": f"{threat['norm']} eps {threat['eps']:g}",
         "attacks": report.data["environment"]["attacks"],
         "recipe": report.data["recipe_digest"],
-        **{f"sha256.{each['name']}": each["sha256"] for each in report.subjects if each["kind"] == "engine"},
+        **{
+            f"sha256.{each['name']}": each.get("sha256") or "unknown"
+            for each in report.subjects
+            if each["kind"] == "engine"
+        },
     }

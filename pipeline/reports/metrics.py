@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 
+from ...core.reading.printable import in_one_line
 from ..figures.table import gated, routes_of
 from ..results.report import Report
 from .base import formats
-from .printable import in_one_line
 
 
 @formats.register("metrics.txt")

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...core.reading.printable import in_one_line
 from ..figures.table import find_figure
 from ..gates.result import Outcome
 from ..results.device_verdict import DEVICES
 from ..results.report import Report
 from .advice import what_to_do
-from .printable import in_one_line
 from .rows import number
 
 EVIDENCE = "evidence"

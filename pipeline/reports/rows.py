@@ -39,10 +39,11 @@ def _interval_note(report: Report) -> str:
     sequential = next((subject["sequential"] for subject in report.subjects if "sequential" in subject), None)
     if sequential is None:
         return "intervals are Clopper-Pearson."
-    population = sequential["population"]
+    population, error = sequential.get("population"), sequential.get("error")
+    of = "the test split" if population is None else population
     return (
-        f"drawn at random from {population}, until every gate was decided: the intervals are a confidence sequence "
-        f"for all {population}, valid at any stop, at {sequential['error']:.0%} error."
+        f"drawn at random from {of}, until every gate was decided: the intervals are a confidence sequence "
+        f"for all {of}, valid at any stop" + ("." if error is None else f", at {error:.0%} error.")
     )
 
 

@@ -18,10 +18,10 @@ import json
 from typing import Any
 from urllib.parse import quote
 
+from ...core.reading.printable import in_one_line
 from ..figures.table import find_figure
 from ..results.report import Report
 from .base import formats
-from .printable import in_one_line
 from .reasons import EVIDENCE, Reason, location, reasons
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"

@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...core.errors import ModelError, UsageError
+from ...core.errors import EngineFailure, ModelError, StageError, UsageError
 from ...core.function import is_function
 from ...core.model_file import digest_of, engine_files, files_of, sha256_of
 from ...core.onnx_reader import read_onnx
@@ -217,9 +217,10 @@ def check_request(
             models.check(Path(surrogate), other, SURROGATE)
             request = _with_surrogate(request, Path(surrogate), _surrogate(request, Path(surrogate), other))
     request = replace(request, adapted=models.found)
-    if own is None or runs is None:
-        return _with_function(request, other)
-    return _with_engine(request, own, runs, other)
+    with opening(model, target):
+        if own is None or runs is None:
+            return _with_function(request, other)
+        return _with_engine(request, own, runs, other)
 
 
 def _on_grid(data: Dataset, threat: ThreatModel, model: str) -> tuple[Dataset, ThreatModel, list[str]]:
@@ -253,6 +254,19 @@ def _on_grid(data: Dataset, threat: ThreatModel, model: str) -> tuple[Dataset, T
             data = replace(data, test=replace(test, images=rounded))
             notes.append(f"8-bit: {model} takes 8-bit images; the test images are rounded to these")
     return data, threat, notes
+
+
+@contextmanager
+def opening(model: str, target: str) -> Iterator[None]:
+    """Say of an ONNX file that its runtime refuses, or crashes or hangs at, that it is the file."""
+    try:
+        yield
+    except EngineFailure as failure:
+        raise ModelError(f"{model}: cannot be opened: {failure}") from None
+    except StageError as error:
+        if target != OnnxRuntime.name:
+            raise
+        raise ModelError(str(error)) from None
 
 
 def _options(model: str, own: Path | None, target: str, given: Sequence[str]) -> Mapping[str, Any]:

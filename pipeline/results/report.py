@@ -9,7 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ...core.errors import UsageError
+from ...core.errors import UsageError, reason_of
+from ...core.reading.json_text import read_json
 from ...core.versions import installed_versions
 from ...targets.base import targets
 from ..gates import Condition, Verdict, judge
@@ -18,6 +19,7 @@ from ..gates.pair import Pair
 from ..store.machine import machine
 from ..store.run_files import RunFiles
 from .device_verdict import with_devices
+from .report_schema import checked_report
 
 if TYPE_CHECKING:
     from ...stages.verify.figures import SubjectFigures
@@ -67,25 +69,19 @@ class Report:
             UsageError: the file is missing, no report, or of another schema version.
         """
         try:
-            data = json.loads(path.read_text())
+            data = read_json(path)
         except FileNotFoundError:
             raise UsageError(f"{path}: no such report") from None
-        except (OSError, ValueError):
-            raise UsageError(f"{path}: not a report (no valid JSON)") from None
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{path}: not a report (no valid JSON: {reason_of(error)})") from None
         if not isinstance(data, dict) or "subjects" not in data:
             raise UsageError(f"{path}: not a report of edgeproof")
-        subjects = data["subjects"]
-        if not isinstance(subjects, list) or not all(
-            isinstance(each, dict) and isinstance(each.get("name"), str) and isinstance(each.get("kind"), str)
-            for each in subjects
-        ):
-            raise UsageError(f"{path}: not a report of edgeproof (a subject has a name and a kind)")
-        # A report written elsewhere to the documented form has no such lists; its own doubt must not get lost.
-        inconclusive = data.get("verdict") == "inconclusive"
-        data = {"doubts": ["the run's own verdict was inconclusive"] if inconclusive else [], "missing": [], **data}
         if (found := data.get("schema_version")) not in _READ:
             raise UsageError(f"{path}: schema_version {found!r}, this edgeproof reads {' and '.join(map(str, _READ))}")
-        return cls(data, RunFiles(path.parent))
+        try:
+            return cls(checked_report(data), RunFiles(path.parent))
+        except ValueError as error:
+            raise UsageError(f"{path}: {error}") from None
 
 
 def draw_up(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from ...core.config import Config
+from ...core.reading.json_text import read_json
 from ...stages.checkpoint import WEIGHTS, read_weights
 from ...stages.classifier import Classifier
 from ...stages.data import Dataset, datasets, load_dataset
@@ -85,7 +85,7 @@ class Artifacts:
 
     def engine_file(self, artifact: Artifact) -> EngineFile:
         """The engine of an engine artifact."""
-        about = json.loads(artifact.path("engine.json").read_text())
+        about = read_json(artifact.path("engine.json"))
         path = artifact.path(about["file"])
         return EngineFile(about["target"], path, artifact.sha256(about["file"]), about.get("options", {}))
 

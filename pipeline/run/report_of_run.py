@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from ...core.reading.json_text import read_json
 from ...stages.checkpoint import WEIGHTS
 from ...stages.latency.bench import BENCH
 from ...stages.properties import properties_of
@@ -20,7 +20,7 @@ def assemble(stages: RecipeRun) -> Report:
     """Draw up the report: teacher, student, every engine, and the recipe's gates on the engines."""
     recipe = stages.artifacts.recipe
     figures = read_figures(stages.attacks.aggregated().path(FIGURES_FILE))
-    times = json.loads(stages.benches.ledger().path(BENCH).read_text())
+    times = read_json(stages.benches.ledger().path(BENCH))
     subjects = [
         torch_subject(
             name,
@@ -44,7 +44,7 @@ def assemble(stages: RecipeRun) -> Report:
                 ),
                 figures=figures[name],
                 times=times[name],
-                bench=json.loads(stages.benches.engine(name).path(BENCH).read_text()) if ships else None,
+                bench=read_json(stages.benches.engine(name).path(BENCH)) if ships else None,
                 calibration=_calibration(stages.engines.quantized(name)) if ships else None,
                 options=engine.options,
                 kind="engine" if ships else "step",
@@ -70,5 +70,5 @@ def _calibration(quantized: Artifact) -> dict[str, Any] | None:
     """What the images were that activation ranges come from; their rows stay in the artifact."""
     if CALIBRATION not in quantized.files:
         return None
-    record = json.loads(quantized.path(CALIBRATION).read_text())
+    record = read_json(quantized.path(CALIBRATION))
     return {key: value for key, value in record.items() if key != "index"}

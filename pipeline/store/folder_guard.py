@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from ...core.errors import UsageError
+from ...core.reading.json_text import read_json
 
 RECIPE = "recipe.yaml"
 
@@ -21,7 +21,7 @@ def check_own(root: Path, *, build: bool) -> None:
         UsageError: what the folder holds would be lost.
     """
     try:
-        manifest = json.loads((root / "manifest.json").read_text())
+        manifest = read_json(root / "manifest.json")
         published = {entry["path"] for entry in manifest["artifacts"]}
     except (OSError, ValueError, KeyError, TypeError):
         if (root / "report.json").exists() and not (root / ".store").exists():

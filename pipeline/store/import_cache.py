@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.atomic_write import write_atomically
+from ...core.reading.json_text import read_json
 
 # More files than edgeproof has; beyond it what other versions left is dropped.
 _MOST = 2000
@@ -62,7 +63,7 @@ class ImportCache:
 
 def _read(path: Path) -> dict[str, Sequence[str]]:
     try:
-        found: Any = json.loads(path.read_text())
+        found: Any = read_json(path)
     except (OSError, ValueError):
         return {}
     if not isinstance(found, dict):

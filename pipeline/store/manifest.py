@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
@@ -87,7 +88,7 @@ def unlike(root: Path, entry: Mapping[str, Any]) -> str:
     path = inside(root, entry["path"])
     if path is None:
         return "outside the run"
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path's own raises where a name is too long
         return "" if _WAS in entry and entry[_WAS] is None else "missing"
     return "" if sha256_of(path) in (entry["sha256"], entry.get(_WAS)) else "altered since the run"
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from ...core.atomic_write import write_atomically
 from ...core.errors import UsageError
+from ...core.reading.json_text import read_json
 
 STORE = ".store"
 ENVIRONMENT = "EDGEPROOF_STORE"
@@ -145,7 +146,7 @@ def is_partial_name(name: str) -> bool:
 def record_in(path: Path) -> dict[str, Any]:
     """What a JSON file of ours holds; nothing where it is missing or broken."""
     try:
-        found = json.loads(path.read_text())
+        found = read_json(path)
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

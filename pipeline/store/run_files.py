@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...core.reading.arrays import read_npz
+from ...core.reading.bounded import read_bounded
+from ...core.reading.json_text import MOST, parse_json
 from .artifact import Artifact
 from .manifest import MANIFEST, listed, manifest_entries
 
@@ -50,14 +50,14 @@ class RunFiles:
         if path in self.texts:
             return self.texts[path]
         try:
-            return self._at(path).read_text()
+            return read_bounded(self._at(path), MOST).decode()
         except (OSError, KeyError, ValueError):
             return None
 
     def json(self, path: str) -> Any:
         """What a JSON file holds; None where there is none."""
         try:
-            return json.loads(self.text(path) or "")
+            return parse_json(self.text(path) or "")
         except ValueError:
             return None
 
@@ -67,12 +67,9 @@ class RunFiles:
 
     def arrays(self, path: str) -> dict[str, np.ndarray] | None:
         """The arrays of an `.npz`; None where there is none."""
-        import numpy as np
-
         try:
-            with np.load(self._at(path), allow_pickle=False) as archive:
-                return {key: archive[key] for key in archive.files}
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+            return read_npz(self._at(path))
+        except (OSError, ValueError, KeyError):
             return None
 
     def _at(self, path: str) -> Path:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +9,12 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import UsageError
-from ...stages.adversarial_pack_manifest import MANIFEST
+from ...core.reading.arrays import read_npz
+from ...stages.adversarial_pack_manifest import MANIFEST, read_manifest
 
 NEEDED = ("index", "label", "clean_correct")
+# Of some columns of a million samples.
+_MOST = 256 << 20
 # The other threat model is no step on the way to the worst case.
 NO_ROUTE = (*NEEDED, "robust_8bit")
 
@@ -28,14 +28,14 @@ def read_columns(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise UsageError(f"{path}: no such file; it lies in the run's folder, beside its report.json")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        arrays = read_npz(path, most=_MOST)
+    except (OSError, ValueError) as error:
         raise UsageError(f"{path}: no per-sample bits (verification/<subject>.npz of a run)") from error
     index = arrays.get("index")
     fits = (
         index is not None
         and index.ndim == 1
+        and all(arrays[key].dtype.kind in "iu" for key in ("index", "label") if key in arrays)
         and len(np.unique(index)) == len(index)
         and {*NEEDED} <= {*arrays}
         and all(array.shape == index.shape for array in arrays.values())
@@ -61,16 +61,14 @@ def pack_manifest(run: Path, *, needed: bool = False) -> Mapping[str, Any]:
     """
     path = run / "adversarial" / MANIFEST
     try:
-        found = json.loads(path.read_bytes())
+        found = read_manifest(path)
     except FileNotFoundError:
         if not needed:
             return {}
         found = None
     except (OSError, ValueError):
         found = None
-    if not isinstance(found, dict) or not all(isinstance(found.get(key, {}), dict) for key in ("threat", "dataset")):
-        found = None
-    if needed and (found is None or not isinstance(found.get("packs"), list)):
+    if needed and (found is None or "packs" not in found):
         raise UsageError(f"{path}: no manifest of packs; build or verify again")
     if found is None:
         raise UsageError(f"{path}: no manifest of packs; copy adversarial/{MANIFEST} of the run, or remove it")

@@ -21,6 +21,7 @@ from typing import Any
 from ...core.atomic_write import clear_partial_files, write_atomically
 from ...core.errors import StageError, UsageError
 from ...core.model_file import sha256_of
+from ...core.reading.json_text import read_json
 from .artifact import RECORD, Artifact, Stage, key_of
 from .machine import machine
 from .manifest import MANIFEST, inside, listed, manifest_entries, same, supersede, text_entries
@@ -156,7 +157,7 @@ class Store:
         stage, key = identity["stage"], key_of(identity)
         folder = self.place.artifact(stage, key)
         try:
-            artifact = Artifact(stage, key, folder, json.loads((folder / RECORD).read_text()))
+            artifact = Artifact(stage, key, folder, read_json(folder / RECORD))
             return artifact if artifact.intact() else None
         except (OSError, ValueError, RecursionError):
             return None

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+from google.protobuf.message import EncodeError
 from onnx import TensorProto
 
-from ...core.errors import ModelError, reason_of
+from ...core.errors import ModelError, StageError, reason_of
 from ...core.onnx_reader import check, read_onnx
+from ...targets.onnxruntime.every_output import EveryOutput
+from ...targets.process.own_process import FIRST_ANSWER, OwnProcess
 from .config import AdapterConfig
 from .images import BYTES, adapt_input, own_image_shape
 from .logits import LABELS, adapt_output, widen
@@ -121,17 +126,12 @@ def _some(images: np.ndarray) -> np.ndarray:
 
 
 def _answers(model: onnx.ModelProto, images: np.ndarray, path: Path) -> Mapping[str, np.ndarray]:
-    import onnxruntime  # which starts a thread
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
+    first = FIRST_ANSWER * max(model.graph.input[0].type.tensor_type.shape.dim[0].dim_value, 1)
     try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
-        (entry,) = session.get_inputs()
-        batch = entry.shape[0] if isinstance(entry.shape[0], int) else len(images)
-        shown = np.resize(images, (max(batch, 1), *images.shape[1:]))
-        names = [output.name for output in session.get_outputs()]
-        found = dict(zip(names, session.run(names, {entry.name: shown}), strict=True))
-    except Exception as error:  # the runtime's own, of several kinds
+        opener = partial(EveryOutput, model.SerializeToString())
+        # A process of its own: it may never answer, or take all memory.
+        with closing(OwnProcess(opener, first=first)) as ask:
+            ask(images[:1])
+            return ask(images)
+    except (StageError, EncodeError, ValueError) as error:
         raise ModelError(f"{path}: ONNX Runtime cannot run it: {reason_of(error)}") from None
-    return {name: answer for name, answer in found.items() if isinstance(answer, np.ndarray) and answer.dtype != object}

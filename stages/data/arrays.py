@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import UsageError
+from ...core.reading.arrays import npz_keys, read_npz
 
 # How an .npz and an .npy file begin.
 _ZIP, _ARRAY = b"PK", b"\x93NUMPY"
@@ -32,18 +32,14 @@ def read_arrays(path: Path, keys: Sequence[str], also: Sequence[str] = ()) -> di
     try:
         with path.open("rb") as file:
             kind = file.read(len(_ARRAY))
-        # numpy takes whatever is neither for a pickle, and advises to load it unsafely.
         if not kind.startswith(_ZIP) and kind != _ARRAY:
             raise UsageError(f"{path}: is no intact .npz file (it does not begin like one)")
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
+        if kind == _ARRAY:
             raise UsageError(f"{path}: is a single array; an .npz file with {wanted} is needed")
-        with loaded as file:
-            for key in keys:
-                if key not in file:
-                    raise UsageError(f"{path}: has no key {key!r} (it has: {', '.join(file) or 'none'})")
-            return {key: file[key] for key in (*keys, *also) if key in file}
-    except UsageError:
-        raise
-    except Exception as error:  # whatever numpy, zipfile and zlib make of a broken file
+        found = npz_keys(path)
+        for key in keys:
+            if key not in found:
+                raise UsageError(f"{path}: has no key {key!r} (it has: {', '.join(found) or 'none'})")
+        return read_npz(path, (*keys, *also))
+    except (OSError, ValueError) as error:
         raise UsageError(f"{path}: is no intact .npz file ({' '.join(str(error).split())})") from error

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from ...core.config import Config
-from ...core.errors import UsageError
+from ...core.errors import UsageError, reason_of
+from ...core.reading.json_text import read_json
 
 PRUNING = "pruning.json"
 
@@ -115,11 +116,13 @@ def read_pruning(path: Path) -> PruningRecord:
     if not path.is_file():
         raise UsageError(f"{path}: no such file")
     try:
-        return PruningRecord.model_validate_json(path.read_bytes())
+        return PruningRecord.model_validate(read_json(path))
     except ValidationError as error:
         problem = error.errors()[0]
         at = ".".join(map(str, problem["loc"]))
         raise UsageError(f"{path}: not a valid pruning record ({at and at + ': '}{problem['msg']})") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: not a valid pruning record ({reason_of(error)})") from None
 
 
 def read_pruning_of(path: Path, model: str, image_shape: tuple[int, int, int], classes: int) -> PruningRecord:

@@ -57,6 +57,8 @@ def difference_sequence(lost: int, gained: int, samples: int, error: float) -> t
 
     def end(refuted: Callable[[float], bool], seen: float) -> float:
         """The largest share lost that is not refuted."""
+        if seen >= 1:
+            return 1.0
         within, beyond = seen, 1.0
         for _ in range(_HALVINGS):
             middle = (within + beyond) / 2

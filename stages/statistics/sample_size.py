@@ -7,6 +7,7 @@ from statistics import NormalDist
 
 ERROR = 0.05
 POWER = 0.95
+_LEAST = 1e-9
 
 
 def samples_to_detect(difference: float, differing: float, error: float = ERROR, power: float = POWER) -> int:
@@ -17,13 +18,16 @@ def samples_to_detect(difference: float, differing: float, error: float = ERROR,
     lost beyond the margin, and the formula an approximation for margins that are small beside `differing`.
 
     Args:
-        difference: share lost minus share gained, beyond the margin; in (0, 1].
-        differing: share of the samples on which the two differ, at least `difference`.
+        difference: share lost minus share gained, beyond the margin; at least 0, and below 1e-9 taken for that.
+        differing: share of the samples on which the two differ, at least `difference` where that is a share.
         error: the chance to find one where there is none.
         power: the chance to find this one.
     """
     unit = NormalDist()
-    spread = unit.inv_cdf(1 - error) * sqrt(differing) + unit.inv_cdf(power) * sqrt(differing - difference**2)
+    difference = max(difference, _LEAST)
+    # A retention that was nothing may have grown by more than 1; no variance is below 0.
+    left = sqrt(max(differing - difference**2, 0.0))
+    spread = unit.inv_cdf(1 - error) * sqrt(differing) + unit.inv_cdf(power) * left
     return ceil((spread / difference) ** 2)
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from ...core.errors import UsageError
+from ...core.reading.arrays import read_npz
+from ...core.reading.json_text import read_json
 from ..data import Split
 from .checks.base import as_json, find, total
 from .checks.white_box_audit import too_much_missed
@@ -102,18 +104,18 @@ class Attacked:
     @classmethod
     def load(cls, folder: Path) -> Attacked:
         """Read the folder of an attack stage."""
-        summary = json.loads((folder / SUMMARY).read_text())
-        with np.load(folder / BITS, allow_pickle=False) as arrays:
-            bits = {name: arrays[name] for name in summary["routes"]}
-            return cls(
-                arrays["index"],
-                arrays["label"],
-                arrays["clean_correct"],
-                bits,
-                arrays["robust_8bit"],
-                Candidates.load(folder / CANDIDATES),
-                summary,
-            )
+        summary = read_json(folder / SUMMARY)
+        arrays = read_npz(folder / BITS)
+        bits = {name: arrays[name] for name in summary["routes"]}
+        return cls(
+            arrays["index"],
+            arrays["label"],
+            arrays["clean_correct"],
+            bits,
+            arrays["robust_8bit"],
+            Candidates.load(folder / CANDIDATES),
+            summary,
+        )
 
 
 def sample(test: Split, config: VerifyConfig, *, shuffled: bool = False) -> Split:

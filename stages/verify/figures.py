@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...core.reading.json_text import read_json
 from ..statistics.estimate import Estimate
 from ..statistics.paired import PairedComparison
 from .checks.base import Finding
@@ -189,4 +190,4 @@ def write_figures(folder: Path, figures: Mapping[str, SubjectFigures]) -> None:
 
 def read_figures(path: Path) -> dict[str, SubjectFigures]:
     """Read what `write_figures` wrote: the figures by subject."""
-    return {name: SubjectFigures.from_json(each) for name, each in json.loads(path.read_text()).items()}
+    return {name: SubjectFigures.from_json(each) for name, each in read_json(path).items()}

@@ -14,6 +14,7 @@ from weakref import WeakSet
 import numpy as np
 
 from ...core.errors import EdgeproofError, StageError, reason_of
+from ...core.reading.json_text import read_json
 from ..base import Availability, Engine, EngineFile, Images, Logits, Target, TargetOptions
 from ..on_device import OnDevice
 from ..schemes import SCHEMES
@@ -164,6 +165,6 @@ def delegation(lowered: Lowered) -> dict[str, Any]:
 
 def _share_beside(path: Path) -> float | None:
     try:
-        return float(json.loads((path.parent / DELEGATION).read_text())["share"])
+        return float(read_json(path.parent / DELEGATION)["share"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -17,6 +17,8 @@ from .framing import receive, send
 # Seconds a model may take for one batch before it counts as hung, and how much longer to open.
 PATIENCE = 60.0
 _OPENING = 10
+# Seconds for an answer to one image of a model that nobody knows yet: what takes longer is never attacked to an end.
+FIRST_ANSWER = 5.0
 
 _SERVE = (
     "import sys; sys.path[:] = sys.argv[3:]; from edgeproof.targets.process.serving import serve; "
@@ -33,6 +35,7 @@ class OwnProcess:
         opener: picklable; returns the model, a callable of a float32 batch `[N, C, H, W]` or of anything else that can
             be pickled. It and its module must not need torch if the process is to start soon.
         patience: seconds one batch may take.
+        first: seconds a batch may take until one is answered, where that is less.
         threads: of the libraries in the process; one, where processes side by side share the cores.
 
     Raises:
@@ -41,11 +44,17 @@ class OwnProcess:
     """
 
     def __init__(
-        self, opener: Callable[[], Callable[[Any], Any]], *, patience: float = PATIENCE, threads: int = 1
+        self,
+        opener: Callable[[], Callable[[Any], Any]],
+        *,
+        patience: float = PATIENCE,
+        first: float | None = None,
+        threads: int = 1,
     ) -> None:
         self._opener = opener
         self._environment = dict.fromkeys(_THREADS, str(threads))
         self._patience = patience
+        self._first = first
         self._open()
 
     def __call__(self, images: Any) -> Any:
@@ -61,7 +70,9 @@ class OwnProcess:
             send(self._socket, images)
         except OSError:
             raise EngineFailure(self._died()) from None
-        return self._answer(self._patience)
+        answer = self._answer(self._first or self._patience)
+        self._first = None
+        return answer
 
     def close(self) -> None:
         """End the process; a further call starts another."""

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -33,6 +34,8 @@ def answer(images):
         os.abort()
     if order == 2:
         time.sleep(60)
+    if order == 5:
+        time.sleep(1)
     if order == 3:
         raise ValueError("no such luck")
     if order == 4:
@@ -70,6 +73,16 @@ def test_what_goes_wrong_is_said_and_the_next_call_is_answered(model: OwnProcess
         model(batch(order))
     calls, _ = model(batch(0))
     assert calls == (1 if order in (1, 2) else 3), "a process that died begins afresh, one that raised goes on"
+
+
+def test_until_there_is_an_answer_there_may_be_less_time(model: OwnProcess):
+    """An unknown model may never answer; a known one may take longer over more."""
+    with closing(OwnProcess(partial(load_function, "moody:answer", "model"), patience=30, first=0.5)) as found:
+        for _ in range(2):
+            with pytest.raises(EngineFailure, match=r"hung: no answer within 0\.5 seconds"):
+                found(batch(2))
+        found(batch(0))
+        found(batch(5))  # takes a second
 
 
 def test_a_process_killed_from_outside_is_missed_once(model: OwnProcess):

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ....core.errors import UsageError, reason_of
 from ....core.model_file import digest_of
+from ....core.reading.arrays import read_npy
 from ....targets.base import Engine, Images, Logits
 from ....targets.signature import ModelSignature
 from ..archive import opened
@@ -43,12 +44,12 @@ class Answers(Engine):
             UsageError: it is missing, or holds no float array of two axes.
         """
         try:
-            logits = np.load(path, allow_pickle=False)
+            logits = read_npy(path)
         except FileNotFoundError:
             raise UsageError(f"--logits {path}: no such file") from None
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError) as error:
             raise UsageError(f"--logits {path}: no .npy file of logits ({reason_of(error)})") from None
-        if not isinstance(logits, np.ndarray) or logits.ndim != 2 or logits.dtype.kind != "f" or not logits.shape[1]:
+        if logits.ndim != 2 or logits.dtype.kind != "f" or not logits.shape[1]:
             raise UsageError(f"--logits {path}: logits are a float array [images, classes]")
         return cls(logits.astype(np.float32), path, image_shape)
 

@@ -6,7 +6,6 @@ attack: an engine that withstands examples made for another one may fall to its 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from rich.console import Console
 
 from ....core.errors import UsageError
+from ....core.reading.json_text import read_json
 from ....stages.adversarial_pack import read_pack
 from ....targets.base import Engine, EngineFile, targets
 from ....targets.option_values import read_options
@@ -91,7 +91,7 @@ def _check_adapter(pack: Path, engine: Path, digest: str) -> None:
     """Refuse the file that an adapter stood around, where the run beside the pack says so: it wants other images."""
     run = pack.resolve().parent.parent
     try:
-        subjects = json.loads((run / "report.json").read_bytes())["subjects"]
+        subjects = read_json(run / "report.json")["subjects"]
         behind = [each["path"] for each in subjects if each.get("given", {}).get("sha256") == digest]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # a pack may lie anywhere
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ....core.errors import UsageError
+from ....core.reading.json_text import read_json
 from .outcome import DeviceBits
 
 DEVICE_REPORT = "device-report.json"
@@ -33,7 +33,7 @@ def read_device_report(path: Path) -> tuple[dict[str, Any], DeviceBits]:
         UsageError: it is missing, broken, or not what `edgeproof replay` writes.
     """
     try:
-        found = json.loads(path.read_bytes())
+        found = read_json(path)
         if found["kind"] != KIND:
             raise ValueError
         if found["schema_version"] != SCHEMA_VERSION:

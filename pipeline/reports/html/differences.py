@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-
+from ....core.reading.yaml_text import parse_yaml
 from ...results.report import Report
 
 _ABSENT = "not there"
@@ -44,8 +43,8 @@ def flat(value: Any, prefix: str = "") -> dict[str, str]:
 def _recipe(report: Report) -> Any:
     text = report.files.text("recipe.yaml")
     try:
-        return None if text is None else yaml.safe_load(text)
-    except yaml.YAMLError:
+        return None if text is None else parse_yaml(text)
+    except ValueError:
         return None
 
 

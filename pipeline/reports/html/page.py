@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ....core.reading.printable import in_one_line, texts_as
 from ...results.report import Report
-from ..printable import printable
 from ..reasons import reasons
 from ..rows import number as as_text
 from .blocks import Table, interval, number
@@ -20,7 +20,8 @@ _MARKS = {"pass": "✓", "fail": "✕", "inconclusive": "?"}
 
 def page(report: Report) -> str:
     """Return `report.html`; the same for the same report and files."""
-    report = replace(report, data=_printable(report.data))
+    # Fonts have no glyph for a control character.
+    report = replace(report, data=texts_as(in_one_line, report.data))
     run = RunView(report)
     sections = [section for make in SECTIONS if (section := make(run)) is not None]
     data = report.data
@@ -36,15 +37,6 @@ def page(report: Report) -> str:
         gates=_gates(report),
         sections=sections,
     )
-
-
-def _printable(data: Any) -> Any:
-    """A report's content with all texts fit to be printed; fonts have no glyph for a lone surrogate."""
-    if isinstance(data, Mapping):
-        return {printable(key): _printable(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_printable(value) for value in data]
-    return printable(data) if isinstance(data, str) else data
 
 
 def _reasons(report: Report) -> list[str]:

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ....core.reading.arrays import read_npz
+
 
 @dataclass(frozen=True)
 class Candidates:
@@ -61,5 +63,5 @@ class Candidates:
     @classmethod
     def load(cls, path: Path) -> Candidates:
         """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as arrays:
-            return cls(arrays["index"], arrays["attack"], arrays["images"])
+        arrays = read_npz(path)
+        return cls(arrays["index"], arrays["attack"], arrays["images"])

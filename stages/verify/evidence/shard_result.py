@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ....core.atomic_write import replacing
+from ....core.reading.arrays import read_npz
+from ....core.reading.json_text import parse_json
 from ...data import Split
 from .candidates import Candidates
 from .counts import Counts
@@ -64,15 +66,15 @@ class ShardResult:
     @classmethod
     def load(cls, path: Path) -> ShardResult:
         """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as arrays:
-            meta = json.loads(str(arrays["meta"]))
-            return cls(
-                Split(arrays["images"], arrays["labels"], arrays["index"]),
-                arrays["clean_correct"],
-                dict(zip(meta["routes"], arrays["bits"], strict=True)),
-                Candidates(arrays["candidate_index"], arrays["candidate_attack"], arrays["candidate_images"]),
-                Counts.of_json(meta["counts"]),
-                set(meta["warnings"]),
-                meta["seconds"],
-                arrays["eight_bit"],
-            )
+        arrays = read_npz(path)
+        meta = parse_json(str(arrays["meta"]))
+        return cls(
+            Split(arrays["images"], arrays["labels"], arrays["index"]),
+            arrays["clean_correct"],
+            dict(zip(meta["routes"], arrays["bits"], strict=True)),
+            Candidates(arrays["candidate_index"], arrays["candidate_attack"], arrays["candidate_images"]),
+            Counts.of_json(meta["counts"]),
+            set(meta["warnings"]),
+            meta["seconds"],
+            arrays["eight_bit"],
+        )

@@ -69,6 +69,14 @@ class Guarded:
                 raise SamplesFailed(np.array(list(broken)), np.stack(list(broken.values())))
         return logits
 
+    def first_answer(self, image: Images) -> Logits:
+        """Answer one image `[1, C, H, W]`, asked once.
+
+        Raises:
+            EngineFailure: there is no answer.
+        """
+        return self._logits(image)
+
     def close(self) -> None:
         """Close the model, where it can be closed."""
         getattr(self._ask, "close", lambda: None)()

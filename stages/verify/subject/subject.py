@@ -130,6 +130,7 @@ class EngineSubject:
         surrogate: an ONNX file (the float student, say) whose gradients are tried as well.
         isolated: whether what the engine does to its process is guarded against.
         patience: seconds it may take for a batch before it counts as hung.
+        first: seconds for its first batch, where that is less; needs `isolated`.
         in_worker: whether this process is a worker that may die of the engine: somebody will then open the subject
             anew, and the engine in a process of its own. Asking that one costs more than small networks take.
     """
@@ -141,6 +142,7 @@ class EngineSubject:
     surrogate: Path | None = None
     isolated: bool = True
     patience: float = PATIENCE
+    first: float | None = None
     in_worker: bool = False
 
     def open(self) -> OpenedSubject:
@@ -211,7 +213,7 @@ class EngineSubject:
             return opener()
         if self.in_worker:
             return Watched(opener(), patience=self.patience)
-        return OwnProcess(opener, patience=self.patience)
+        return OwnProcess(opener, patience=self.patience, first=self.first)
 
 
 def in_worker(subject: Subject) -> Subject:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ....core.errors import StageError
+from ....core.reading.json_text import read_json
 from ...gpu import Gpu
 from .seal import KEY_VARIABLE, key_file, seal, sealed_here
 
@@ -65,7 +66,7 @@ def read_sheet(plan: Path, plan_sha256: str) -> Sheet:
     """
     path = sheet_of(plan)
     try:
-        content = json.loads(path.read_text())
+        content = read_json(path)
         given = content.pop("seal")
         if content.pop("format") != _FORMAT:
             raise ValueError("of another version of edgeproof")

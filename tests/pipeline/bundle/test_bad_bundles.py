@@ -172,11 +172,62 @@ def test_what_is_no_archive(tmp_path: Path):
 
 
 def test_an_archive_that_somebody_else_packed_is_read_as_well(bundle: Path, tmp_path: Path):
-    shutil.make_archive(str(tmp_path / "theirs"), "gztar", bundle)
-    shutil.make_archive(str(tmp_path / "theirs"), "zip", bundle)
-    for name in ("theirs.tar.gz", "theirs.zip"):
+    shutil.make_archive(str(tmp_path / "theirs"), "tar", bundle)
+    with zipfile.ZipFile(tmp_path / "theirs.zip", "w") as archive:
+        for path in sorted(bundle.rglob("*")):
+            archive.write(path, path.relative_to(bundle))
+    for name in ("theirs.tar", "theirs.zip"):
         found = replay_bundle(tmp_path / name, out=tmp_path / "device-report.json")
         assert found["outcome"] == "pass"
+
+
+@pytest.mark.parametrize("kind", ["gztar", "bztar", "xztar", "zip"])
+def test_a_compressed_archive_is_not_unpacked(bundle: Path, tmp_path: Path, kind: str):
+    """Three MB may become three GB."""
+    path = Path(shutil.make_archive(str(tmp_path / "theirs"), kind, bundle))
+    refused(path, tmp_path, "is compressed, as no bundle is; unpack it and name the folder")
+
+
+def test_what_bundle_json_does_not_list_is_not_unpacked(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    make_bundle(finished, plain=True, out=tmp_path / "a.zip")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with zipfile.ZipFile(tmp_path / "a.zip", "a") as archive:
+        archive.writestr("large.bin", bytes(1 << 20))
+    opened: list[str] = []
+    read = zipfile.ZipFile.open
+
+    def open_seen(self: zipfile.ZipFile, member: zipfile.ZipInfo, *rest: Any) -> Any:
+        opened.append(member.filename)
+        return read(self, member, *rest)
+
+    monkeypatch.setattr(zipfile.ZipFile, "open", open_seen)
+    refused(tmp_path / "a.zip", tmp_path, "large.bin: not listed")
+    assert opened == ["bundle.json"]
+
+
+def test_members_that_lie_over_one_another(finished: Path, tmp_path: Path):
+    """One MB, listed a thousand times."""
+    make_bundle(finished, plain=True, out=tmp_path / "a.zip")
+    with zipfile.ZipFile(tmp_path / "a.zip", "a") as archive:
+        archive.writestr("a", bytes(1 << 20))
+        for number in range(1000):
+            twin = zipfile.ZipInfo(f"a{number}")
+            for name in ("header_offset", "file_size", "compress_size", "CRC"):
+                setattr(twin, name, getattr(archive.getinfo("a"), name))
+            archive.filelist.append(twin)
+    refused(tmp_path / "a.zip", tmp_path, "larger than itself")
+
+
+def test_a_sparse_member(finished: Path, tmp_path: Path):
+    """A terabyte of nothing, in a block."""
+    make_bundle(finished, plain=True, out=tmp_path / "a.tar")
+    sparse = tarfile.TarInfo("sparse")
+    sparse.type = tarfile.GNUTYPE_SPARSE
+    with tarfile.open(tmp_path / "a.tar", "a") as archive:
+        archive.addfile(sparse)
+    refused(tmp_path / "a.tar", tmp_path, "is no plain file")
 
 
 @pytest.fixture(scope="module")

@@ -54,6 +54,34 @@ def test_outcomes(limit: str, before: Sequence[int], after: Sequence[int], expec
     assert (found.outcome, found.exit_code) == (expected, {"pass": 0, "fail": 1, "inconclusive": 4}[expected])
 
 
+@pytest.mark.parametrize("sequential", [False, True])
+@pytest.mark.parametrize("resolution", ["", ", resolution 1e-300", ", resolution 0.999"])
+@pytest.mark.parametrize("margin", ["", " - 1e-300", " - 0.98", " - 0.9999999999999999"])
+@pytest.mark.parametrize(("before", "after"), [([], []), ([], range(60)), (range(60), []), (range(60), range(60))])
+def test_edges_are_decided_or_open_and_no_fault(
+    margin: str, resolution: str, before: Sequence[int], after: Sequence[int], *, sequential: bool, tmp_path: Path
+):
+    """Engines that collapsed or were repaired, margins near everything, resolutions of next to nothing."""
+    more = {"more": {"onnxruntime": {"sequential": {"population": 60, "error": 0.05}}}} if sequential else {}
+    runs = ({**engine(60, broken), "student": bits(60), **more} for broken in (before, after))
+    lines = [f"{figure} >= baseline{margin}{resolution}" for figure in ("robust_accuracy", "retention")]
+    found = verdict(tmp_path, lines, *runs)
+    json.dumps([gate.as_json() for gate in found.gates], allow_nan=False)
+    accuracy = found.gates[0]
+    assert accuracy.comparison is not None
+    assert accuracy.comparison.samples_needed is None or accuracy.comparison.samples_needed > 60
+    if before and not after:  # repaired
+        assert accuracy.outcome == "pass"
+    if after and not before and margin in ("", " - 1e-300"):
+        assert accuracy.outcome == "fail"
+
+
+@pytest.mark.parametrize("limit", [">= 1e400", ">= baseline - 1e400", ">= baseline, resolution 1e400"])
+def test_limits_that_no_number_holds(limit: str):
+    with pytest.raises(UsageError, match="a limit is a number that is computed with"):
+        Condition.parse("robust_accuracy", limit)
+
+
 def test_the_reason_is_readable_and_the_numbers_are_there(tmp_path: Path):
     found = verdict(tmp_path, ["robust_accuracy >= baseline"], engine(1000, range(6)), engine(1000, range(6, 53)))
     (gate,) = found.gates

@@ -10,10 +10,10 @@ from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import pytest
+from edgeproof.core.reading.printable import in_one_line
 from edgeproof.pipeline.gates import Condition
 from edgeproof.pipeline.reports import formats, render
 from edgeproof.pipeline.reports.github import MOST, workflow_commands
-from edgeproof.pipeline.reports.printable import in_one_line
 from edgeproof.pipeline.reports.reasons import reasons
 from edgeproof.pipeline.results.report import Report, draw_up
 

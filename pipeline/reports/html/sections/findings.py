@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from .....stages.verify.checks.base import rows_of_counts
 from ..blocks import Section, Table
@@ -38,20 +40,35 @@ def findings_section(run: RunView) -> Section | None:
 
 
 def _checks(run: RunView) -> list[tuple[str, ...]]:
-    figures = run.files.json("verification/figures.json")
-    if not isinstance(figures, Mapping):
+    try:
+        figures = _FIGURES.validate_python(run.files.json("verification/figures.json"))
+    except ValidationError:
         return []
     return [
         (subject["name"], asked, "" if of is None else str(of), outcome, str(count))
         for subject in run.subjects
-        for asked, of, outcome, count in _rows(figures.get(subject["name"], {}))
+        for asked, of, outcome, count in _rows(figures.get(subject["name"], _Figures()))
         if of != 0
     ]
 
 
-def _rows(figures: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
+class _Check(BaseModel):
+    rows: list[tuple[str, int | None, str, int]]
+
+
+class _Figures(BaseModel):
+    """What a subject's figures say of the checks; of another run's file nothing is shown."""
+
+    checks: dict[str, _Check] = {}
+    counts: dict[str, int] = {}
+
+
+_FIGURES = TypeAdapter(dict[str, _Figures])
+
+
+def _rows(figures: _Figures) -> Iterator[Sequence[Any]]:
     """What was asked, of how many, what came out, how often; see `stages.verify.checks.base.rows_of`."""
-    for check in figures.get("checks", {}).values():
-        yield from check["rows"]
-    if "counts" in figures:  # as edgeproof 0.1 wrote them
-        yield from rows_of_counts(figures["counts"])
+    for check in figures.checks.values():
+        yield from check.rows
+    if figures.counts:  # as edgeproof 0.1 wrote them
+        yield from rows_of_counts(figures.counts)
