@@ -78,7 +78,7 @@ class SpatialTransformer(nn.Module):
         line = torch.linspace(-0.875, 0.875, 8)
         places = torch.stack([line.repeat(8), line.repeat_interleave(8), torch.ones(64)])
         grid = (theta @ places).transpose(1, 2).reshape(-1, 8, 8, 2)
-        return self.network(F.grid_sample(x, grid, align_corners=False, padding_mode="border"))
+        return self.network(F.grid_sample(x, grid, align_corners=False, padding_mode="border").reshape(-1, 1, 8, 8))
 
 
 class Decoder(nn.Module):
@@ -115,7 +115,7 @@ def gated() -> nn.Module:
         def forward(self, x: Tensor) -> Tensor:
             x = self.conv(x).unflatten(1, (2, 16)).amax(1)
             x = torch.einsum("nchw,cd->ndhw", x, self.mix)
-            x = torch.where(x > 0, x, torch.expm1(x))
+            x = torch.where(x > 0, x, torch.exp(x) - 1)
             return self.head(x.flatten(2).topk(8, dim=2).values.flatten(1))
 
     return Gated()
