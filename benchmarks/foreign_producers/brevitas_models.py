@@ -9,7 +9,6 @@ import brevitas.nn as qnn
 import torch
 from brevitas.export import export_onnx_qcdq, export_qonnx
 from brevitas.quant import (
-    Int8ActPerTensorFixedPoint,
     Int8ActPerTensorFloat,
     Int8Bias,
     Int8WeightPerChannelFloat,

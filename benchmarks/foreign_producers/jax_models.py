@@ -81,7 +81,10 @@ def flax(make) -> nnx.Module:
     """A network of Flax, trained once a process."""
     network = make(nnx.Rngs(0))
     graph, weights, rest = nnx.split(network, nnx.Param, ...)
-    loss = lambda weights, x, y: cross_entropy(nnx.merge(graph, weights, rest)(x), y)
+
+    def loss(weights, x, y):
+        return cross_entropy(nnx.merge(graph, weights, rest)(x), y)
+
     nnx.update(network, trained(loss, weights, LAST))
     return network
 
@@ -95,7 +98,10 @@ def from_equinox(path: Path) -> None:
     """A perceptron of Equinox, image by image."""
     network = eqx.nn.MLP(64, 10, 64, 2, key=jax.random.key(0))
     weights, rest = eqx.partition(network, eqx.is_inexact_array)
-    answer = lambda network, x: jax.vmap(lambda image: network(image.reshape(64)))(x)
+
+    def answer(network, x):
+        return jax.vmap(lambda image: network(image.reshape(64)))(x)
+
     weights = trained(lambda w, x, y: cross_entropy(answer(eqx.combine(w, rest), x), y), weights, FIRST)
     network = eqx.combine(weights, rest)
     to_onnx(lambda x: answer(network, x), [("B", 1, 8, 8)], return_mode="file", output_path=str(path))

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from networks import Vit, cnn, export, trained
+from networks import cnn, export, trained
 from shared import IMAGES, produce, source
 
 CNN, VIT = "torch_script/cnn_opset17", "torch_script/vit_opset17"

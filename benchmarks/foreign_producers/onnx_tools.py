@@ -60,7 +60,9 @@ def mixed(name: str, path: Path) -> None:
     from onnxconverter_common import auto_mixed_precision
     from shared import IMAGES
 
-    near = lambda one, other: all(np.allclose(a, b, atol=0.02) for a, b in zip(one, other, strict=True))
+    def near(one, other):
+        return all(np.allclose(a, b, atol=0.02) for a, b in zip(one, other, strict=True))
+
     model = onnx.load(source(name))
     found = auto_mixed_precision.auto_convert_mixed_precision(
         model, {"images": IMAGES[:4]}, validate_fn=near, keep_io_types=True

@@ -11,16 +11,14 @@ from shared import IMAGES, LABELS, produce
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 from sklearn.decomposition import PCA
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
-from sklearn.ensemble import RandomForestClassifier, VotingClassifier
-from sklearn.kernel_approximation import Nystroem
-from sklearn.linear_model import LogisticRegression, RidgeClassifier, SGDClassifier
-from sklearn.multiclass import OneVsRestClassifier
+from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import Normalizer, StandardScaler
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 warnings.filterwarnings("ignore")
@@ -32,12 +30,14 @@ def write(model, path: Path) -> None:
     path.write_bytes(model.SerializeToString())
 
 
-def classical(make, path: Path, *, zipmap: bool = False, double: bool = False, count: int = len(ROWS), **extra) -> None:
+def classical(
+    make, path: Path, *, zipmap: bool | None = False, double: bool = False, count: int = len(ROWS), **extra
+) -> None:
     """A classifier of scikit-learn, on rows of 64 numbers."""
     model = make().fit(ROWS[:count].astype(np.float64 if double else np.float32), LABELS[:count])
     print(f"{type(model).__name__}: {model.score(ROWS[:1000], LABELS[:1000]):.3f}", flush=True)
     kind = (DoubleTensorType if double else FloatTensorType)([None, 64])
-    options = {} if zipmap is None else {id(model): {"zipmap": zipmap, **extra}}
+    options = {id(model): extra if zipmap is None else {"zipmap": zipmap, **extra}}
     write(convert_sklearn(model, initial_types=[("images", kind)], options=options, target_opset=17), path)
 
 
@@ -85,13 +85,9 @@ FILES = {
     "logistic_zipmap": partial(classical, logistic, zipmap=True),
     "logistic_double": partial(classical, logistic, double=True),
     "logistic_pipeline": partial(classical, lambda: make_pipeline(StandardScaler(), PCA(32), logistic())),
-    "nystroem": partial(
-        classical,
-        lambda: make_pipeline(Nystroem(n_components=100, gamma=0.2, random_state=0), LogisticRegression(C=10.0)),
-    ),
     "perceptron": partial(classical, perceptron),
     "ridge": partial(classical, RidgeClassifier),
-    "linear_svm": partial(classical, lambda: LinearSVC(C=0.1)),
+    "linear_svm": partial(classical, lambda: LinearSVC(C=0.1), zipmap=None),
     "svm": partial(classical, lambda: SVC(C=3.0, gamma=0.3), count=1000, raw_scores=True),
     "svm_probability": partial(classical, lambda: SVC(C=3.0, gamma=0.3, probability=True), count=1000),
     "qda": partial(classical, lambda: QuadraticDiscriminantAnalysis(reg_param=0.1)),

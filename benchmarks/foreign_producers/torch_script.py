@@ -138,7 +138,10 @@ def wanting(
 ) -> nn.Module:
     """A network trained on pixels of another range."""
     images = tinted(IMAGES) if channels == 3 else IMAGES
-    as_row = lambda value: torch.tensor(value).float().reshape(1, -1, 1, 1).numpy()
+
+    def as_row(value):
+        return torch.tensor(value).float().reshape(1, -1, 1, 1).numpy()
+
     images = (images * scale - as_row(mean)) / as_row(std)
     return fit(cnn(channels), images[:, ::-1].copy() if turned else images)
 
@@ -150,13 +153,19 @@ def coloured(network: nn.Module, path: Path, **options) -> None:
 
 def background(path: Path) -> None:
     """Eleven classes, of which the first is none of the digits."""
-    pad = lambda logits: F.pad(logits, (1, 0), value=-20.0)
+
+    def pad(logits):
+        return F.pad(logits, (1, 0), value=-20.0)
+
     export(Behind(trained(cnn), after=pad), path)
 
 
 def from_bytes(path: Path) -> None:
     """Bytes with the channels last go in; the graph scales them."""
-    before = lambda x: x.permute(0, 3, 1, 2).float() / 255
+
+    def before(x):
+        return x.permute(0, 3, 1, 2).float() / 255
+
     export(Behind(trained(cnn), before), path, torch.zeros(2, 8, 8, 1, dtype=torch.uint8))
 
 

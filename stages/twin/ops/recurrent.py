@@ -156,16 +156,8 @@ def lstm(node: Node) -> Kernel:
     """Long short-term memory: input, output, forget and cell gate, with peepholes where given."""
     layer, coupled = _Layer(node, ["Sigmoid", "Tanh", "Tanh"]), bool(node.int("input_forget", 0))
 
-    def kernel(
-        x: Tensor,
-        w: Tensor,
-        r: Tensor,
-        b: Tensor | None = None,
-        lengths: Tensor | None = None,
-        h: Tensor | None = None,
-        c: Tensor | None = None,
-        p: Tensor | None = None,
-    ) -> Any:
+    def kernel(x: Tensor, w: Tensor, r: Tensor, *others: Tensor | None) -> Any:
+        b, lengths, h, c, p = (*others, *[None] * (5 - len(others)))
         bias = sum(_biases(b, w))
         size = r.shape[-1]
         peeps = w.new_zeros(len(w), 3 * size) if p is None else p
