@@ -31,7 +31,7 @@ class Convolutions(nnx.Module):
         """Logits."""
         x = nnx.relu(self.norm(self.stem(x)))
         x = nnx.gelu(self.down(x))
-        x = nnx.avg_pool(x, (2, 2), strides=(2, 2))
+        x = nnx.avg_pool(x, window_shape=(2, 2), strides=(2, 2))
         return self.head(x.reshape(x.shape[0], -1))
 
 
@@ -108,7 +108,7 @@ def from_equinox(path: Path) -> None:
 
 
 def from_function(path: Path) -> None:
-    """A plain function: lax convolutions, a maximum over windows, einsum, tanh."""
+    """A plain function: lax convolutions, a maximum over windows by reshaping, einsum, tanh."""
     keys = jax.random.split(jax.random.key(0), 3)
     shapes = [(16, 1, 3, 3), (32, 16, 3, 3), (10, 32, 2, 2)]
     weights = [
@@ -118,7 +118,7 @@ def from_function(path: Path) -> None:
     def answer(weights, x):
         x = jnp.tanh(jax.lax.conv(x, weights[0], (1, 1), "SAME"))
         x = jax.nn.softplus(jax.lax.conv(x, weights[1], (2, 2), "SAME"))
-        x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 1, 2, 2), (1, 1, 2, 2), "VALID")
+        x = x.reshape(-1, 32, 2, 2, 2, 2).max((3, 5))
         return jnp.einsum("nchw,kchw->nk", x, weights[2])
 
     weights = trained(lambda w, x, y: cross_entropy(answer(w, x), y), weights, FIRST)
@@ -127,7 +127,7 @@ def from_function(path: Path) -> None:
 
 FILES = {
     "flax_cnn": partial(from_flax, Convolutions),
-    "flax_cnn_batch2": partial(from_flax, Convolutions, 2),
+    "flax_cnn_batch2": partial(from_flax, Convolutions, batch=2),
     "flax_cnn_first": partial(from_flax, Convolutions, inputs_as_nchw=[0]),
     "flax_transformer": partial(from_flax, Transformer),
     "equinox_mlp": from_equinox,

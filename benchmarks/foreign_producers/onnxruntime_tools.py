@@ -37,10 +37,10 @@ def dynamic(name: str, path: Path, **options) -> None:
     q.quantize_dynamic(str(source(name)), str(path), **options)
 
 
-def few_bits(path: Path, form: str = "QOperator", **options) -> None:
+def few_bits(path: Path, form: str = "QOperator", name: str = VIT, **options) -> None:
     """Weights of 4 bits in blocks."""
     options = {"block_size": 16, "is_symmetric": False, "quant_format": getattr(q.QuantFormat, form), **options}
-    quantizer = matmul_nbits_quantizer.MatMulNBitsQuantizer(onnx.load(source(VIT)), **options)
+    quantizer = matmul_nbits_quantizer.MatMulNBitsQuantizer(onnx.load(source(name)), **options)
     quantizer.process()
     quantizer.model.save_model_to_file(str(path))
 
@@ -89,7 +89,7 @@ FILES = {
     "dynamic_lstm": partial(dynamic, "torch_script/lstm", weight_type=q.QuantType.QUInt8),
     "four_bits": few_bits,
     "four_bits_level4": partial(few_bits, accuracy_level=4, block_size=32),
-    "four_bits_qdq": partial(few_bits, form="QDQ"),
+    "four_bits_qdq": partial(few_bits, form="QDQ", name="torch_dynamo/vit"),
     "eight_bits": partial(few_bits, bits=8),
     "optimised": partial(optimised, CNN),
     "optimised_all": partial(optimised, CNN, level="ORT_ENABLE_ALL"),

@@ -14,6 +14,7 @@ from onnx import TensorProto
 from ...core.errors import ModelError, reason_of
 from ...core.onnx_reader import check, read_onnx
 from .config import AdapterConfig
+from .edit import declare_opset, unzip
 from .images import adapt_input, own_image_shape
 from .logits import LABELS, adapt_output, widen
 from .order import sort_nodes
@@ -76,6 +77,9 @@ def adapt(
     moved = sort_nodes(model.graph)
     check(model, path)
     words = ["nodes sorted"] if moved else []
+    declare_opset(model)
+    if unzip(model):
+        words.append("numbers instead of dictionaries")
     words += adapt_input(model, config, image_shape, path)
     if not _says_enough(model, config):
         words += adapt_output(model, config, _answers(model, _some(images), path), classes, path)

@@ -1,4 +1,4 @@
-"""Recurrent layers: LSTM, GRU and the plain RNN."""
+"""Recurrent layers: LSTM, GRU and the plain RNN, and ONNX Runtime's dynamically quantized LSTM."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..backward import straight_through
 from ..node import Node
-from ..registry import Kernel, operator
+from ..registry import MICROSOFT, Kernel, operator
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -154,6 +155,27 @@ def gru(node: Node) -> Kernel:
 @operator("LSTM", since=7)
 def lstm(node: Node) -> Kernel:
     """Long short-term memory: input, output, forget and cell gate, with peepholes where given."""
+    return _as_many(node, _long_short_term_memory(node, lambda x: x))
+
+
+@operator("DynamicQuantizeLSTM", since=1, domain=MICROSOFT)
+def dynamic_quantize_lstm(node: Node) -> Kernel:
+    """An LSTM with 8-bit weights `[D, I, 4 H]`; the input, and at every step the state, is quantized over its range."""
+    kernel = _long_short_term_memory(node, lambda x: straight_through(x, _over_its_range))
+
+    def quantized(x: Tensor, w: Tensor, r: Tensor, *others: Tensor | None) -> Any:
+        kept, (w_scale, w_zero, r_scale, r_zero) = others[:-4], others[-4:]
+        whole = [
+            ((weights.float() - _per_way(zero).float()) * _per_way(scale)).mT
+            for weights, zero, scale in ((w, w_zero, w_scale), (r, r_zero, r_scale))
+        ]
+        return kernel(x, *whole, *kept)
+
+    return _as_many(node, quantized)
+
+
+def _long_short_term_memory(node: Node, rounded: Activation) -> Kernel:
+    """An LSTM whose products are of what `rounded` makes of input and state."""
     layer, coupled = _Layer(node, ["Sigmoid", "Tanh", "Tanh"]), bool(node.int("input_forget", 0))
 
     def kernel(x: Tensor, w: Tensor, r: Tensor, *others: Tensor | None) -> Any:
@@ -165,16 +187,31 @@ def lstm(node: Node) -> Kernel:
         def step(at: int, row: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             f, g, q = layer.activations[at]
             old, cell = state
-            i, o, k, new = (row @ w[at].T + old @ r[at].T + bias[at]).chunk(4, -1)
+            i, o, k, new = (row @ w[at].T + rounded(old) @ r[at].T + bias[at]).chunk(4, -1)
             pi, po, pf = peeps[at].chunk(3)
             i = f(layer.clipped(i + pi * cell))
             k = 1 - i if coupled else f(layer.clipped(k + pf * cell))
             cell = k * cell + i * g(layer.clipped(new))
             return f(layer.clipped(o + po * cell)) * q(cell), cell
 
-        return layer.run(step, x, lengths, [h, c], size)
+        return layer.run(step, rounded(x), lengths, [h, c], size)
 
-    return _as_many(node, kernel)
+    return kernel
+
+
+def _per_way(parameter: Tensor | None) -> Tensor:
+    """A scale or zero point `[D]` or `[D, 4 H]` as it broadcasts to weights `[D, I, 4 H]`."""
+    assert parameter is not None
+    return parameter.reshape(len(parameter), 1, -1)
+
+
+def _over_its_range(x: Tensor) -> Tensor:
+    """Unsigned 8-bit steps over the range of a tensor and 0, as DynamicQuantizeLinear takes them."""
+    low, high = x.amin().clamp(max=0), x.amax().clamp(min=0)
+    scale = (high - low) / 255
+    scale = torch.where(scale == 0, 1, scale)
+    zero = torch.round((-low / scale).clamp(0, 255))
+    return (torch.clamp(torch.round(x / scale) + zero, 0, 255) - zero) * scale
 
 
 def _as_many(node: Node, kernel: Kernel) -> Kernel:
