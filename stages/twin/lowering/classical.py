@@ -72,7 +72,7 @@ def array_feature_extractor(node: Node, to: Standard) -> Value:
 
 @lowered("SVMClassifier", domain=ML)
 def svm_classifier(node: Node, to: Standard) -> list[Value]:
-    """One-vs-one support vector classifier: the label, and pairwise decisions or coupled probabilities.
+    """One-vs-one support vector classifier: the label by votes, and pairwise decisions or coupled probabilities.
 
     Probabilities are the exact minimum that the coupling by pairs iterates to (Wu, Lin & Weng 2004, second method).
     """
@@ -96,12 +96,10 @@ def svm_classifier(node: Node, to: Standard) -> list[Value]:
         return kernel(x, vectors.to(x)) @ weights.T.to(x) + rho.to(x)
 
     scores = to.call(decide, _as_float(to, node))
+    best = to.op("ArgMax", to.call(lambda decisions: _votes(decisions, pairs), scores), axis=-1, keepdims=0)
     if slopes and shifts:
         fitted = torch.tensor(slopes), torch.tensor(shifts)
         scores = to.call(lambda decisions: _coupled(decisions, pairs, *fitted), scores)
-        best = to.op("ArgMax", scores, axis=-1, keepdims=0)
-    else:
-        best = to.op("ArgMax", to.call(lambda decisions: _votes(decisions, pairs), scores), axis=-1, keepdims=0)
     return [to.op("Gather", to.constant(torch.tensor(labels), TensorProto.INT64), best), scores]
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from edgeproof.stages.twin import Twin, UnsupportedOperator
 from onnx import helper
+from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import nn
 
 from tests.stages.twin.graphs import model, run_onnxruntime
@@ -83,6 +86,21 @@ def test_gradients_are_those_of_torch(op_type: str, make: Any, order: tuple[int,
         gradients.append(found)
     torch.testing.assert_close(*gradients)
     assert gradients[0].abs().min() > 0
+
+
+def test_a_dynamically_quantized_lstm_is_onnxruntimes(tmp_path: Path):
+    proto, x = layer("LSTM", outputs=("y", "last", "cell")), normal(LENGTH, BATCH, WIDTH)
+    onnx.save(proto, tmp_path / "float.onnx")
+    quantize_dynamic(tmp_path / "float.onnx", tmp_path / "quantized.onnx", weight_type=QuantType.QUInt8)
+    quantized = onnx.load(tmp_path / "quantized.onnx")
+    assert "DynamicQuantizeLSTM" in {node.op_type for node in quantized.graph.node}
+    leaf = torch.from_numpy(x).requires_grad_()
+    answers, plain = Twin(quantized)(leaf), Twin(proto)(leaf)
+    apart = [np.abs(y.detach().numpy() - z).max() for y, z in zip(answers, run_onnxruntime(quantized, x), strict=True)]
+    lost = max((y - z).abs().max().item() for y, z in zip(answers, plain, strict=True))
+    assert max(apart) < lost / 5  # of what the quantization itself does
+    ours, theirs = (torch.autograd.grad((found[0] ** 2).sum(), leaf)[0] for found in (answers, plain))
+    assert torch.cosine_similarity(ours.flatten(), theirs.flatten(), 0) > 0.99
 
 
 def test_parameters_of_activations_are_refused_by_name():
