@@ -372,7 +372,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="producers, or producer/file")
     parser.add_argument("--list", action="store_true", help="print what there is to make, and stop")
-    parser.add_argument("--samples", type=int, default=12)
+    parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--root", type=Path, default=Path("build/foreign"))
     parser.add_argument("--again", action="store_true", help="verify again what has a result")
     parser.add_argument("--remove-environments", action="store_true", help="at the end")
