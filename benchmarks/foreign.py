@@ -99,6 +99,16 @@ def listed() -> tuple[dict[str, Any], list[File]]:
     }, files
 
 
+def one_of_each_first(files: list[File]) -> list[File]:
+    """The files, the first of every kind of a package before the second: whatever a run gets through is mixed."""
+    seen: Counter[tuple[str, str]] = Counter()
+    ranks: dict[str, int] = {}
+    for file in files:
+        ranks[file.name] = seen[file.by, file.kind]
+        seen[file.by, file.kind] += 1
+    return sorted(files, key=lambda file: ranks[file.name])
+
+
 class Workshop:
     """The folder of everything: environments, images, files, proofs, results."""
 
@@ -374,6 +384,7 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="print what there is to make, and stop")
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--root", type=Path, default=Path("build/foreign"))
+    parser.add_argument("--summary", action="store_true", help="print what has been found so far, and stop")
     parser.add_argument("--again", action="store_true", help="verify again what has a result")
     parser.add_argument("--remove-environments", action="store_true", help="at the end")
     given = parser.parse_args()
@@ -384,17 +395,21 @@ def main() -> None:
             print(f"{file.name:38} {file.by:24} {file.kind:38} {file.options} {file.apart}".rstrip())
         return
     shop = Workshop(given.root, environments)
+    if given.summary:
+        done = [(file, json.loads(shop.result(file).read_text())) for file in files if shop.result(file).exists()]
+        print("\n".join([line for each in done for line in shown(*each)]))
+        print("\n".join(["", *summary(shop, done, given.samples)]))
+        return
     shop.images()
     warm()
     results = []
-    for producer in dict.fromkeys(file.producer for file in files):
-        mine = [file for file in files if file.producer == producer]
-        shop.make(producer, mine)
-        for file in mine:
-            if given.again:
-                shop.result(file).unlink(missing_ok=True)
-            results.append((file, judged(shop, file, given.samples)))
-            print("\n".join(shown(*results[-1])), flush=True)
+    for file in one_of_each_first(files):
+        if file.producer not in {other.producer for other, _ in results}:
+            shop.make(file.producer, [other for other in files if other.producer == file.producer])
+        if given.again:
+            shop.result(file).unlink(missing_ok=True)
+        results.append((file, judged(shop, file, given.samples)))
+        print("\n".join(shown(*results[-1])), flush=True)
     if given.remove_environments:
         shutil.rmtree(shop.root / "envs", ignore_errors=True)
     print("\n".join(["", *summary(shop, results, given.samples)]))

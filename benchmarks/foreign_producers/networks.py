@@ -25,7 +25,7 @@ def cnn(channels: int = 1, activation: Callable[[], nn.Module] = nn.ReLU) -> nn.
             self.stem = nn.Sequential(nn.Conv2d(channels, 12, 3, padding=1), nn.BatchNorm2d(12), activation())
             self.down = nn.Sequential(nn.Conv2d(12, 24, 3, 2, 1), nn.BatchNorm2d(24), activation())
             self.block = nn.Sequential(nn.Conv2d(24, 24, 3, padding=1), nn.BatchNorm2d(24), activation())
-            self.pool = nn.AdaptiveAvgPool2d(2)
+            self.pool = nn.AvgPool2d(2)
             self.head = nn.Linear(96, 10)
 
         def forward(self, x: Tensor) -> Tensor:
