@@ -46,7 +46,7 @@ def weights_only() -> nn.Module:
 def layer(make, path: Path, qonnx: bool = False, **options) -> None:
     """A network of its own kind."""
     torch.manual_seed(0)
-    trained = fit(make())
+    trained = fit(make(), epochs=4)
     export = export_qonnx if qonnx else export_onnx_qcdq
     axes = {"images": {0: "N"}, "logits": {0: "N"}}
     names = {"input_names": ["images"], "output_names": ["logits"], "dynamic_axes": axes, "dynamo": False}
