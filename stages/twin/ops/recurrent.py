@@ -115,7 +115,8 @@ def rnn(node: Node) -> Kernel:
     def kernel(
         x: Tensor, w: Tensor, r: Tensor, b: Tensor | None = None, lengths: Tensor | None = None, h: Tensor | None = None
     ) -> Any:
-        bias = sum(_biases(b, w))
+        ours, theirs = _biases(b, w)
+        bias = ours + theirs
 
         def step(at: int, row: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             return (layer.activations[at][0](layer.clipped(row @ w[at].T + state[0] @ r[at].T + bias[at])),)
@@ -180,7 +181,8 @@ def _long_short_term_memory(node: Node, rounded: Activation) -> Kernel:
 
     def kernel(x: Tensor, w: Tensor, r: Tensor, *others: Tensor | None) -> Any:
         b, lengths, h, c, p = (*others, *[None] * (5 - len(others)))
-        bias = sum(_biases(b, w))
+        ours, theirs = _biases(b, w)
+        bias = ours + theirs
         size = r.shape[-1]
         peeps = w.new_zeros(len(w), 3 * size) if p is None else p
 
