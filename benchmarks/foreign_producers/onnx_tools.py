@@ -140,7 +140,7 @@ def by_spox(path: Path) -> None:
     x = op.flatten(images)
     for place, matrix in enumerate(matrices):
         row = next(each for each in rows if len(each) == len(matrix))
-        x = op.gemm(x, op.constant(value=matrix), op.constant(value=row), trans_b=1)
+        x = op.gemm(x, op.constant(value=matrix), op.constant(value=row), transB=1)
         x = op.relu(x) if place < len(matrices) - 1 else x
     onnx.save(build({"images": images}, {"logits": x}), path)
 
