@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import onnx
+import torch
 from hummingbird.ml import convert
+from networks import export
 from shared import IMAGES, LABELS, produce
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -21,8 +22,10 @@ ROWS = IMAGES.reshape(-1, 64)
 def classical(make, path: Path, count: int = len(ROWS), **options) -> None:
     """A classifier of scikit-learn."""
     model = make().fit(ROWS[:count], LABELS[:count])
-    found = convert(model, "torch.onnx", ROWS[:2], extra_config={"batch_size": None, **options})
-    onnx.save(found.model, path)
+    # Its own way to ONNX is by torch.export, which does not take its networks.
+    found = convert(model, "torch", ROWS[:2], extra_config=options)
+    axes = {"images": {0: "N"}, "label": {0: "N"}, "scores": {0: "N"}}
+    export(found.model, path, torch.from_numpy(ROWS[:2]), output_names=["label", "scores"], dynamic_axes=axes)
 
 
 FILES = {

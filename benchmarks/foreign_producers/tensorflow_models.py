@@ -74,11 +74,23 @@ def recurrent(cell: type) -> list:
     return [layers.Input((8, 8, 1)), layers.Reshape((8, 8)), cell(32), layers.Dense(10)]
 
 
+class Places(layers.Layer):
+    """A learnt shift of every patch."""
+
+    def build(self, shape) -> None:
+        """One weight a patch and number."""
+        self.shift = self.add_weight(shape=shape[1:], initializer="random_normal")
+
+    def call(self, x):
+        """The patches with their places."""
+        return x + self.shift
+
+
 def transformer() -> keras.Model:
     """Multi-head attention between patches."""
     images = x = layers.Input((8, 8, 1))
     x = layers.Reshape((16, 32))(layers.Conv2D(32, 2, strides=2)(x))
-    x = x + layers.Embedding(16, 32)(np.arange(16)[None])
+    x = Places()(x)
     for _ in range(2):
         y = layers.LayerNormalization()(x)
         x = x + layers.MultiHeadAttention(2, 16)(y, y)
