@@ -177,7 +177,7 @@ class Workshop:
             packages = sorted({file.by.partition(" (")[0] for file in files})
             said = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]), sep='\\n')"
             found = subprocess.run([python, "-c", said, *packages], check=True, capture_output=True, text=True)
-            versions = dict(zip(packages, found.stdout.split(), strict=True))
+            versions = self.versions(producer) | dict(zip(packages, found.stdout.split(), strict=True))
             (folder / "versions.json").write_text(json.dumps(versions))
             with (folder / "log").open("w") as log:
                 command = [python, PRODUCERS / f"{producer}.py", self.root / "train.npz", folder, *missing]

@@ -78,24 +78,22 @@ def mlp() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 32), nn.ReLU(), nn.Linear(32, 10))
 
 
-def fit(
-    network: nn.Module, images: np.ndarray = IMAGES, epochs: int = 12, logits: Callable[[Any], Tensor] = lambda x: x
-):
-    """Train a network, and leave it in evaluation mode."""
+def fit(network: nn.Module, images: np.ndarray = IMAGES, epochs: int = 12, rate: float = 5e-3) -> nn.Module:
+    """Train a network, up to a learning rate and down again, and leave it in evaluation mode."""
     torch.manual_seed(0)
     x, y = torch.from_numpy(images).contiguous(), torch.from_numpy(LABELS)
     steps = epochs * -(-len(x) // 64)
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
     network.train()
     for _ in range(epochs):
         for rows in torch.randperm(len(x)).split(64):
             optimizer.zero_grad()
-            F.cross_entropy(logits(network(x[rows])), y[rows]).backward()
+            F.cross_entropy(network(x[rows]), y[rows]).backward()
             optimizer.step()
             schedule.step()
     with torch.no_grad():
-        right = (logits(network.eval()(x[:1000])).argmax(1) == y[:1000]).float().mean()
+        right = (network.eval()(x[:1000]).argmax(1) == y[:1000]).float().mean()
     print(f"{type(network).__name__}: {right:.3f} of the training images right", flush=True)
     return network
 

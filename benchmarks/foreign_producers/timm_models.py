@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import timm
-from networks import export, export_dynamo, trained
+from networks import export, trained
 from shared import produce
 
 
@@ -15,15 +15,15 @@ def network(name: str, **options):
     return timm.create_model(name, in_chans=1, num_classes=10, **options)
 
 
-def family(name: str, path: Path, dynamo: bool = False, **options) -> None:
+def family(name: str, path: Path, rate: float = 5e-3, **options) -> None:
     """Write one."""
-    (export_dynamo if dynamo else export)(trained(partial(network, name, **options), epochs=5), path)
+    export(trained(partial(network, name, **options), epochs=5, rate=rate), path)
 
 
 VIT = {"img_size": 8, "patch_size": 2}
 
 FILES = {
-    "vit": partial(family, "test_vit", **VIT),
+    "vit": partial(family, "test_vit", rate=1e-3, **VIT),
     "resnet": partial(family, "test_resnet"),
     "convnext": partial(family, "test_convnext"),
     "efficientnet": partial(family, "test_efficientnet"),

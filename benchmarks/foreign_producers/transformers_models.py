@@ -34,14 +34,14 @@ class Logits(nn.Module):
         return self.network(pixel_values=pixel_values).logits
 
 
-def family(name: str, path: Path, dynamo: bool = False, **settings) -> None:
+def family(name: str, path: Path, dynamo: bool = False, rate: float = 5e-3, **settings) -> None:
     """Write one."""
-    (export_dynamo if dynamo else export)(trained(partial(Logits, name, settings), epochs=6), path)
+    (export_dynamo if dynamo else export)(trained(partial(Logits, name, settings), epochs=6, rate=rate), path)
 
 
 FILES = {
     "vit_dynamo": partial(family, "ViT", dynamo=True, **TRANSFORMER),
-    "beit": partial(family, "Beit", use_relative_position_bias=True, **TRANSFORMER),
+    "beit": partial(family, "Beit", rate=1e-3, use_relative_position_bias=True, **TRANSFORMER),
     "dinov2": partial(family, "Dinov2", **{k: v for k, v in TRANSFORMER.items() if k != "intermediate_size"}),
     "convnextv2": partial(family, "ConvNextV2", patch_size=1, num_stages=2, **STAGES),
     "resnet": partial(
