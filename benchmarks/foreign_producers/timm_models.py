@@ -25,7 +25,7 @@ VIT = {"img_size": 8, "patch_size": 2}
 FILES = {
     "vit": partial(family, "test_vit", rate=1e-3, **VIT),
     "resnet": partial(family, "test_resnet"),
-    "convnext": partial(family, "test_convnext", patch_size=2),
+    "convnext": partial(family, "test_convnext", patch_size=1),
     "efficientnet": partial(family, "test_efficientnet"),
     "efficientnet_evos": partial(family, "test_efficientnet_evos"),
     "nfnet": partial(family, "test_nfnet"),
