@@ -329,7 +329,7 @@ def shown(file: File, about: Mapping[str, Any]) -> Iterator[str]:
         yield f"    {about['why']}"
 
 
-def summary(shop: Workshop, results: list[tuple[File, dict[str, Any]]], samples: int) -> Iterator[str]:
+def summary(shop: Workshop, results: list[tuple[File, dict[str, Any]]], listed: int, samples: int) -> Iterator[str]:
     """A row a producer, and what all of them come to."""
     heads = (
         "producer",
@@ -365,12 +365,11 @@ def summary(shop: Workshop, results: list[tuple[File, dict[str, Any]]], samples:
     yield f"| **all** | {' | '.join(str(total[key]) for key in NUMBERS)} |"
     kinds = len({file.kind for file, about in results if about["outcome"] != "not made"})
     asked = total["conclusive"] + total["otherwise"]
-    missing = sum(about["outcome"] == "not made" for _, about in results)
     yield ""
     yield (
-        f"{total['files']} files of {total['producers']} producers and {kinds} kinds, {samples} test images each, "
+        f"{total['files']} of {listed} files, of {total['producers']} producers and {kinds} kinds, {samples} test images each, "
         f"Linf {EPS}: {total['conclusive']} of {asked} ({total['conclusive'] / max(asked, 1):.1%}) conclusive with "
-        f"gradients; {total['broken']} of {total['called']} samples called robust fell; {missing} files were not made."
+        f"gradients; {total['broken']} of {total['called']} samples called robust fell."
     )
 
 
@@ -398,7 +397,7 @@ def main() -> None:
     if given.summary:
         done = [(file, json.loads(shop.result(file).read_text())) for file in files if shop.result(file).exists()]
         print("\n".join([line for each in done for line in shown(*each)]))
-        print("\n".join(["", *summary(shop, done, given.samples)]))
+        print("\n".join(["", *summary(shop, done, len(files), given.samples)]))
         return
     shop.images()
     warm()
@@ -412,7 +411,7 @@ def main() -> None:
         print("\n".join(shown(*results[-1])), flush=True)
     if given.remove_environments:
         shutil.rmtree(shop.root / "envs", ignore_errors=True)
-    print("\n".join(["", *summary(shop, results, given.samples)]))
+    print("\n".join(["", *summary(shop, results, len(files), given.samples)]))
 
 
 if __name__ == "__main__":
