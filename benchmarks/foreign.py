@@ -367,9 +367,9 @@ def summary(shop: Workshop, results: list[tuple[File, dict[str, Any]]], listed: 
     asked = total["conclusive"] + total["otherwise"]
     yield ""
     yield (
-        f"{total['files']} of {listed} files, of {total['producers']} producers and {kinds} kinds, {samples} test images "
-        f"each, Linf {EPS}: {total['conclusive']} of {asked} ({total['conclusive'] / max(asked, 1):.1%}) conclusive with "
-        f"gradients; {total['broken']} of {total['called']} samples called robust fell."
+        f"{total['files']} of {listed} files, of {total['producers']} producers and {kinds} kinds, {samples} test "
+        f"images each, Linf {EPS}: {total['conclusive']} of {asked} ({total['conclusive'] / max(asked, 1):.1%}) "
+        f"conclusive with gradients; {total['broken']} of {total['called']} samples called robust fell."
     )
 
 
