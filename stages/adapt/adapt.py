@@ -19,6 +19,7 @@ from ...core.onnx_reader import check, read_onnx
 from ...targets.onnxruntime.every_output import EveryOutput
 from ...targets.process.own_process import FIRST_ANSWER, OwnProcess
 from .config import AdapterConfig
+from .edit import declare_opset, unzip
 from .images import BYTES, adapt_input, own_image_shape
 from .logits import LABELS, adapt_output, widen
 from .order import sort_nodes
@@ -86,6 +87,9 @@ def adapt(
     moved = sort_nodes(model.graph)
     check(model, path)
     words = ["nodes sorted"] if moved else []
+    declare_opset(model)
+    if unzip(model):
+        words.append("numbers instead of dictionaries")
     words += adapt_input(model, config, image_shape, path)
     if not _says_enough(model, config):
         words += adapt_output(model, config, _answers(model, _some(images), path), classes, path)
