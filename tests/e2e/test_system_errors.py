@@ -94,7 +94,7 @@ def commands(folder: Path) -> dict[str, list[str | Path]]:
         "lint": ["lint", model],
         "teachers": [
             "teachers",
-            "cnn8_wide:teacher.safetensors",
+            "cnn8_wide=teacher.safetensors",
             "--dataset",
             "digits",
             "--eps",
