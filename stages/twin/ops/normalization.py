@@ -13,17 +13,36 @@ from ..registry import Kernel, operator
 
 @operator("BatchNormalization", since=7)
 def batch_normalization(node: Node) -> Kernel:
-    """By stored statistics. Opsets 7 and 8 know statistics per activation, which are refused."""
+    """By stored statistics, or in training mode by its input's own, as standardised weights are written.
+
+    Opsets 7 and 8 know statistics per activation, which are refused.
+    """
     epsilon = node.float("epsilon", 1e-5)
-    node.ignore("momentum")
-    node.require(not node.int("training_mode", 0), "training_mode is not implemented")
     node.require(bool(node.int("spatial", 1)), "spatial=0 is not implemented")
+    if node.int("training_mode", 0):
+        return _by_own_statistics(node, epsilon)
+    node.ignore("momentum")
     node.require(not any(node.has_output(i) for i in range(1, 5)), "training outputs are not implemented")
 
     def kernel(x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
         return F.batch_norm(x, mean, variance, scale, bias, False, 0.0, epsilon)
 
     return kernel
+
+
+def _by_own_statistics(node: Node, epsilon: float) -> Kernel:
+    momentum = node.float("momentum", 0.9)
+    node.require(not any(node.has_output(i) for i in (3, 4)), "saved statistics are not implemented")
+
+    def statistics(
+        x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        axes = (0, *range(2, x.dim()))
+        spread, middle = torch.var_mean(x, axes, correction=0)
+        normalized = F.batch_norm(x, middle, spread, scale, bias, False, 0.0, epsilon)
+        return normalized, *(momentum * old + (1 - momentum) * new for old, new in ((mean, middle), (variance, spread)))
+
+    return statistics if node.has_output(1) or node.has_output(2) else lambda *inputs: statistics(*inputs)[0]
 
 
 @operator("InstanceNormalization", since=6)

@@ -100,7 +100,7 @@ def test_an_unknown_attribute_is_refused() -> None:
 @pytest.mark.parametrize(
     ("node", "reason"),
     [
-        (helper.make_node("BatchNormalization", ["x", "p", "p", "p", "p"], ["y"], training_mode=1), "training_mode"),
+        (helper.make_node("BatchNormalization", ["x", "p", "p", "p", "p"], ["y", "m"]), "training outputs"),
         (helper.make_node("Pad", ["x", "pads"], ["y"], mode="mirror"), "mode='mirror'"),
         (helper.make_node("Conv", ["x", "w5"], ["y"]), "4 spatial axes"),
         (helper.make_node("LeakyRelu", ["x"], ["y"], alpha=1), "'alpha' has the wrong type"),
