@@ -34,15 +34,15 @@ def _by_own_statistics(node: Node, epsilon: float) -> Kernel:
     momentum = node.float("momentum", 0.9)
     node.require(not any(node.has_output(i) for i in (3, 4)), "saved statistics are not implemented")
 
-    def statistics(
+    def normalized(
         x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        axes = (0, *range(2, x.dim()))
-        spread, middle = torch.var_mean(x, axes, correction=0)
-        normalized = F.batch_norm(x, middle, spread, scale, bias, False, 0.0, epsilon)
-        return normalized, *(momentum * old + (1 - momentum) * new for old, new in ((mean, middle), (variance, spread)))
+        own_variance, own_mean = torch.var_mean(x, (0, *range(2, x.dim())), correction=0)
+        y = F.batch_norm(x, own_mean, own_variance, scale, bias, False, 0.0, epsilon)
+        later_mean = momentum * mean + (1 - momentum) * own_mean
+        return y, later_mean, momentum * variance + (1 - momentum) * own_variance
 
-    return statistics if node.has_output(1) or node.has_output(2) else lambda *inputs: statistics(*inputs)[0]
+    return normalized if node.has_output(1) or node.has_output(2) else lambda *inputs: normalized(*inputs)[0]
 
 
 @operator("InstanceNormalization", since=6)

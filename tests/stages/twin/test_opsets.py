@@ -64,8 +64,6 @@ CASES: dict[str, tuple[int, onnx.NodeProto, dict[str, Any]]] = {
                               {"g": ONES, "b": -ONES, "m": ONES / 3, "v": ONES}),
     "batch normalization 15": (15, node("BatchNormalization", "g", "b", "m", "v", epsilon=1e-3, momentum=0.5),
                                {"g": ONES, "b": -ONES, "m": ONES / 3, "v": ONES}),
-    "batch normalization by its own statistics": (15, node("BatchNormalization", "g", "b", "m", "v", training_mode=1),
-                                                  {"g": ONES, "b": -ONES, "m": ONES / 3, "v": ONES}),
     "mean by attribute": (13, node("ReduceMean", axes=[2, 3], keepdims=0), {}),
     "mean by input": (18, node("ReduceMean", "a"), {"a": ints(-1)}),
     "mean over no axes": (18, node("ReduceMean", "a", noop_with_empty_axes=1), {"a": ints()}),
