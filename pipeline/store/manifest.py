@@ -36,6 +36,7 @@ def manifest_entries(view: Mapping[str, tuple[Artifact, str]]) -> list[dict[str,
             "seed": artifact.record["seed"],
             "packages": artifact.record["packages"],
             "machine": artifact.record["machine"],
+            "started": artifact.record.get("started"),
         }
         for path, (artifact, name) in view.items()
     ]
