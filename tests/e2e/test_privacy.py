@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from edgeproof.pipeline.bundle.make_bundle import make_bundle
 from edgeproof.pipeline.card.make_card import model_card
+from edgeproof.pipeline.evidence.make_evidence import make_evidence
 from edgeproof.stages.data import Dataset
 
 from edgeproof import build, verify
@@ -58,7 +59,8 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_leaks_are_found(tmp_path: Path):
     np.savez_compressed(tmp_path / "pack.npz", said=np.array(["made on marker-host"] * 99))
-    np.savez_compressed(tmp_path / "other.npz", **{"marker-user": np.zeros(3)})
+    with zipfile.ZipFile(tmp_path / "other.npz", "w") as archive:
+        archive.writestr("marker-user.npy", b"")
     (tmp_path / "events.marker-host").touch()
     assert {line.partition(":")[0] for line in leaks(tmp_path)} == {"events.marker-host", "other.npz", "pack.npz"}
 
@@ -76,6 +78,8 @@ def test_a_build_and_its_bundle_tell_no_place(work: Path):
     make_bundle(built.folder, out=work / "bundle")
     assert leaks(work / "bundle") == []
     assert not any(word in model_card(built.folder) for word in WORDS)
+    assert "when" not in make_evidence(built.folder, out=work / "evidence")["to_fill"], "the manifest tells"
+    assert leaks(work / "evidence") == []
     rebuilt = build(built.folder / "recipe.yaml", out=work / "again", workers=1, until="teacher")
     assert rebuilt.folder == work / "again"
 
