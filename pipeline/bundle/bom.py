@@ -15,6 +15,8 @@ from typing import Any
 
 from ...core.errors import BackendMissing
 from ..card.text import LIMITS
+from ..results.report import Report
+from .attestations import attestations
 from .contents import BundledEngine, Contents
 
 BOM = "bom.cdx.json"
@@ -22,18 +24,21 @@ BOM = "bom.cdx.json"
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "edgeproof.bundle")
 
 
-def bill_of_materials(contents: Contents, report: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
+def bill_of_materials(
+    contents: Contents, whole_report: Report, recipe: Mapping[str, Any], author: str | None = None
+) -> str:
     """Write the bill of materials of a bundle, as JSON.
 
     Args:
         contents: `bundle.json`, as far as it is known.
-        report: the content of `report.json`.
+        whole_report: the run's.
         recipe: the recipe; empty where the run had none.
+        author: who answers for the claims about its gates; nobody is named without it.
 
     Raises:
         BackendMissing: `cyclonedx-python-lib` is not installed.
     """
-    library = _library()
+    library, report = _library(), whole_report.data
     needs = _parts(library, contents, report)
     bom = library.Bom(components=[part for part, _ in needs], serial_number=uuid.uuid5(_NAMESPACE, contents.sha256))
     named = {str(part.bom_ref.value): part for part, _ in needs}
@@ -52,6 +57,7 @@ def bill_of_materials(contents: Contents, report: Mapping[str, Any], recipe: Map
     for entry in found["components"]:
         if entry["bom-ref"] in cards:
             entry["modelCard"] = cards[entry["bom-ref"]]
+    found |= attestations(whole_report, cards, author)
     return json.dumps(found, indent=1, sort_keys=True) + "\n"
 
 

@@ -18,7 +18,7 @@ from ...targets.base import targets
 from ...targets.on_device import OnDevice
 from ..results.finished_run import REPORT, finished_report
 from ..results.report import Report
-from ..store.manifest import MANIFEST, listed, unlike
+from ..store.manifest import MANIFEST, external_files, listed, unlike
 from ..store.place import record_in
 from ..store.sample_bits import pack_manifest
 from .contents import BITS, PACKS, BundledEngine, BundledFile, Contents
@@ -97,7 +97,7 @@ def _manifest(run: Path) -> dict[str, Any]:
     path = run / MANIFEST
     found = record_in(path)
     entries = listed(found)
-    if entries is None or not isinstance(found.get("external"), dict):
+    if entries is None or external_files(run, found) is None:
         raise UsageError(f"{path}: no manifest of a finished run; bundles are made of a run's folder")
     for entry in entries:
         if how := unlike(run, entry):
@@ -185,7 +185,8 @@ def _graph(run: Path, manifest: Mapping[str, Any], parents: Iterable[str]) -> Pa
 def _foreign(run: Path, subject: Mapping[str, Any], manifest: Mapping[str, Any]) -> Path:
     """The engine that `verify` attacked, where it lies."""
     given = Path(subject.get("path", ""))
-    places = [run / given, given, *(Path(path) for path in manifest["external"] if Path(path).name == given.name)]
+    external = [Path(path) for path in external_files(run, manifest) or ()]
+    places = [run / given, given, *(path for path in external if path.name == given.name)]
     for path in places:
         try:
             if path.is_file() and digest_of(path) == subject.get("sha256"):

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from ..card.budget import recipe_in
 from ..card.make_card import CARD, model_card
+from ..evidence.make_evidence import evidence_files
 from .archive import Sources, check_place, write_bundle, write_folder
 from .bom import BOM, bill_of_materials
 from .contents import CONTENTS, SIGNATURE
@@ -28,6 +29,7 @@ def make_bundle(
     plain: bool = False,
     sign: Path | str | None = None,
     license_name: str | None = None,
+    author: str | None = None,
 ) -> dict[str, Any]:
     """Bundle a finished run: the same run gives the same bytes, but for a signature.
 
@@ -38,6 +40,7 @@ def make_bundle(
         plain: without model card and bill of materials, which need the extra `bundle`.
         sign: sign it with this private key, in PEM (P-256, P-384 or P-521).
         license_name: licence of the weights, for the model card, such as `apache-2.0`.
+        author: who answers for the evidence in it; nobody is named without it.
 
     Returns:
         `{bundle, sha256, engines, files, size_bytes, signed}`: `sha256` is that of `bundle.json`, which lists all
@@ -52,8 +55,9 @@ def make_bundle(
     place = Path(out) if out is not None else Path(f"{gathered.contents.name}-bundle.tar")
     check_place(place)
     sources: dict[str, bytes | Path] = {**gathered.sources, GUIDE: device_guide(gathered.contents).encode()}
+    sources |= {name: text.encode() for name, text in evidence_files(folder, gathered.report, author).items()}
     if not plain:
-        sources |= _documents(folder, gathered, license_name)
+        sources |= _documents(folder, gathered, license_name, author)
     contents = replace(gathered.contents, files=described(sources))
     sources[CONTENTS] = contents.text().encode()
     if sign is not None:
@@ -82,11 +86,11 @@ def show_bundle(result: dict[str, Any], console: Console) -> None:
     )
 
 
-def _documents(run: Path, gathered: Gathered, license_name: str | None) -> dict[str, bytes]:
-    report, recipe = gathered.report.data, recipe_in(run / RECIPE)
+def _documents(run: Path, gathered: Gathered, license_name: str | None, author: str | None) -> dict[str, bytes]:
+    recipe = recipe_in(run / RECIPE)
     return {
         CARD: model_card(run, license_name=license_name).encode(),
-        BOM: bill_of_materials(gathered.contents, report, recipe).encode(),
+        BOM: bill_of_materials(gathered.contents, gathered.report, recipe, author).encode(),
     }
 
 

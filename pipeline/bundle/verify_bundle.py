@@ -10,8 +10,10 @@ from rich.console import Console
 
 from ...core.errors import EdgeproofError, UsageError
 from ...core.model_file import digest_of
+from ...core.reading.json_text import read_json
 from ...stages.adversarial_pack_manifest import MANIFEST as PACK_MANIFEST
 from ...stages.adversarial_pack_manifest import read_manifest
+from ..evidence.in_toto import TEST_RESULT, result_of, subjects_of
 from ..results.finished_run import REPORT, contradictions
 from ..results.report import Report
 from .archive import opened
@@ -90,6 +92,7 @@ def _mismatches(folder: Path, contents: Contents) -> Iterator[str]:
         yield from (each.removeprefix(f"{folder}/") for each in contradictions(data, folder))
     except UsageError as error:
         yield str(error).removeprefix(f"{folder}/")
+    yield from _of_test_result(folder, report)
     subjects = {subject["name"]: subject for subject in report.subjects}
     for engine in contents.engines:
         yield from _of_engine(folder, engine, subjects)
@@ -111,6 +114,21 @@ def _of_engine(folder: Path, engine: BundledEngine, subjects: dict[str, Any]) ->
         return
     if engine.attacked and subject.get("sha256") != engine.engine_sha256:
         yield f"{REPORT}: its verdict on {engine.name} is for another engine ({subject.get('sha256')})"
+
+
+def _of_test_result(folder: Path, report: Report) -> Iterator[str]:
+    """The statement that policy engines read, where there is one, says what the report does."""
+    path = folder / TEST_RESULT
+    if not path.is_file():
+        return
+    try:
+        found = read_json(path)
+        told = found["predicate"]["result"], found["subject"]
+    except (OSError, ValueError, KeyError, TypeError):
+        yield f"{TEST_RESULT}: no in-toto statement of a test result"
+        return
+    if told != (result_of(report), subjects_of(report)):
+        yield f"{TEST_RESULT}: its result or its engines are not those of {REPORT}"
 
 
 def _listed_packs(folder: Path) -> dict[str, str]:

@@ -20,7 +20,7 @@ LIMITS = (
     "accuracy is an upper bound of the true one.",
     "It speaks of these samples; the intervals say how far other samples of the same distribution may differ, and "
     "nothing of another distribution.",
-    "It belongs to the engine files named by their SHA-256, on the runtime and versions below; another build, runtime "
+    "It belongs to the engine files named by their SHA-256, on the runtime and versions named; another build, runtime "
     "or processor has to be replayed or attacked itself.",
     "It says nothing of training data that was tampered with, of backdoors, of privacy, or of fairness between groups.",
 )

@@ -1,4 +1,4 @@
-"""Command line of `bundle`, `verify-bundle`, `card`, `replay`, `device`."""
+"""Command line of `bundle`, `verify-bundle`, `card`, `evidence`, `replay`, `device`."""
 
 from __future__ import annotations
 
@@ -55,6 +55,15 @@ def card(
     except OSError as error:
         raise UsageError(f"--out {out}: cannot be written ({error.strerror})") from None
     print(out)
+
+
+@app.command()
+@asks("evidence.make_evidence:make_evidence", without=())
+def evidence(make: Call, as_json: AsJson = False) -> None:
+    """Write what auditors and policy engines read of a finished run: evidence by clause, an in-toto test result."""
+    from ..evidence.make_evidence import show_evidence
+
+    answer(make(), as_json, show_evidence)
 
 
 @app.command()

@@ -170,7 +170,7 @@ def _run(recipe: Recipe, stages: RecipeRun, store: Store, request: str, until: S
     store.begin(request)
     for step in STOPS[: STOPS.index(last) + 1]:
         steps[step]()
-    texts = {RECIPE: dump(recipe)}
+    texts = {RECIPE: dump(recipe, store.root)}
     report = assemble(stages) if last == STOPS[-1] else None
     view = stages.artifacts.view()
     if report is not None:

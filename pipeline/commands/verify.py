@@ -14,6 +14,7 @@ from pydantic import Field
 from ...core.errors import UsageError
 from ...core.function import is_function
 from ...core.model_file import engine_files, sha256_of
+from ...core.reading.published_paths import published_path
 from ...stages.adapt import AdapterConfig
 from ...stages.quantize.precisions.base import precision_of
 from ...stages.verify import CorruptionsConfig, EngineSubject, Evaluation, Subject, Workforce, default_workers
@@ -252,9 +253,10 @@ def _report(
 ) -> Report:
     found = figures[request.target]
     path = Path(request.model)
+    shown = published_path(path) if path.is_file() else request.model
     subject = engine_subject(
         request.target,
-        path=request.model,
+        path=shown,
         sha256=request.digests[request.target],
         precision="unknown" if request.graph is None else precision_of(request.graph),
         figures=found,
@@ -266,7 +268,7 @@ def _report(
         # What was attacked, and what a device is to run, is the model with its adapter.
         engine = request.subjects[request.target]
         assert isinstance(engine, EngineSubject)
-        given = {"path": request.model, "sha256": request.digests[request.target]}
+        given = {"path": shown, "sha256": request.digests[request.target]}
         file = f"{_ADAPTED}/{request.target}/{MODEL}"
         behind = {"path": file, "sha256": engine.engine.sha256, "given": given, "adapter": list(adapted.words)}
         subject = {**subject, **behind}

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from ...core.config import Config
 from ...core.errors import UsageError
 from ...core.model_file import sha256_of
+from ...core.reading.published_paths import published_path
 from ...stages.adapt import AdapterConfig
 from ...stages.data import DataConfig
 from ...stages.distill import InnerMaximisation, TrainConfig
@@ -240,6 +241,16 @@ def schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}
 
 
-def dump(recipe: Recipe) -> str:
-    """Return the resolved recipe as YAML."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+def dump(recipe: Recipe, run: Path | None = None) -> str:
+    """Return the resolved recipe as YAML.
+
+    Args:
+        recipe: the recipe.
+        run: the folder of the run that it goes into: its paths are then those that may be published from there.
+    """
+    resolved = recipe.model_dump(mode="json")
+    if run is not None:
+        paths = {**recipe.files(), **({} if recipe.data.root is None else {("data", "root"): recipe.data.root})}
+        for keys, path in paths.items():
+            _section(resolved, keys[:-1])[keys[-1]] = published_path(path, run)
+    return yaml.safe_dump(resolved, sort_keys=False)

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 
 from ...core.atomic_write import write_atomically
 from ...core.errors import UsageError
+from ...core.reading.published_paths import published_path
 from ...core.registry import nearest
 from ..results.report import Report
 from ..store.manifest import MANIFEST
@@ -78,6 +79,9 @@ class Outputs:
         baseline = report.data.get("baseline", {}).get("path")
         if place := self.location or (_in_repository(Path(baseline)) if baseline else None):
             report = replace(report, data={**report.data, "location": place})
+        if baseline:
+            about = {**report.data["baseline"], "path": published_path(baseline)}
+            report = replace(report, data={**report.data, "baseline": about})
         if self.annotate:
             print("\n".join(workflow_commands(report)))
         if self.summary is not None:
@@ -129,4 +133,4 @@ def _in_repository(path: Path) -> str:
     """Return a file's path from the repository's root, which is where GitHub looks for it."""
     root = Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd()).resolve()
     full = path.resolve()
-    return full.relative_to(root).as_posix() if full.is_relative_to(root) else path.as_posix()
+    return full.relative_to(root).as_posix() if full.is_relative_to(root) else published_path(path)

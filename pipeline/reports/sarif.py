@@ -8,6 +8,8 @@ Only what stops a merge is a result, since GitHub opens an alert for every resul
 inconclusive gate has level `error` like a failed one; SARIF's own `kind: open` would force the level `none`, which
 looks harmless.
 
+Gates that attacks decide name what the attacks are in MITRE ATLAS and in NIST AI 100-2.
+
 Source: https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
 """
 
@@ -22,7 +24,8 @@ from ...core.reading.printable import in_one_line
 from ..figures.table import find_figure
 from ..results.report import Report
 from .base import formats
-from .reasons import EVIDENCE, Reason, location, reasons
+from .reasons import DEVICE, EVIDENCE, Reason, location, reasons
+from .taxonomies import supported, taxa, taxonomies
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
 
@@ -42,8 +45,10 @@ def sarif(report: Report) -> str:
                         "name": "edgeproof",
                         "version": report.data["environment"].get("edgeproof") or "unknown",
                         "rules": [_rule(name) for name in rules],
+                        "supportedTaxonomies": supported(),
                     }
                 },
+                "taxonomies": taxonomies(),
                 # One report's alerts do not close another's.
                 "automationDetails": {"id": f"edgeproof/{in_one_line(report.data['name'])}/"},
                 "results": [_result(reason, rules.index(reason.gate), report) for reason in stops],
@@ -66,7 +71,14 @@ def _rule(name: str) -> dict[str, Any]:
         "fullDescription": {"text": f"{words}, as edgeproof measured it on the engine that ships."},
         "help": {"text": "docs/ci.md says what to do when a gate is red or inconclusive."},
         "defaultConfiguration": {"level": "error"},
+        **({"relationships": [{"target": each, "kinds": ["relevant"]} for each in taxa()]} if _attacked(name) else {}),
     }
+
+
+def _attacked(gate: str) -> bool:
+    """Whether a gate is on what attacks found, or on whether they can be trusted."""
+    figure = find_figure(gate)
+    return gate in (EVIDENCE, DEVICE) or (figure is not None and figure.attacked)
 
 
 def _result(reason: Reason, rule: int, report: Report) -> dict[str, Any]:
@@ -76,6 +88,7 @@ def _result(reason: Reason, rule: int, report: Report) -> dict[str, Any]:
         "ruleId": f"edgeproof/{reason.gate}",
         "ruleIndex": rule,
         "level": "error",
+        **({"taxa": taxa()} if _attacked(reason.gate) else {}),
         "message": {"text": f"{reason.title}: {reason.outcome}. {reason.text}"},
         "locations": [
             {

@@ -17,6 +17,7 @@ from ...core.errors import EngineFailure, ModelError, StageError, UsageError
 from ...core.function import is_function
 from ...core.model_file import digest_of, engine_files, files_of, sha256_of
 from ...core.onnx_reader import read_onnx
+from ...core.reading.published_paths import published_path
 from ...stages.adapt import Adapted, AdapterConfig
 from ...stages.data import DataConfig, Dataset, Split, load_dataset
 from ...stages.eight_bit import STEPS, nearest
@@ -236,15 +237,16 @@ def _on_grid(data: Dataset, threat: ThreatModel, model: str) -> tuple[Dataset, T
     if whole.eps <= 0:
         raise UsageError(f"--eps: {model} takes 8-bit images, whose smallest change is 1/255, got {threat.eps:g}")
     notes: list[str] = []
+    shown = published_path(model)
     if whole.eps == threat.eps and threat.norm != "Linf":
         notes.append(
-            f"8-bit: {model} rounds what it is shown, which may lead out of an {threat.norm} ball by half a step "
+            f"8-bit: {shown} rounds what it is shown, which may lead out of an {threat.norm} ball by half a step "
             "a pixel; robust_accuracy_8bit counts images inside alone"
         )
     elif not math.isclose(whole.eps, threat.eps, rel_tol=1e-4):
         steps = round(whole.eps * STEPS)
         notes.append(
-            f"8-bit: {model} takes 8-bit images; the ball of eps {threat.eps:g} holds those within {steps}/255"
+            f"8-bit: {shown} takes 8-bit images; the ball of eps {threat.eps:g} holds those within {steps}/255"
         )
         threat = whole
     test = data.test
@@ -252,7 +254,7 @@ def _on_grid(data: Dataset, threat: ThreatModel, model: str) -> tuple[Dataset, T
         rounded = nearest(test.images)
         if not np.array_equal(rounded, test.images):
             data = replace(data, test=replace(test, images=rounded))
-            notes.append(f"8-bit: {model} takes 8-bit images; the test images are rounded to these")
+            notes.append(f"8-bit: {shown} takes 8-bit images; the test images are rounded to these")
     return data, threat, notes
 
 
@@ -390,7 +392,7 @@ def _graph_of(model: Path, graph: str | Path | None) -> Path:
 def _refused(subject: EngineSubject, model: onnx.ModelProto, own: Path) -> list[str]:
     """What the runtime refuses or misreads in the model, as far as it is known; `own` is its file as it was given."""
     found = lint(model, targets[subject.engine.target].scheme)
-    return [f"lint: {own}: {each.node}: {each.message}" for each in found if each.severity == "error"]
+    return [f"lint: {published_path(own)}: {each.node}: {each.message}" for each in found if each.severity == "error"]
 
 
 def _warnings(subject: EngineSubject, model: onnx.ModelProto, own: Path) -> tuple[str, ...]:
@@ -404,7 +406,10 @@ def _warnings(subject: EngineSubject, model: onnx.ModelProto, own: Path) -> tupl
     found: list[str] = []
     batch = signature_of(model, subject.graph).batch
     if batch is not None:
-        found.append(f"fixed-batch: {own}: computes batches of {batch} alone; asked one after another they take longer")
+        shown = published_path(own)
+        found.append(
+            f"fixed-batch: {shown}: computes batches of {batch} alone; asked one after another they take longer"
+        )
     try:
         Twin(model)
     except NoTwin as error:
@@ -413,5 +418,5 @@ def _warnings(subject: EngineSubject, model: onnx.ModelProto, own: Path) -> tupl
         left = f"the gradients are those of: {', '.join(gradients)}"
         if not gradients:
             left = "without gradients only black boxes attack; name an ONNX model of its task with --surrogate"
-        found.append(f"no-twin: {own}: {error}; {left}")
+        found.append(f"no-twin: {published_path(own)}: {error}; {left}")
     return tuple(found)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ...core.errors import UsageError, reason_of
 from ...core.reading.json_text import read_json
+from ...core.reading.printable import texts_as
+from ...core.reading.published_paths import without_places
 from ...core.versions import installed_versions
 from ...targets.base import targets
 from ..gates import Condition, Verdict, judge
@@ -112,19 +114,24 @@ def draw_up(
         bound_to: what the run must have been for its gates.
     """
     doubts, missing = list(doubts), list(missing)
-    about: dict[str, Any] = {
-        # Kept, so that other gates judged later on the same figures stay as doubtful as these.
-        "doubts": doubts,
-        "missing": missing,
-        "name": name,
-        "recipe_digest": recipe_digest,
-        "threat_model": dict(threat),
-        **({} if dataset is None else {"dataset": dict(dataset)}),
-        **({} if verify is None else {"verify": dict(verify)}),
-        **({KEY: bound_to.asked} if bound_to.asked else {}),
-        "subjects": [dict(subject) for subject in subjects],
-    }
-    verdict = judge(conditions, subjects, doubts, missing, bindings=bindings(bound_to, about))
+    about: dict[str, Any] = texts_as(
+        without_places,
+        {
+            # Kept, so that other gates judged later on the same figures stay as doubtful as these.
+            "doubts": doubts,
+            "missing": missing,
+            "name": name,
+            "recipe_digest": recipe_digest,
+            "threat_model": dict(threat),
+            **({} if dataset is None else {"dataset": dict(dataset)}),
+            **({} if verify is None else {"verify": dict(verify)}),
+            **({KEY: bound_to.asked} if bound_to.asked else {}),
+            "subjects": [dict(subject) for subject in subjects],
+        },
+    )
+    verdict = judge(
+        conditions, about["subjects"], about["doubts"], about["missing"], bindings=bindings(bound_to, about)
+    )
     return Report(
         {
             "schema_version": SCHEMA_VERSION,

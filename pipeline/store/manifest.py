@@ -15,6 +15,8 @@ from .artifact import Artifact
 from .place import STORE, record_in
 
 MANIFEST = "manifest.json"
+# Where the files of `external` lie; in the run's store, which nobody publishes.
+_PLACES = "external.json"
 _FINGERPRINT = "stat:"
 # The request that a later run into the folder was started with, until that one is published.
 _SUPERSEDED = "superseded_by"
@@ -34,6 +36,7 @@ def manifest_entries(view: Mapping[str, tuple[Artifact, str]]) -> list[dict[str,
             "seed": artifact.record["seed"],
             "packages": artifact.record["packages"],
             "machine": artifact.record["machine"],
+            "started": artifact.record.get("started"),
         }
         for path, (artifact, name) in view.items()
     ]
@@ -54,9 +57,9 @@ def finished_files(root: Path, request: str) -> tuple[str, ...] | None:
         request: digest of what is asked for, as given to `Store.publish`.
     """
     manifest = record_in(root / MANIFEST)
-    entries, external = listed(manifest), manifest.get("external")
+    entries, external = listed(manifest), external_files(root, manifest)
     answers = manifest.get("request") == request and not superseded(manifest)
-    if not answers or entries is None or not isinstance(external, dict):
+    if not answers or entries is None or external is None:
         return None
     try:
         intact = not any(unlike(root, entry) for entry in entries)
@@ -66,6 +69,31 @@ def finished_files(root: Path, request: str) -> tuple[str, ...] | None:
     except (OSError, ValueError):  # a path that no system knows, or a folder that may not be read
         return None
     return tuple(entry["path"] for entry in entries) if intact else None
+
+
+def external_files(root: Path, manifest: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the paths outside a run's folder that it was made from, and their digests; None where none are listed.
+
+    Args:
+        root: the run's folder.
+        manifest: its manifest, in which older versions have the paths themselves.
+    """
+    found, places = manifest.get("external"), record_in(root / STORE / _PLACES)
+    if not isinstance(found, dict):
+        return None
+    return {place if isinstance(place := places.get(name), str) else name: digest for name, digest in found.items()}
+
+
+def named_external(root: Path, external: Mapping[str, str]) -> dict[str, str]:
+    """Return what `manifest.json` says of files outside the folder, by name alone; where they lie the store remembers.
+
+    Args:
+        root: the run's folder.
+        external: as of `Store.publish`.
+    """
+    places = {f"{number}/{Path(path).name}": path for number, path in enumerate(sorted(external))}
+    write_atomically(root / STORE / _PLACES, json.dumps(places, indent=1))
+    return {name: external[path] for name, path in places.items()}
 
 
 def listed(manifest: Any) -> list[dict[str, Any]] | None:

@@ -24,7 +24,7 @@ from ...core.model_file import sha256_of
 from ...core.reading.json_text import read_json
 from .artifact import RECORD, Artifact, Stage, key_of
 from .machine import machine
-from .manifest import MANIFEST, inside, listed, manifest_entries, same, supersede, text_entries
+from .manifest import MANIFEST, inside, listed, manifest_entries, named_external, same, supersede, text_entries
 from .place import STORE, Place, is_work, record_in
 
 
@@ -221,7 +221,7 @@ class Store:
         manifest = {
             "schema_version": 1,
             "request": request,
-            "external": dict(external),
+            "external": named_external(self.root, external),
             "artifacts": entries,
             "store": sorted(self._taken),
         }

@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 # Shown on the site as well, from the repository's root.
-ROOT_PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+ROOT_PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
 COMMANDS = ("bash", "console")
 ELSEWHERE = "sh"
 _FENCE = re.compile(r"^(?P<ticks>`{3,})(?P<language>[\w-]*)(?: title=\"(?P<title>[^\"]+)\")?\s*$")

@@ -50,7 +50,7 @@ def test_bits_through_an_adapter_are_those_of_the_model_itself(float_onnx: Path,
     assert subject["given"]["sha256"] == sha256_of(vendor)
     adapted = tmp_path / "vendor" / subject["path"]
     assert subject["sha256"] == sha256_of(adapted)
-    behind = f"onnxruntime: {vendor} behind its adapter (mean 0.5, std 0.5, layout NHWC), attacked as"
+    behind = f"onnxruntime: {vendor.name} behind its adapter (mean 0.5, std 0.5, layout NHWC), attacked as"
     assert behind in edgeproof("report", tmp_path / "vendor").out
     assert behind in (tmp_path / "vendor" / "summary.md").read_text()
     # What others show the pack to, and what is carried to a device, is the model with its adapter.

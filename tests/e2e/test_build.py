@@ -195,7 +195,7 @@ def test_a_teacher_from_a_checkpoint(run: Path, tmp_path: Path):
     assert done.code == 0, done.err
     assert (tmp_path / "run" / "teacher" / "model.safetensors").read_bytes() == source.read_bytes()
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
-    assert list(manifest["external"]) == [str(source)]
+    assert manifest["external"] == {"0/model.safetensors": sha256_of(source)}
 
 
 def test_a_killed_build_leaves_no_workers_behind(run: Path, tmp_path: Path):

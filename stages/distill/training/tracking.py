@@ -13,6 +13,7 @@ from ....core.errors import UsageError
 from .history import Epoch
 
 TENSORBOARD = "tensorboard"
+_EVENTS = "events.out.tfevents."
 
 
 class Tracker(Protocol):
@@ -37,7 +38,8 @@ class TensorBoard:
     def __init__(self, folder: Path) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder / TENSORBOARD))
+        self._folder = folder / TENSORBOARD
+        self._writer = SummaryWriter(str(self._folder))
 
     def epoch(self, epoch: Epoch) -> None:
         """Record an epoch."""
@@ -46,8 +48,10 @@ class TensorBoard:
         self._writer.flush()
 
     def close(self, status: str) -> None:
-        """Close the files."""
+        """Close the files; their names, which hold the host's and the time, become numbers."""
         self._writer.close()
+        for number, path in enumerate(sorted(self._folder.glob(f"{_EVENTS}*"))):
+            path.rename(path.with_name(f"{_EVENTS}{number:010d}"))
 
 
 class MLflow:

@@ -26,6 +26,8 @@ from edgeproof.pipeline.card.budget import (
     attack_budgets,
 )
 from edgeproof.pipeline.card.make_card import model_card
+from edgeproof.pipeline.gates import Condition
+from edgeproof.pipeline.results.report import Report, regate
 from edgeproof.stages.verify.routes import probe
 
 from tests.pipeline.bundle.small_run import list_artifacts
@@ -164,10 +166,39 @@ def test_the_bill_of_materials_is_valid_and_lists_what_is_there(folder: Path, fi
     assert "dataset" in edges["network/student"]
 
 
+def test_gates_are_attested_and_every_reference_leads_somewhere(run: Path, tmp_path: Path):
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
+    report = json.loads((run / "report.json").read_text())
+    (run / "report.json").write_text(json.dumps({**report, "doubts": ["onnxruntime: huge-eps: too good"]}))
+    report = regate(Report.load(run / "report.json"), [Condition.parse_line("robust_accuracy >= 0.99")])
+    (run / "report.json").write_text(report.text())
+    list_artifacts(run)
+    make_bundle(run, out=tmp_path / "bundle", author="A. Tester")
+    text = (tmp_path / "bundle" / "bom.cdx.json").read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    bom = json.loads(text)
+    declared = bom["declarations"]
+    (attested,) = declared["attestations"]
+    scores = {each["requirement"].split("/")[-1]: each["conformance"]["score"] for each in attested["map"]}
+    assert scores == {"robust_accuracy": 0, "evidence": 0}, "neither a failed gate nor a doubt conforms"
+    assert all("claims" not in each and each["counterClaims"] for each in attested["map"])
+    refs = {each["bom-ref"] for key in ("claims", "evidence", "assessors") for each in declared[key]}
+    refs |= {each["bom-ref"] for each in bom["definitions"]["standards"][0]["requirements"]}
+    used = {each[key] for each in attested["map"] for key in ("requirement",)} | {attested["assessor"]}
+    used |= {ref for each in attested["map"] for ref in each["counterClaims"]}
+    used |= {ref for each in declared["claims"] for ref in each["evidence"]}
+    assert used <= refs
+    targets = {each["target"] for each in declared["claims"]}
+    assert targets <= {"bundle", *(each["bom-ref"] for each in bom["components"])}
+    assert "A. Tester" in text
+
+
 def test_documents_are_the_same_bytes_again_and_listed(folder: Path, finished: Path, tmp_path: Path):
     make_bundle(finished, out=tmp_path / "again")
     listed = {each["path"] for each in json.loads((folder / "bundle.json").read_text())["files"]}
-    for name in ("README.md", "DEVICE.md", "bom.cdx.json"):
+    for name in ("README.md", "DEVICE.md", "bom.cdx.json", "evidence.md", "evidence.json", "test-result.intoto.json"):
         assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
         assert name in listed
     make_bundle(finished, out=tmp_path / "plain", plain=True)

@@ -99,6 +99,22 @@ def test_a_report_that_was_made_better(finished: Path, tmp_path: Path):
     assert problem.endswith("the report says 0.99")
 
 
+@pytest.mark.parametrize("change", ["result", "subject", "none"])
+def test_a_test_result_that_is_not_the_reports(finished: Path, tmp_path: Path, change: str):
+    make_bundle(finished, out=tmp_path / "a", plain=True)
+    path = tmp_path / "a" / "test-result.intoto.json"
+    found = json.loads(path.read_text())
+    assert verify_bundle(tmp_path / "a")["problems"] == []
+    if change == "result":
+        found["predicate"]["result"] = "WARNED"
+    elif change == "subject":
+        found["subject"][0]["digest"]["sha256"] = "0" * 64
+    path.write_text(json.dumps([] if change == "none" else found))
+    relist(tmp_path / "a")
+    (problem,) = verify_bundle(tmp_path / "a")["problems"]
+    assert problem.startswith("test-result.intoto.json: ")
+
+
 @pytest.mark.parametrize("name", ["a.tar", "a.zip", "a"])
 def test_a_signature_holds_for_these_bytes_and_this_key_alone(finished: Path, tmp_path: Path, name: str):
     model_signing = pytest.importorskip("model_signing", reason="the extra `sign` is not installed")

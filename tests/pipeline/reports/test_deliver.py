@@ -12,6 +12,7 @@ import pytest
 from edgeproof.core.errors import UsageError
 from edgeproof.pipeline.reports import formats
 from edgeproof.pipeline.reports.deliver import Outputs
+from edgeproof.pipeline.results.report import Report
 
 from tests import warm
 from tests.finished_run import bits, finished
@@ -107,6 +108,18 @@ def test_on_github_annotations_and_summary_come_by_themselves(tmp_path: Path, fa
         quiet = run("gate", failed, *arguments, cwd=tmp_path, **github)
         assert (quiet.returncode, "::error" in quiet.stdout, summary.read_text()) == (1, False, before)
     assert json.loads(run("gate", failed, "--json", cwd=tmp_path, **github).stdout)["verdict"] == "fail"
+
+
+def test_files_tell_no_place_of_a_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for folder in ("work", "elsewhere"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    for baseline, shown in (("work/ci/base.json", "ci/base.json"), ("elsewhere/base.json", "base.json")):
+        judged = Report({**FAILED.data, "baseline": {"path": str(tmp_path / baseline), "checksum": "c", "name": "n"}})
+        Outputs.asked([str(tmp_path / "out")]).deliver(judged)
+        found = json.loads((tmp_path / "out" / "report.json").read_text())
+        assert (found["baseline"]["path"], found["location"]) == (shown, shown)
+        assert not any(str(tmp_path) in path.read_text() for path in (tmp_path / "out").iterdir())
 
 
 def test_a_summary_that_cannot_be_written_changes_nothing(tmp_path: Path, failed: Path):

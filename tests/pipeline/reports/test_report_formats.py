@@ -187,6 +187,24 @@ def test_sarif_has_what_stops_a_merge_and_nothing_else():
     assert unquote(place["uri"]) == "ci/my baseline.json"
 
 
+def test_sarif_names_the_attacks_in_taxonomies_that_it_lists():
+    (run,) = json.loads(formats["gate.sarif"](FAILED))["runs"]
+    listed = run["taxonomies"]
+    assert [each["name"] for each in listed] == ["MITRE ATLAS", "NIST AI 100-2e2025"]
+    assert run["tool"]["driver"]["supportedTaxonomies"] == [
+        {"name": each["name"], "index": place} for place, each in enumerate(listed)
+    ]
+    rules = {rule["id"]: rule for rule in run["tool"]["driver"]["rules"]}
+    references = [each["target"] for each in rules["edgeproof/robust_accuracy"]["relationships"]]
+    assert references == run["results"][0]["taxa"]
+    for each in references:
+        taxonomy = listed[each["toolComponent"]["index"]]
+        assert taxonomy["name"] == each["toolComponent"]["name"]
+        assert taxonomy["taxa"][each["index"]]["id"] == each["id"]
+    assert "relationships" not in rules["edgeproof/clean_accuracy"], "no attack decides it"
+    assert "relationships" in rules["edgeproof/evidence"]
+
+
 def test_an_alert_stays_the_same_when_its_figure_moves():
     other = report(gate(outcome="fail", value=0.71, reason="0.71 misses >= 0.75"), verdict="fail")
     assert results(other)[0]["partialFingerprints"] == results(FAILED)[0]["partialFingerprints"]

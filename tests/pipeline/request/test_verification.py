@@ -83,7 +83,7 @@ def test_a_graph_of_one_batch_size_channels_last_is_attacked_all_the_same(tmp_pa
     report = verify(tmp_path / "model.onnx", **asked(tmp_path), adapter={"layout": "NHWC"})
     (subject,) = report.subjects
     assert subject["adapter"] == ["layout NHWC"]
-    assert subject["given"] == {"path": str(tmp_path / "model.onnx"), "sha256": sha256_of(tmp_path / "model.onnx")}
+    assert subject["given"] == {"path": "model.onnx", "sha256": sha256_of(tmp_path / "model.onnx")}
     assert subject["sha256"] == sha256_of(tmp_path / "proof" / subject["path"])
     assert subject["samples"] == 3
     assert not any("no-twin" in warning for warning in subject["warnings"])

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from edgeproof.core.errors import StageError, UsageError
+from edgeproof.core.model_file import sha256_of
 from edgeproof.pipeline.store.artifact import Artifact, Stage
 from edgeproof.pipeline.store.code_digest import code_digest
-from edgeproof.pipeline.store.manifest import MANIFEST, amend, fingerprint, finished_files
+from edgeproof.pipeline.store.manifest import MANIFEST, amend, external_files, fingerprint, finished_files
 from edgeproof.pipeline.store.store import Store
 
 
@@ -118,6 +119,25 @@ def test_a_run_with_a_spoilt_file_is_not_finished(tmp_path: Path, spoil: str):
     outside.write_bytes(b"1")
     store.publish(view, {"report.json": "{}"}, request="r", external={str(outside): digest})
     assert finished_files(tmp_path / "run", "r"), "publishing again mends the view"
+
+
+def test_a_manifest_names_files_outside_and_not_where_they_lie(tmp_path: Path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "weights.pt").write_text(folder)
+    external = {str(path): sha256_of(path) for path in sorted(tmp_path.rglob("weights.pt"))}
+    run = tmp_path / "run"
+    Store(run).publish({}, {"report.json": "{}"}, request="r", external=external)
+    assert str(tmp_path) not in (run / MANIFEST).read_text()
+    manifest = json.loads((run / MANIFEST).read_text())
+    assert manifest["external"] == dict(zip(("0/weights.pt", "1/weights.pt"), external.values(), strict=True))
+    assert external_files(run, manifest) == external
+    assert finished_files(run, "r")
+    # One of an older version has the places itself; one whose store is gone is made anew.
+    (run / ".store" / "external.json").unlink()
+    assert finished_files(run, "r") is None
+    (run / MANIFEST).write_text(json.dumps({**manifest, "external": external}))
+    assert finished_files(run, "r")
 
 
 def test_files_of_an_older_run_leave_the_view(tmp_path: Path):

@@ -183,6 +183,7 @@ def test_tensorboard(small: Dataset, threat: ThreatModel, tmp_path: Path):
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     written = [event.value for event in events.Scalars("pgd_accuracy")]
     assert written == pytest.approx([epoch.pgd_accuracy for epoch in result.history])
+    assert [path.name for path in (tmp_path / "tensorboard").iterdir()] == ["events.out.tfevents.0000000000"]
 
 
 def test_mlflow(small: Dataset, threat: ThreatModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

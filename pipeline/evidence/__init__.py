@@ -1,0 +1,1 @@
+"""Evidence of a finished run, for auditors and policy engines."""
