@@ -22,6 +22,7 @@ from .config import AdapterConfig
 from .images import BYTES, adapt_input, own_image_shape
 from .logits import LABELS, adapt_output, widen
 from .order import sort_nodes
+from .shapes import say_shapes
 
 _PROBES = 32
 # Protobuf's limit; what is larger keeps its weights beside it.
@@ -84,11 +85,14 @@ def adapt(
     """
     model = read_onnx(path)
     moved = sort_nodes(model.graph)
+    said = say_shapes(model, rows=config.flatten)
     check(model, path)
-    words = ["nodes sorted"] if moved else []
+    words = [*(["nodes sorted"] if moved else []), *(["shapes inferred"] if said else [])]
     words += adapt_input(model, config, image_shape, path)
     if not _says_enough(model, config):
-        words += adapt_output(model, config, _answers(model, _some(images), path), classes, path)
+        some, batch = _some(images), _batch(model)
+        answers = _answers(model, some, batch, path)
+        words += adapt_output(model, config, answers, batch or len(some), classes, path)
     if columns and widen(model, columns):
         words.append(f"{columns} logits")
     if not words:
@@ -120,13 +124,20 @@ def _says_enough(model: onnx.ModelProto, config: AdapterConfig) -> bool:
     return tensor.elem_type == TensorProto.FLOAT and len(sizes) == 2 and sizes[1].dim_value > 1
 
 
+def _batch(model: onnx.ModelProto) -> int:
+    """The batch size that the model's input insists on; 0 for any."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    sizes = next(value.type.tensor_type.shape.dim for value in model.graph.input if value.name not in stored)
+    return sizes[0].dim_value
+
+
 def _some(images: np.ndarray) -> np.ndarray:
     """A few images from all over: data sets are often sorted by class."""
     return images[:: max(1, len(images) // _PROBES)][:_PROBES]
 
 
-def _answers(model: onnx.ModelProto, images: np.ndarray, path: Path) -> Mapping[str, np.ndarray]:
-    first = FIRST_ANSWER * max(model.graph.input[0].type.tensor_type.shape.dim[0].dim_value, 1)
+def _answers(model: onnx.ModelProto, images: np.ndarray, batch: int, path: Path) -> Mapping[str, np.ndarray]:
+    first = FIRST_ANSWER * max(batch, 1)
     try:
         opener = partial(EveryOutput, model.SerializeToString())
         # A process of its own: it may never answer, or take all memory.
