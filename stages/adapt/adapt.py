@@ -18,6 +18,7 @@ from ...core.errors import ModelError, StageError, reason_of
 from ...core.onnx_reader import check, read_onnx
 from ...targets.onnxruntime.every_output import EveryOutput
 from ...targets.process.own_process import FIRST_ANSWER, OwnProcess
+from ..twin.batch import written_batch
 from .config import AdapterConfig
 from .images import BYTES, adapt_input, own_image_shape
 from .logits import LABELS, adapt_output, widen
@@ -89,8 +90,11 @@ def adapt(
     check(model, path)
     words = [*(["nodes sorted"] if moved else []), *(["shapes inferred"] if said else [])]
     words += adapt_input(model, config, image_shape, path)
+    if not _batch(model).dim_value and written_batch(model.graph) and not _answers_each(model, images, path):
+        _batch(model).dim_value = 1
+        words.append("one image at a time")
     if not _says_enough(model, config):
-        some, batch = _some(images), _batch(model)
+        some, batch = _some(images), _batch(model).dim_value
         answers = _answers(model, some, batch, path)
         words += adapt_output(model, config, answers, batch or len(some), classes, path)
     if columns and widen(model, columns):
@@ -124,11 +128,19 @@ def _says_enough(model: onnx.ModelProto, config: AdapterConfig) -> bool:
     return tensor.elem_type == TensorProto.FLOAT and len(sizes) == 2 and sizes[1].dim_value > 1
 
 
-def _batch(model: onnx.ModelProto) -> int:
-    """The batch size that the model's input insists on; 0 for any."""
+def _batch(model: onnx.ModelProto) -> onnx.TensorShapeProto.Dimension:
+    """The batch size of the model's input, whose value is 0 where it is free."""
     stored = {tensor.name for tensor in model.graph.initializer}
-    sizes = next(value.type.tensor_type.shape.dim for value in model.graph.input if value.name not in stored)
-    return sizes[0].dim_value
+    return next(value.type.tensor_type.shape.dim[0] for value in model.graph.input if value.name not in stored)
+
+
+def _answers_each(model: onnx.ModelProto, images: np.ndarray, path: Path) -> bool:
+    """Whether a batch is answered with a row for each of its images."""
+    some = _some(images)
+    try:
+        return all(each.shape[:1] == (len(some),) for each in _answers(model, some, 0, path).values())
+    except ModelError:
+        return False
 
 
 def _some(images: np.ndarray) -> np.ndarray:

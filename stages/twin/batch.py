@@ -26,13 +26,13 @@ def fixed_batch(model: onnx.ModelProto) -> int | None:
     if len(sizes) < 2:
         return None
     fixed = sizes[0].HasField("dim_value") and sizes[0].dim_value > 0
-    return sizes[0].dim_value if fixed else _written_batch(model.graph)
+    return sizes[0].dim_value if fixed else written_batch(model.graph)
 
 
-def _written_batch(graph: onnx.GraphProto) -> int | None:
-    """1 where a graph calls its batch free and answers one row, or reshapes what it makes of the images to one."""
-    rows = graph.output[0].type.tensor_type.shape.dim
-    if rows and rows[0].dim_value == 1:
+def written_batch(graph: onnx.GraphProto) -> int | None:
+    """1 where a graph of free batch says that it answers one row, or reshapes what it makes of the images to one."""
+    rows = [output.type.tensor_type.shape.dim for output in graph.output]
+    if any(sizes and sizes[0].dim_value == 1 for sizes in rows):
         return 1
     constants, live = _constants(graph), _live(graph)
     for node in graph.node:
