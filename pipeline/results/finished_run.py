@@ -12,7 +12,7 @@ from ...core.errors import EdgeproofError, UsageError
 from ...core.model_file import digest_of
 from ..gates import Condition
 from ..gates.bound_to import is_binding
-from ..store.manifest import MANIFEST, listed, superseded, unlike
+from ..store.manifest import MANIFEST, inside, listed, superseded, unlike
 from ..store.place import record_in
 from ..store.sample_bits import pack_manifest, read_columns
 from .figures_from_bits import Columns, disagreements
@@ -107,7 +107,7 @@ def _bits(data: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, Columns]
 
 def _of_engine(subject: Mapping[str, Any], folder: Path) -> Iterator[str]:
     path = subject.get("path")
-    file = folder / path if isinstance(path, str) and not Path(path).is_absolute() else None
+    file = inside(folder, path) if isinstance(path, str) else None
     if subject["kind"] != "engine" or file is None or not file.is_file():
         return  # one that lies elsewhere is known by its digest alone
     try:

@@ -20,6 +20,7 @@ from ...targets.onnxruntime.every_output import EveryOutput
 from ...targets.process.own_process import FIRST_ANSWER, OwnProcess
 from ..twin.batch import written_batch
 from .config import AdapterConfig
+from .edit import declare_opset, unzip
 from .images import BYTES, adapt_input, own_image_shape
 from .logits import LABELS, adapt_output, widen
 from .order import sort_nodes
@@ -89,6 +90,9 @@ def adapt(
     said = say_shapes(model, rows=config.flatten)
     check(model, path)
     words = [*(["nodes sorted"] if moved else []), *(["shapes inferred"] if said else [])]
+    declare_opset(model)
+    if unzip(model):
+        words.append("numbers instead of dictionaries")
     words += adapt_input(model, config, image_shape, path)
     if not _batch(model).dim_value and written_batch(model.graph) and not _answers_each(model, images, path):
         _batch(model).dim_value = 1

@@ -13,6 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 _PREFIX = "edgeproof/"
 PIXELS, LOGITS = f"{_PREFIX}pixels", f"{_PREFIX}logits"
 _CLIP_BY_INPUTS = 11
+# Of a model that has none of ONNX's own operators, and the oldest format that knows them.
+_OPSET, _IR = 17, 8
 
 
 class Chain:
@@ -68,6 +70,31 @@ class Chain:
 def opset_of(model: onnx.ModelProto) -> int:
     """The version of ONNX's own operators."""
     return next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), 1)
+
+
+def declare_opset(model: onnx.ModelProto) -> None:
+    """Import ONNX's own operators where a model of others has none of them, in place: whatever comes is today's.
+
+    Converters of trees leave the version out, or name one that their own few nodes happen to have.
+    """
+    if any(node.domain in ("", "ai.onnx") for node in model.graph.node):
+        return
+    others = [each for each in model.opset_import if each.domain not in ("", "ai.onnx")]
+    del model.opset_import[:]
+    model.opset_import.extend([*others, helper.make_opsetid("", _OPSET)])
+    model.ir_version = max(model.ir_version, _IR)
+
+
+def unzip(model: onnx.ModelProto) -> bool:
+    """Answer with the numbers that a ZipMap makes dictionaries of, in place; whether there was one."""
+    graph = model.graph
+    makers = {node.output[0]: node for node in graph.node if node.op_type == "ZipMap"}
+    found = [(place, makers[value.name]) for place, value in enumerate(graph.output) if value.name in makers]
+    for place, node in found:
+        graph.node.remove(node)
+        graph.output.pop(place)
+        graph.output.insert(place, helper.make_tensor_value_info(node.input[0], TensorProto.FLOAT, None))
+    return bool(found)
 
 
 def unused(model: onnx.ModelProto, name: str) -> str:

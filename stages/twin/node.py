@@ -147,6 +147,10 @@ class Node:
             raise self.unsupported(f"{name}='{text}' is not implemented (known: {', '.join(among)})")
         return text
 
+    def strings(self, name: str, default: T = None) -> list[str] | T:
+        """String list attribute."""
+        return self._read(name, AttributeProto.STRINGS, lambda a: [s.decode() for s in a.strings], default)
+
     def tensor(self, name: str) -> Tensor | None:
         """Tensor attribute."""
         return self._read(name, AttributeProto.TENSOR, self._tensor, None)

@@ -1,11 +1,13 @@
-"""If and Loop: the operators that hold graphs.
+"""If, Loop and Scan: the operators that hold graphs.
 
 TorchScript exports put an If around a Squeeze whose axis may not have size 1. A branch decided at construction is
-compiled in place; otherwise both are compiled, and the condition chooses at every call. A Loop's body is compiled once.
+compiled in place; otherwise both are compiled, and the condition chooses at every call. The body of a Loop or a Scan is
+compiled once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import onnx
@@ -64,12 +66,7 @@ def compile_loop(compiler: Compiler, node: Node) -> None:
     """Compile a Loop node into `compiler`'s program."""
     captured: list[Value] = []
     carried = node.inputs[2:]
-    body = onnx.GraphProto()
-    body.CopyFrom(node.graph("body"))
-    for formal, value in zip(body.input[2:], carried, strict=False):  # which bodies of functions leave without a type
-        if value is not None and not formal.type.HasField("tensor_type"):
-            formal.type.tensor_type.elem_type = value.elem_type
-    program, feeds = _compile_inner(compiler, body, captured)
+    program, feeds = _compile_inner(compiler, _typed(node.graph("body"), (None, None, *carried)), captured)
     live = any(value.live for value in (*captured, *carried) if value is not None)
     outputs = [
         compiler.define(name, elem_type=elem_type, live=live)
@@ -77,6 +74,67 @@ def compile_loop(compiler: Compiler, node: Node) -> None:
     ]
     slots = tuple(0 if value is None else value.slot for value in (*node.inputs, *captured))
     compiler.add_step(node, _repeat(program, feeds, len(carried)), slots, outputs, moded=True)
+
+
+def compile_scan(compiler: Compiler, node: Node) -> None:
+    """Compile a Scan node into `compiler`'s program."""
+    captured: list[Value] = []
+    scanned = node.int("num_scan_inputs", 0)
+    carried = len(node.inputs) - scanned
+    program, feeds = _compile_inner(compiler, _typed(node.graph("body"), node.inputs), captured)
+    live = any(value.live for value in (*captured, *node.inputs) if value is not None)
+    outputs = [
+        compiler.define(name, elem_type=elem_type, live=live)
+        for name, elem_type in zip(node.proto.output, program.output_types, strict=True)
+    ]
+    collected = len(outputs) - carried
+    axes, ways = (node.ints(f"scan_input_{what}", [0] * scanned) for what in ("axes", "directions"))
+    out_axes, out_ways = (node.ints(f"scan_output_{what}", [0] * collected) for what in ("axes", "directions"))
+    slots = tuple(0 if value is None else value.slot for value in (*node.inputs, *captured))
+    kernel = _scan(program, feeds, carried, [*zip(axes, ways, strict=True)], [*zip(out_axes, out_ways, strict=True)])
+    compiler.add_step(node, kernel, slots, outputs, moded=True)
+
+
+def _scan(
+    program: Program,
+    feeds: list[tuple[int, int]],
+    width: int,
+    inward: list[tuple[int, int]],
+    outward: list[tuple[int, int]],
+) -> Kernel:
+    """A body over slices; each axis comes with 1 where it is walked backwards."""
+
+    def kernel(*given: Any, backward: BackwardMode) -> Any:
+        carried, rest = list(given[:width]), given[width:]
+        slices = [rest[place].unbind(axis)[:: -1 if way else 1] for place, (axis, way) in enumerate(inward)]
+        captured, collected = rest[len(inward) :], []
+        for row in zip(*slices, strict=True):
+            values: list[Any] = [None] * program.size
+            for index, slot in feeds:
+                values[slot] = captured[index]
+            for slot, value in zip(program.inputs, (*carried, *row), strict=True):
+                values[slot] = value
+            found = program.run(values, backward)
+            carried = found[:width]
+            collected.append(found[width:])
+        if not collected and outward:
+            raise ValueError("no slice was there, so the shape of what is collected is unknown")
+        columns = zip(*collected, strict=True)
+        stacks = [torch.stack(c[:: -1 if way else 1], axis) for c, (axis, way) in zip(columns, outward, strict=True)]
+        results = (*carried, *stacks)
+        return results[0] if len(results) == 1 else results
+
+    return kernel
+
+
+def _typed(graph: onnx.GraphProto, given: Sequence[Value | None]) -> onnx.GraphProto:
+    """A body whose inputs have the types of what is given, where it leaves them without: functions' bodies do."""
+    body = onnx.GraphProto()
+    body.CopyFrom(graph)
+    for formal, value in zip(body.input, given, strict=False):
+        if value is not None and not formal.type.HasField("tensor_type"):
+            formal.type.tensor_type.elem_type = value.elem_type
+    return body
 
 
 def _repeat(program: Program, feeds: list[tuple[int, int]], width: int) -> Kernel:
@@ -120,6 +178,7 @@ def _choose(programs: list[tuple[Program, list[tuple[int, int]]]]) -> Kernel:
 
 @operator("If", since=1, moded=True, compiles=compile_if)
 @operator("Loop", since=1, moded=True, compiles=compile_loop)
+@operator("Scan", since=9, moded=True, compiles=compile_scan)
 def refuse(node: Node) -> Kernel:
-    """Never called: the compiler hands these to :func:`compile_if` and :func:`compile_loop`."""
+    """Never called: the compiler hands these to :func:`compile_if`, :func:`compile_loop` and :func:`compile_scan`."""
     raise node.unsupported("it is not implemented outside a graph")

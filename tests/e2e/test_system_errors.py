@@ -94,7 +94,7 @@ def commands(folder: Path) -> dict[str, list[str | Path]]:
         "lint": ["lint", model],
         "teachers": [
             "teachers",
-            "cnn8_wide:teacher.safetensors",
+            "cnn8_wide=teacher.safetensors",
             "--dataset",
             "digits",
             "--eps",
@@ -155,7 +155,7 @@ def cases() -> Iterator[tuple[str, str]]:
             yield command, "stderr"
 
 
-@pytest.mark.parametrize(("command", "fault"), cases())
+@pytest.mark.parametrize(("command", "fault"), [*cases()])
 def test_refused(command: str, fault: str, script: Path, folder: Path):
     code, out, err = asked(script, folder, fault, command)
     assert "Traceback" not in out + err

@@ -134,14 +134,15 @@ def _is_float_cast(node: onnx.NodeProto) -> bool:
 
 
 def _twin_of(model: onnx.ModelProto, name: str) -> Twin | None:
-    """The twin of what computes one value, as one row an image; None where it cannot be made."""
+    """The twin of what computes one value, as one row an image, float32; None where it cannot be made."""
     part = onnx.ModelProto()
     part.CopyFrom(model)
-    row = f"{name}/row"
+    row, single = f"{name}/row", f"{name}/float32"
     part.graph.node.append(onnx.helper.make_node("Flatten", [name], [row]))
+    part.graph.node.append(onnx.helper.make_node("Cast", [row], [single], to=onnx.TensorProto.FLOAT))
     del part.graph.output[:]
-    part.graph.output.append(onnx.helper.make_tensor_value_info(row, onnx.TensorProto.FLOAT, None))
-    needed, kept = {row}, []
+    part.graph.output.append(onnx.helper.make_tensor_value_info(single, onnx.TensorProto.FLOAT, None))
+    needed, kept = {single}, []
     for node in reversed(part.graph.node):
         if needed.intersection(node.output):
             kept.append(node)

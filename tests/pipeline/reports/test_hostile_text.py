@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 from edgeproof.core.reading.printable import in_markdown, in_one_line, printable
+from edgeproof.pipeline.card import make_card
 from edgeproof.pipeline.card.make_card import model_card
 from edgeproof.pipeline.cli.main import main
 from edgeproof.pipeline.cli.terminal import show
+from edgeproof.pipeline.results.finished_run import unaltered_report
 from edgeproof.pipeline.results.report import Report
 from edgeproof.pipeline.terminal import Terminal
 
@@ -65,8 +67,9 @@ def test_a_terminal_keeps_its_own_colours():
     assert text.getvalue() == "\x1b[31ma\\x1b[31mb\x1b[0m\n"
 
 
-def test_a_card_has_its_own_front_matter_and_no_markup_of_others(run: Path):
+def test_a_card_has_its_own_front_matter_and_no_markup_of_others(run: Path, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("huggingface_hub")
+    monkeypatch.setattr(make_card, "finished_report", unaltered_report)  # its figures are nobody's
     card = model_card(run)
     _, front, text = re.split(r"^---$", card, maxsplit=2, flags=re.MULTILINE)
     assert yaml.safe_load(front)["library_name"] == "onnx"

@@ -227,3 +227,33 @@ def test_nodes_out_of_order_are_sorted(tmp_path: Path):
     model.graph.node.extend(nodes)
     onnx.save(model, path)
     np.testing.assert_array_equal(adapted(path), expected)
+
+
+def test_numbers_behind_a_dictionary_of_them(tmp_path: Path):
+    dictionaries = helper.make_node(
+        "ZipMap", ["shares"], ["by_class"], domain="ai.onnx.ml", classlabels_int64s=[*range(CLASSES)]
+    )
+    kind = helper.make_sequence_type_proto(helper.make_map_type_proto(TensorProto.INT64, SCORES.type))
+    outputs = [LABEL, helper.make_value_info("by_class", kind)]
+    path = classifier(tmp_path / "m.onnx", NCHW, behind=[SOFTMAX, ARGMAX, dictionaries], outputs=outputs)
+    model = onnx.load(path)
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 1))
+    onnx.save(model, path)
+    rows = [[row[key] for key in range(CLASSES)] for row in own(path, 1)]
+    np.testing.assert_array_equal(adapted(path), rows)
+
+
+@pytest.mark.parametrize("said", [[], [helper.make_opsetid("", 2)]])
+def test_a_model_without_any_of_onnx_own_operators(tmp_path: Path, said: list[onnx.OperatorSetIdProto]):
+    size = int(np.prod(SHAPE))
+    coefficients = np.random.default_rng(0).normal(size=size * CLASSES)
+    node = helper.make_node(
+        "LinearClassifier", ["rows"], ["label", "scores"], domain="ai.onnx.ml", classlabels_ints=[*range(CLASSES)],
+        coefficients=coefficients.tolist(), intercepts=[0.0] * CLASSES,
+    )  # fmt: skip
+    graph = helper.make_graph([node], "trees", [value("rows", "N", size)], [LABEL, SCORES])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("ai.onnx.ml", 1), *said], ir_version=3)
+    onnx.save(model, tmp_path / "m.onnx")
+    scores = some_images().reshape(-1, size) @ coefficients.reshape(CLASSES, size).T.astype(np.float32)
+    np.testing.assert_allclose(adapted(tmp_path / "m.onnx"), scores, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(adapted(tmp_path / "m.onnx", output_name="label").argmax(1), scores.argmax(1))

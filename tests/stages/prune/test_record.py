@@ -94,5 +94,5 @@ def test_files_that_are_no_records(tmp_path: Path):
     with pytest.raises(UsageError, match=r"pruning\.json: no such file$"):
         read_pruning(tmp_path / "pruning.json")
     (tmp_path / "pruning.json").write_text('{"schema_version": 1, "mod')
-    with pytest.raises(UsageError, match=r"pruning\.json: not a valid pruning record \(Invalid JSON: "):
+    with pytest.raises(UsageError, match=r"pruning\.json: not a valid pruning record \(Unterminated string"):
         read_pruning(tmp_path / "pruning.json")

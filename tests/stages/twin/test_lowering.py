@@ -26,6 +26,12 @@ def normal(*shape: int) -> np.ndarray:
     return RNG.normal(size=shape).astype(np.float32)
 
 
+def drawing(seed: int = 0) -> Callable[..., np.ndarray]:
+    """Normal numbers that do not depend on which tests came before."""
+    rng = np.random.default_rng(seed)
+    return lambda *shape: rng.normal(size=shape).astype(np.float32)
+
+
 def twin_of(proto: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
     with torch.no_grad():
         found = Twin(proto)(torch.from_numpy(x))
@@ -379,6 +385,75 @@ def test_a_loop_runs_as_often_as_it_is_told() -> None:
     )  # fmt: skip
     with pytest.raises(Exception, match="more than 1000 rounds"):
         Twin(endless)(x)
+
+
+@pytest.mark.parametrize(("axis", "backwards", "into"), [(0, 0, 0), (1, 1, 0), (0, 1, 1)])
+def test_a_scan_walks_an_axis_either_way(axis: int, backwards: int, into: int) -> None:
+    draw = drawing()
+    body = helper.make_graph(
+        [
+            helper.make_node("Add", ["sum", "row"], ["next"]),
+            helper.make_node("Mul", ["next", "factor"], ["kept"]),
+        ],
+        "body",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("sum", "row")],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("next", "kept")],
+    )
+    node = helper.make_node(
+        "Scan", ["start", "x"], ["y", "all"], body=body, num_scan_inputs=1, scan_input_axes=[axis],
+        scan_input_directions=[backwards], scan_output_axes=[into], scan_output_directions=[backwards],
+    )  # fmt: skip
+    values = {"start": np.zeros(3, np.float32), "factor": np.float32(1.5)}
+    proto = model([node], inputs={"x": (3, 3)}, outputs=["y", "all"], initializers=values)
+    x = torch.from_numpy(draw(3, 3)).requires_grad_()
+    found = Twin(proto)(x)
+    for result, expected in zip(found, run_onnxruntime(proto, x.detach().numpy()), strict=True):
+        np.testing.assert_allclose(result.detach(), expected, rtol=1e-6)
+    (grad,) = torch.autograd.grad(found[1].sum(), x)
+    # What comes earlier is in more of the sums that are kept.
+    steps = torch.arange(1, 4) if backwards else torch.arange(3, 0, -1)
+    assert torch.allclose(grad, (1.5 * steps.float()).expand(3, 3).movedim(1, axis))
+
+
+@pytest.mark.parametrize("kernel", ["LINEAR", "POLY", "RBF", "SIGMOID"])
+@pytest.mark.parametrize("fitted", [False, True])
+def test_support_vector_machines_are_onnxruntimes(kernel: str, fitted: bool) -> None:
+    draw, counts, width = drawing(), [2, 3, 4], 5
+    pairs, names = 3, ["label", "y"]
+    settings = {
+        "kernel_type": kernel, "kernel_params": [0.3, 0.5, 2.0], "classlabels_ints": [4, 7, 9],
+        "vectors_per_class": counts, "support_vectors": draw(sum(counts) * width).tolist(),
+        "coefficients": draw(2 * sum(counts)).tolist(), "rho": draw(pairs).tolist(),
+    }  # fmt: skip
+    if fitted:
+        settings |= {"prob_a": [-1.5, -1.0, -2.0], "prob_b": [0.1, -0.2, 0.3]}
+    node = helper.make_node("SVMClassifier", ["x"], names, domain="ai.onnx.ml", **settings)
+    proto = model([node], inputs={"x": (40, width)}, outputs=names[::-1], opset=17, domains={"ai.onnx.ml": 1})
+    proto.graph.output[1].type.tensor_type.elem_type = TensorProto.INT64
+    x = draw(40, width)
+    leaf = torch.from_numpy(x).requires_grad_()
+    (scores, labels), (expected, theirs) = Twin(proto)(leaf), run_onnxruntime(proto, x)
+    # ONNX Runtime stops its search for the probabilities early.
+    np.testing.assert_allclose(scores.detach(), expected, rtol=1e-4, atol=5e-3 if fitted else 1e-5)
+    np.testing.assert_array_equal(labels, theirs)
+    (grad,) = torch.autograd.grad(scores[:, 0].sum(), leaf)
+    moved = torch.zeros_like(leaf)
+    moved[:, 2] = 1e-2
+    with torch.no_grad():
+        ahead, behind = Twin(proto)(leaf + moved)[0][:, 0], Twin(proto)(leaf - moved)[0][:, 0]
+    np.testing.assert_allclose(grad[:, 2], (ahead - behind) / 2e-2, rtol=2e-2, atol=2e-3)
+
+
+def test_columns_are_taken_out() -> None:
+    nodes = [
+        helper.make_node("ArrayFeatureExtractor", ["x", "places"], ["y"], domain="ai.onnx.ml"),
+        helper.make_node("ArrayFeatureExtractor", ["names", "places"], ["named"], domain="ai.onnx.ml"),
+    ]
+    values = {"places": np.array([[4, 1]]), "names": np.arange(5, dtype=np.float32)}
+    proto = model(nodes, inputs={"x": (3, 5)}, outputs=["y", "named"], initializers=values, domains={"ai.onnx.ml": 1})
+    x = drawing()(3, 5)
+    for result, expected in zip(Twin(proto)(torch.from_numpy(x)), run_onnxruntime(proto, x), strict=True):
+        np.testing.assert_array_equal(result, expected)
 
 
 @pytest.mark.parametrize("transform", ["NONE", "SOFTMAX", "LOGISTIC"])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 import torch
 from edgeproof.stages.adapt import AdapterConfig, adapt
 from edgeproof.stages.data import Dataset
@@ -13,7 +14,7 @@ from edgeproof.stages.twin import load_twin
 from edgeproof.stages.verify.subject.inner_logits import inner_logits
 from edgeproof.stages.verify.subject.without_masks import unmasked
 from edgeproof.targets.onnxruntime.target import open_session
-from onnx import helper
+from onnx import TensorProto, helper
 
 from tests.stages.twin.graphs import model
 from tests.stages.verify.test_gallery import gallery
@@ -48,6 +49,27 @@ def test_logits_of_an_adapted_model_of_labels(float_onnx: Path, digits: Dataset,
     assert found is not None
     assert torch.allclose(found(images)[:, :10], load_twin(float_onnx)(images), atol=1e-5)
     assert (found(images).argmax(1) < 10).all()
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [(TensorProto.DOUBLE, np.float64), (TensorProto.FLOAT16, np.float16)])
+def test_logits_of_another_type_become_float32(tmp_path: Path, kind: int, dtype: type):
+    """Attacks on them reckon with the images, which are float32."""
+    nodes = [
+        helper.make_node("Flatten", ["images"], ["rows"]),
+        helper.make_node("Cast", ["rows"], ["wide"], to=kind),
+        helper.make_node("MatMul", ["wide", "w"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["shares"]),
+        helper.make_node("Cast", ["shares"], ["y"], to=TensorProto.FLOAT),
+    ]
+    weights = np.random.default_rng(0).normal(size=(64, 10)).astype(dtype)
+    onnx.save(model(nodes, inputs={"images": ["n", *SHAPE]}, initializers={"w": weights}), tmp_path / "m.onnx")
+    found = inner_of(tmp_path / "m.onnx")
+    assert found is not None
+    images = torch.rand(5, *SHAPE, generator=torch.Generator().manual_seed(0))
+    logits = found(images)
+    assert isinstance(logits, torch.Tensor)
+    assert logits.dtype == torch.float32
+    np.testing.assert_allclose(logits, images.numpy().reshape(5, 64) @ weights.astype(np.float32), rtol=1e-2, atol=5e-2)
 
 
 def test_nothing_is_looked_for_where_nothing_hides(float_onnx: Path):
