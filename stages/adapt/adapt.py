@@ -22,7 +22,7 @@ from ..twin.batch import written_batch
 from .config import AdapterConfig
 from .edit import declare_opset, unzip
 from .images import BYTES, adapt_input, own_image_shape
-from .logits import LABELS, adapt_output, widen
+from .logits import LABELS, adapt_output, fit_columns
 from .order import sort_nodes
 from .shapes import say_shapes
 
@@ -76,7 +76,7 @@ def adapt(
         classes: how many it has.
         images: some of its images, float32 `[M, C, H, W]` in [0, 1]: what cannot be seen from the file is seen from
             the answers to them.
-        columns: how many logits there are to be at least; those beyond its classes are never the largest.
+        columns: how many logits there are to be, those of the data set's classes first; 0 for as many as it has.
 
     Returns:
         None where the model takes such images and answers with such logits as it is.
@@ -101,7 +101,7 @@ def adapt(
         some, batch = _some(images), _batch(model).dim_value
         answers = _answers(model, some, batch, path)
         words += adapt_output(model, config, answers, batch or len(some), classes, path)
-    if columns and widen(model, columns):
+    if columns and fit_columns(model, columns):
         words.append(f"{columns} logits")
     if not words:
         return None

@@ -196,19 +196,19 @@ def _ranges(columns: Sequence[int]) -> str:
     return f"{first} to {last}" if list(columns) == list(range(first, last + 1)) else ", ".join(map(str, columns))
 
 
-def widen(model: onnx.ModelProto, columns: int) -> bool:
-    """Give the logits columns that are never the largest, in place, for a model beside one with more classes.
+def fit_columns(model: onnx.ModelProto, columns: int) -> bool:
+    """Give a model beside another as many logits as that one has, in place.
 
     Args:
-        model: its only output is `[N, K]`.
-        columns: how many there are to be.
+        model: its only output is `[N, K]`, the data set's classes first.
+        columns: how many there are to be: those that it lacks are never the largest, those that it has more go.
 
     Returns:
-        whether there were fewer.
+        whether there were more or fewer.
     """
     output = model.graph.output[0]
     found = output.type.tensor_type.shape.dim[1].dim_value
-    if found >= columns:
+    if found == columns:
         return False
     chain = Chain(model, output.name)
     chain.then("MatMul", np.eye(found, columns, dtype=np.float32))

@@ -169,6 +169,16 @@ def test_a_surrogate_beside_a_model_of_more_classes(tmp_path: Path):
     assert (logits[:, CLASSES:] < -1000).all()
 
 
+def test_a_surrogate_beside_a_model_of_fewer_classes(tmp_path: Path):
+    """A background class of its own, say, which the model does not know."""
+    path = classifier(tmp_path / "m.onnx", NCHW)
+    config = AdapterConfig(classes_offset=1)
+    found = adapt(path, config, SHAPE, CLASSES - 1, some_images(), columns=CLASSES - 1)
+    assert found is not None
+    (logits,) = answers(found.model, some_images())
+    np.testing.assert_array_equal(logits, own(path)[:, 1:])
+
+
 def test_a_file_of_an_old_version_that_was_adapted_before(tmp_path: Path):
     path = classifier(tmp_path / "m.onnx", NCHW)
     once = adapt(path, AdapterConfig(normalize="half", classes_offset=1), SHAPE, CLASSES - 1, some_images())
