@@ -70,7 +70,7 @@ def gate(
     report = finished_report(run)
     path = Path(run) / REPORT if Path(run).is_dir() else Path(run)
     theirs = None if recipe is None else _gates_of(Path(recipe))
-    conditions = _conditions(report, require, theirs, path)
+    conditions = _conditions(report, require, theirs, recipe)
     before = None if baseline is None or update_baseline else Baseline.load(Path(baseline))
     bound = _bound_to(bound_to, (theirs or {}).get(KEY), recipe)
     if before is not None:
@@ -87,7 +87,7 @@ def gate(
             if each.relative:
                 raise UsageError(f"{each.figure} {each.text}: name the baseline with --baseline FILE")
         if not conditions:
-            raise UsageError(f"{run}: has no gates; give some with --require, or a baseline with --baseline")
+            raise UsageError(f"{recipe or run}: has no gates; give some with --require, or a baseline with --baseline")
         return Gated(regate(report, conditions, bound_to=bound))
     if not require and not any(each.relative for each in conditions):
         conditions += [Condition.parse_line(line) for line in DEFAULT]
@@ -95,14 +95,17 @@ def gate(
 
 
 def _conditions(
-    report: Report, require: Sequence[str], theirs: Mapping[str, Any] | None, path: Path
+    report: Report, require: Sequence[str], theirs: Mapping[str, Any] | None, recipe: Path | str | None
 ) -> list[Condition]:
     if require:
         asked = report.data.get("verify", {}).get("routes", ())
         known = dict.fromkeys([*routes_of(report.subjects), *asked])
         return [Condition.parse_line(line, known) for line in require]
     if theirs is not None:
-        return [Condition.parse(name, limit) for name, limit in theirs.items() if name != KEY]
+        try:
+            return [Condition.parse(name, limit) for name, limit in theirs.items() if name != KEY]
+        except UsageError as error:
+            raise UsageError(f"--recipe {recipe}: gates: {error}") from None
     gates = [gate for gate in report.data.get("gates", ()) if not is_binding(gate)]
     return [Condition.parse(gate["name"], gate["limit"]) for gate in gates]
 
@@ -121,6 +124,8 @@ def _bound_to(said: Sequence[str], theirs: Any, recipe: Path | str | None) -> Bo
         if not separator:
             raise UsageError(f"--for {key!r}: must be of the form KEY=VALUE ({', '.join(BoundTo.model_fields)})")
     asked = checked(BoundTo, {key: value for key, _, value in pairs}, "--for ")
+    if not isinstance(theirs, dict | None):
+        raise UsageError(f"--recipe {recipe}: gates.{KEY}: must be a mapping of keys to values, got {theirs!r}")
     return asked if theirs is None else asked.over(checked(BoundTo, theirs, f"--recipe {recipe}: gates.{KEY}."))
 
 

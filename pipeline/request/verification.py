@@ -30,6 +30,7 @@ from ...stages.verify.earlier_packs import read_earlier
 from ...stages.verify.evidence.candidates import Candidates
 from ...stages.verify.routes.hop_skip_jump import HARD_LABEL, check_installed
 from ...stages.verify.shards.sequential import Sequential
+from ...stages.verify.subject.inner_logits import differentiable
 from ...targets.base import EngineFile, targets
 from ...targets.onnxruntime.target import OWN_FORMAT, OnnxRuntime
 from ...targets.option_values import read_options
@@ -213,7 +214,7 @@ def check_request(
     other = None
     if surrogate is not None:
         with option("--surrogate: ", surrogate_options):
-            wide = 0 if runs is None else read_signature(runs).classes
+            wide = len(data.class_names) if runs is None else read_signature(runs).classes
             other = models.file_of(SURROGATE, Path(surrogate), surrogate_adapter, columns=wide).resolve()
             models.check(Path(surrogate), other, SURROGATE)
             request = _with_surrogate(request, Path(surrogate), _surrogate(request, Path(surrogate), other))
@@ -303,9 +304,12 @@ def _surrogate(request: Request, given: Path, runs: Path) -> EngineSubject:
     """
     config = request.config
     try:
-        load_twin(runs)
+        reason = (
+            "" if differentiable(load_twin(runs), request.dataset.image_shape) else "no gradient reaches the images"
+        )
     except NoTwin as error:
         reason, _, _ = str(error).partition(". ")
+    if reason:
         raise UsageError(f"{given}: lends no gradients: {reason}; name another model of the task") from None
     # The model's own runtime need not read ONNX files.
     reads = request.target if Path(request.model).suffix == runs.suffix else OnnxRuntime.name

@@ -18,11 +18,13 @@ from ...core.errors import ModelError, StageError, reason_of
 from ...core.onnx_reader import check, read_onnx
 from ...targets.onnxruntime.every_output import EveryOutput
 from ...targets.process.own_process import FIRST_ANSWER, OwnProcess
+from ..twin.batch import written_batch
 from .config import AdapterConfig
 from .edit import declare_opset, unzip
 from .images import BYTES, adapt_input, own_image_shape
-from .logits import LABELS, adapt_output, widen
+from .logits import LABELS, adapt_output, fit_columns
 from .order import sort_nodes
+from .shapes import say_shapes
 
 _PROBES = 32
 # Protobuf's limit; what is larger keeps its weights beside it.
@@ -74,7 +76,7 @@ def adapt(
         classes: how many it has.
         images: some of its images, float32 `[M, C, H, W]` in [0, 1]: what cannot be seen from the file is seen from
             the answers to them.
-        columns: how many logits there are to be at least; those beyond its classes are never the largest.
+        columns: how many logits there are to be, those of the data set's classes first; 0 for as many as it has.
 
     Returns:
         None where the model takes such images and answers with such logits as it is.
@@ -85,15 +87,21 @@ def adapt(
     """
     model = read_onnx(path)
     moved = sort_nodes(model.graph)
+    said = say_shapes(model, rows=config.flatten)
     check(model, path)
-    words = ["nodes sorted"] if moved else []
+    words = [*(["nodes sorted"] if moved else []), *(["shapes inferred"] if said else [])]
     declare_opset(model)
     if unzip(model):
         words.append("numbers instead of dictionaries")
     words += adapt_input(model, config, image_shape, path)
+    if not _batch(model).dim_value and written_batch(model.graph) and not _answers_each(model, images, path):
+        _batch(model).dim_value = 1
+        words.append("one image at a time")
     if not _says_enough(model, config):
-        words += adapt_output(model, config, _answers(model, _some(images), path), classes, path)
-    if columns and widen(model, columns):
+        some, batch = _some(images), _batch(model).dim_value
+        answers = _answers(model, some, batch, path)
+        words += adapt_output(model, config, answers, batch or len(some), classes, path)
+    if columns and fit_columns(model, columns):
         words.append(f"{columns} logits")
     if not words:
         return None
@@ -124,13 +132,28 @@ def _says_enough(model: onnx.ModelProto, config: AdapterConfig) -> bool:
     return tensor.elem_type == TensorProto.FLOAT and len(sizes) == 2 and sizes[1].dim_value > 1
 
 
+def _batch(model: onnx.ModelProto) -> onnx.TensorShapeProto.Dimension:
+    """The batch size of the model's input, whose value is 0 where it is free."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    return next(value.type.tensor_type.shape.dim[0] for value in model.graph.input if value.name not in stored)
+
+
+def _answers_each(model: onnx.ModelProto, images: np.ndarray, path: Path) -> bool:
+    """Whether a batch is answered with a row for each of its images."""
+    some = _some(images)
+    try:
+        return all(each.shape[:1] == (len(some),) for each in _answers(model, some, 0, path).values())
+    except ModelError:
+        return False
+
+
 def _some(images: np.ndarray) -> np.ndarray:
     """A few images from all over: data sets are often sorted by class."""
     return images[:: max(1, len(images) // _PROBES)][:_PROBES]
 
 
-def _answers(model: onnx.ModelProto, images: np.ndarray, path: Path) -> Mapping[str, np.ndarray]:
-    first = FIRST_ANSWER * max(model.graph.input[0].type.tensor_type.shape.dim[0].dim_value, 1)
+def _answers(model: onnx.ModelProto, images: np.ndarray, batch: int, path: Path) -> Mapping[str, np.ndarray]:
+    first = FIRST_ANSWER * max(batch, 1)
     try:
         opener = partial(EveryOutput, model.SerializeToString())
         # A process of its own: it may never answer, or take all memory.

@@ -13,9 +13,12 @@ from ...core.errors import ModelError, UsageError
 from .config import AdapterConfig
 from .edit import Chain, behind
 
-_NEVER = -1e4
+# The logit of a class that there is none of.
+NEVER = -1e4
 # What is said of a model that answers with labels.
 LABELS = "labels"
+# What scores may be without a DequantizeLinear, as from TFLite: what they are multiples of changes no label.
+_QUANTIZED = (np.int8, np.uint8)
 _PLAIN = {
     *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Cast"),
     *("QuantizeLinear", "DequantizeLinear"),
@@ -23,7 +26,12 @@ _PLAIN = {
 
 
 def adapt_output(
-    model: onnx.ModelProto, config: AdapterConfig, answers: Mapping[str, np.ndarray], classes: int, path: Path
+    model: onnx.ModelProto,
+    config: AdapterConfig,
+    answers: Mapping[str, np.ndarray],
+    images: int,
+    classes: int,
+    path: Path,
 ) -> list[str]:
     """Put what makes logits of a model's answers behind it, in place.
 
@@ -31,6 +39,7 @@ def adapt_output(
         model: the model; its input is adapted already.
         config: what is known of it.
         answers: its answers to some images, by its outputs' names; those of outputs that are no tensors are left out.
+        images: how many it was shown.
         classes: of the data set.
         path: the model's file, for messages.
 
@@ -42,10 +51,16 @@ def adapt_output(
         UsageError: what is known of it contradicts it; the message begins with the option.
     """
     columns = columns_of(config, classes)
+    # Of one image; exporters' `squeeze` takes away the axis of a batch of one.
+    bare = {name for name, each in answers.items() if images == 1 and each.shape[:1] != (1,)}
+    answers = {name: each.reshape(1, -1) if name in bare else each for name, each in answers.items()}
     name = _chosen(model, config, answers, classes, path)
     found = answers[name]
     chain, said = Chain(model, name), [f"output {name}"] if len(model.graph.output) > 1 else []
-    if found.dtype.kind in "iu":
+    if name in bare:
+        chain.then("Flatten", axis=0)
+        said.append("no axis of the batch")
+    if _are_labels(found):
         # One more for what is none of the classes, which is then wrong whatever is right.
         wide = max([int(found.max(initial=0)), *columns]) + 2
         _labels(chain, found, wide)
@@ -109,8 +124,9 @@ def _chosen(
         if not _may_answer(answers[config.output_name]):
             raise UsageError(f"--output-name: {_shown(config.output_name, answers)} of {path} is no row of logits")
         return config.output_name
-    scores = [name for name, found in answers.items() if _may_answer(found) and found.dtype.kind == "f"]
-    labels = [name for name, found in answers.items() if _may_answer(found) and found.dtype.kind in "iu"]
+    rows = {name: found for name, found in answers.items() if _may_answer(found)}
+    labels = [name for name, found in rows.items() if _are_labels(found)]
+    scores = [name for name in rows if name not in labels]
     sizes = {name: int(np.prod(answers[name].shape[1:], dtype=int)) for name in scores}
     exact = [name for name in scores if sizes[name] == classes]
     wide = [name for name in scores if sizes[name] >= classes]
@@ -125,9 +141,13 @@ def _chosen(
 
 def _may_answer(found: np.ndarray) -> bool:
     """Whether there is one row an image, which may have axes of one number: `[N, K, 1, 1]`."""
-    if found.dtype.kind in "iu":
-        return found.ndim >= 1 and int(np.prod(found.shape[1:], dtype=int)) == 1
-    return found.dtype.kind == "f" and found.ndim >= 1 and sum(size > 1 for size in found.shape[1:]) <= 1
+    row = found.ndim >= 1 and sum(size > 1 for size in found.shape[1:]) <= 1
+    return row and (found.dtype.kind == "f" or found.dtype in _QUANTIZED or _are_labels(found))
+
+
+def _are_labels(found: np.ndarray) -> bool:
+    """Whether there is a whole number an image."""
+    return found.dtype.kind in "iu" and found.ndim >= 1 and int(np.prod(found.shape[1:], dtype=int)) == 1
 
 
 def _shown(name: str, answers: Mapping[str, np.ndarray]) -> str:
@@ -176,22 +196,22 @@ def _ranges(columns: Sequence[int]) -> str:
     return f"{first} to {last}" if list(columns) == list(range(first, last + 1)) else ", ".join(map(str, columns))
 
 
-def widen(model: onnx.ModelProto, columns: int) -> bool:
-    """Give the logits columns that are never the largest, in place, for a model beside one with more classes.
+def fit_columns(model: onnx.ModelProto, columns: int) -> bool:
+    """Give a model beside another as many logits as that one has, in place.
 
     Args:
-        model: its only output is `[N, K]`.
-        columns: how many there are to be.
+        model: its only output is `[N, K]`, the data set's classes first.
+        columns: how many there are to be: those that it lacks are never the largest, those that it has more go.
 
     Returns:
-        whether there were fewer.
+        whether there were more or fewer.
     """
     output = model.graph.output[0]
     found = output.type.tensor_type.shape.dim[1].dim_value
-    if found >= columns:
+    if found == columns:
         return False
     chain = Chain(model, output.name)
     chain.then("MatMul", np.eye(found, columns, dtype=np.float32))
-    chain.then("Add", np.where(np.arange(columns) < found, np.float32(0), np.float32(_NEVER)))
+    chain.then("Add", np.where(np.arange(columns) < found, np.float32(0), np.float32(NEVER)))
     behind(model, chain, ["N", columns])
     return True

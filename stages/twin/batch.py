@@ -1,7 +1,8 @@
 """Free batch size: graphs that were exported for batches of one size, made to compute any.
 
-Exporters write the batch size of their example into Reshape and Concat nodes. At that size the changed graph computes
-what the graph computes; at others the twin is held against itself, part by part, before it is trusted.
+Exporters write the batch size of their example into Reshape and Concat nodes, also where they call the batch free. At
+that size the changed graph computes what the graph computes; at others the twin is held against itself, part by part,
+before it is trusted.
 """
 
 from __future__ import annotations
@@ -22,8 +23,24 @@ def fixed_batch(model: onnx.ModelProto) -> int | None:
     if len(inputs) != 1 or len(model.graph.output) != 1:
         return None
     sizes = inputs[0].type.tensor_type.shape.dim
-    fixed = len(sizes) > 1 and sizes[0].HasField("dim_value") and sizes[0].dim_value > 0
-    return sizes[0].dim_value if fixed else None
+    if len(sizes) < 2:
+        return None
+    fixed = sizes[0].HasField("dim_value") and sizes[0].dim_value > 0
+    return sizes[0].dim_value if fixed else written_batch(model.graph)
+
+
+def written_batch(graph: onnx.GraphProto) -> int | None:
+    """1 where a graph of free batch says that it answers one row, or reshapes what it makes of the images to one."""
+    rows = [output.type.tensor_type.shape.dim for output in graph.output]
+    if any(sizes and sizes[0].dim_value == 1 for sizes in rows):
+        return 1
+    constants, live = _constants(graph), _live(graph)
+    for node in graph.node:
+        if node.op_type == "Reshape" and node.input[0] in live and len(node.input) > 1:
+            shape = constants.get(node.input[1], np.zeros(0))
+            if len(shape) > 1 and shape[0] == 1:
+                return 1
+    return None
 
 
 def freed(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
@@ -35,6 +52,10 @@ def freed(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
     """
     model = _copy(model)
     graph = model.graph
+    for value in graph.input:
+        sizes = value.type.tensor_type.shape.dim
+        if sizes and value.name not in {tensor.name for tensor in graph.initializer}:
+            sizes[0].dim_value = batch
     constants = _constants(graph)
     sizes = _sizes(model)
     live = _live(graph)

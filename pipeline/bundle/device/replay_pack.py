@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from ....core.errors import UsageError
+from ....core.errors import EdgeproofError, StageError, UsageError, raised
 from ....core.reading.json_text import read_json
 from ....stages.adversarial_pack import read_pack
 from ....targets.base import Engine, EngineFile, targets
@@ -119,7 +119,16 @@ def allowed_losses(samples: int) -> int:
 
 
 def correct(engine: Engine, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Whether an engine gives each image `[N, C, H, W]` its label `[N]`, in finite logits; bool `[N]`."""
-    parts = [engine(images[first : first + _BATCH]) for first in range(0, len(images), _BATCH)]
+    """Whether an engine gives each image `[N, C, H, W]` its label `[N]`, in finite logits; bool `[N]`.
+
+    Raises:
+        StageError: the engine fails; the message has its runtime's own words.
+    """
+    try:
+        parts = [engine(images[first : first + _BATCH]) for first in range(0, len(images), _BATCH)]
+    except EdgeproofError:
+        raise
+    except Exception as error:  # of several kinds, as runtimes have them
+        raise StageError(f"the engine {raised(error)}") from error
     logits = np.concatenate(parts)
     return (logits.argmax(1) == labels) & np.isfinite(logits).all(1)

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import onnx
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ....core.errors import ModelError
 from ....targets.base import Images, Logits
+from ...adapt.logits import NEVER
 from ...twin import NoTwin, Twin
 from ...twin.inference import inferred_shapes
 
@@ -41,8 +42,10 @@ _AGREEMENT, _DEEP_AGREEMENT = 0.5, 0.95
 
 def inner_logits(
     model: onnx.ModelProto, predict: Callable[[Images], Logits], image_shape: tuple[int, int, int], classes: int
-) -> Twin | None:
+) -> nn.Module | None:
     """Return the twin of a graph up to its last layer, or None where nothing hides that layer.
+
+    Where the answer has one class more, as that to labels has for what is none of them, it is never the largest.
 
     Args:
         model: the graph, with its weights.
@@ -56,17 +59,29 @@ def inner_logits(
         return None
     images = np.random.default_rng(0).uniform(size=(_PROBES, *image_shape)).astype(np.float32)
     labels = predict(images).argmax(1)
-    best: tuple[float, Twin] | None = None
+    best: tuple[float, nn.Module] | None = None
     for name in (*deep, *behind):
         twin = _twin_of(model, name)
-        found = None if twin is None else _answer(twin, images, classes)
-        if twin is None or found is None:
+        found = None if twin is None else _answer(twin, images)
+        if twin is None or found is None or found.shape[1] not in (classes, classes - 1):
             continue
         agreement = float((found.argmax(1) == labels).mean())
         least = _DEEP_AGREEMENT if name in deep else _AGREEMENT
         if agreement >= least and (best is None or agreement > best[0]):
-            best = agreement, twin
+            best = agreement, twin if found.shape[1] == classes else _OneMore(twin)
     return None if best is None else best[1]
+
+
+class _OneMore(nn.Module):
+    """A model's logits, and behind them that of a class that it does not know."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images `[N, C, H, W]` to logits `[N, K + 1]`."""
+        return nn.functional.pad(self.model(x), (0, 1), value=NEVER)
 
 
 def differentiable(model: nn.Module, image_shape: tuple[int, int, int]) -> bool:
@@ -148,14 +163,14 @@ def _read(graph: onnx.GraphProto) -> Iterator[str]:
     yield from (output.name for output in graph.output)
 
 
-def _answer(twin: Twin, images: Images, classes: int) -> Logits | None:
-    """What the twin says, if these are float logits whose gradient reaches the images."""
+def _answer(twin: Twin, images: Images) -> Logits | None:
+    """What the twin says, if these are float rows whose gradient reaches the images."""
     try:
         if not differentiable(twin, images.shape[1:]):
             return None
         found = twin(torch.from_numpy(images)).detach()
     except (ModelError, RuntimeError, AttributeError):
         return None
-    if not found.is_floating_point() or found.shape != (len(images), classes) or not torch.isfinite(found).all():
+    if not found.is_floating_point() or found.ndim != 2 or len(found) != len(images) or not found.isfinite().all():
         return None
     return found.float().numpy()

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from edgeproof.core.errors import UsageError
+from edgeproof.core.errors import StageError, UsageError
 from edgeproof.pipeline.bundle.device.replay_pack import replay
 from edgeproof.stages.adversarial_pack_manifest import write_manifest
 from edgeproof.stages.data import Dataset
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 SAMPLES = 40
 
@@ -98,6 +98,18 @@ def test_an_engine_that_fell_behind_is_caught_where_only_numpy_and_the_runtime_a
     assert len(found["lost"]) > found["allowed"]
     assert found["robust_accuracy"] < found["pack_robust_accuracy"]
     assert found == replay(pack, tmp_path / "worse.onnx"), "what is installed changes no answer"
+
+
+def test_an_engine_that_fails_is_no_fault_of_ours(pack: Path, float_onnx: Path, tmp_path: Path):
+    """A graph that calls its batch free and computes one image alone, say."""
+    alone = onnx.load(float_onnx)
+    name = alone.graph.output[0].name
+    alone.graph.node.append(helper.make_node("Reshape", [name, "one_row"], ["row"]))
+    alone.graph.initializer.append(numpy_helper.from_array(np.array([1, 10]), "one_row"))
+    alone.graph.output[0].name = "row"
+    onnx.save(alone, tmp_path / "alone.onnx")
+    with pytest.raises(StageError, match=r"the engine raised .*Reshape"):
+        replay(pack, tmp_path / "alone.onnx")
 
 
 def test_a_pack_is_held_against_its_manifest(pack: Path, float_onnx: Path, tmp_path: Path):

@@ -252,3 +252,18 @@ def test_bindings_that_are_wrong(run: Path, said: str, words: str):
     with pytest.raises(UsageError) as refused:
         gate(run, bound_to=[said])
     assert str(refused.value).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("gates", "words"),
+    [
+        ("{}", "theirs.yaml: has no gates"),
+        ("{robust_accuracy: 0.5}", "theirs.yaml: gates: robust_accuracy: a limit is a comparison"),
+        ("{robust: '>= 0.5'}", "theirs.yaml: gates: unknown figure 'robust'"),
+        ("{bound_to: [1]}", "theirs.yaml: gates.bound_to: must be a mapping"),
+    ],
+)
+def test_gates_of_another_branch_that_are_none(run: Path, tmp_path: Path, gates: str, words: str):
+    (tmp_path / "theirs.yaml").write_text(f"gates: {gates}\n")
+    with pytest.raises(UsageError, match=words):
+        gate(run, recipe=tmp_path / "theirs.yaml")

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from edgeproof.core.errors import ModelError, UsageError
 from edgeproof.stages.adapt import AdapterConfig, adapt
-from onnx import TensorProto
+from onnx import TensorProto, helper, numpy_helper
 
 from tests.stages.adapt.foreign import CHANNELS, CLASSES, HEIGHT, PIXELS, SHAPE, WIDTH, answers, classifier, some_images
 
@@ -180,3 +180,34 @@ def test_grey_images_for_a_model_of_colours(tmp_path: Path, dimensions: tuple[in
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
     with pytest.raises(UsageError, match="--channels GREY: the images have 3 channels already"):
         adapt(path, told, SHAPE, CLASSES, some_images())
+
+
+@pytest.mark.parametrize("reshape", [(1, -1), (0, -1)])
+def test_a_free_batch_is_held_against_the_answers(tmp_path: Path, reshape: tuple[int, int]):
+    """Exporters write a batch of one into a Reshape and call the batch free all the same."""
+    path = classifier(tmp_path / "m.onnx", NCHW, shape=reshape)
+    found = adapt(path, AdapterConfig(), SHAPE, CLASSES, some_images())
+    if reshape == (0, -1):
+        assert found is None
+    else:
+        assert found is not None
+        assert found.words == ("one image at a time",)
+        (logits,) = answers(found.model, some_images(), each=1)
+        np.testing.assert_array_equal(logits, answers(path, some_images(), each=1)[0])
+        with pytest.raises(Exception, match="dimensions"):
+            answers(found.model, some_images())
+
+
+def test_a_reshape_to_one_row_that_takes_any_batch(tmp_path: Path):
+    ways = {"one": [1, -1], "rows": [-1, CLASSES]}
+    behind = [
+        *(
+            helper.make_node("Constant", [], [name], value=numpy_helper.from_array(np.array(to), name))
+            for name, to in ways.items()
+        ),
+        helper.make_node("Reshape", ["scores", "one"], ["long"]),
+        helper.make_node("Reshape", ["long", "rows"], ["again"]),
+    ]
+    outputs = [helper.make_tensor_value_info("again", TensorProto.FLOAT, ["N", CLASSES])]
+    path = classifier(tmp_path / "m.onnx", NCHW, behind=behind, outputs=outputs)
+    assert adapt(path, AdapterConfig(), SHAPE, CLASSES, some_images()) is None

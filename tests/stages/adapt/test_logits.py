@@ -96,6 +96,46 @@ def test_axes_of_one_number_go(tmp_path: Path):
     np.testing.assert_array_equal(adapted(path), own(path)[:, :, 0, 0])
 
 
+@pytest.mark.parametrize("ends", ["scores", "label"])
+def test_an_answer_without_the_axis_of_a_batch_of_one(tmp_path: Path, ends: str):
+    """A `squeeze()` at the end of a network, exported for one image."""
+    squeezed = helper.make_node("Squeeze", [ends], ["squeezed"])
+    kind = TensorProto.FLOAT if ends == "scores" else TensorProto.INT64
+    outputs = [value("squeezed", *([CLASSES] if ends == "scores" else []), dtype=kind)]
+    behind = [squeezed] if ends == "scores" else [ARGMAX, squeezed]
+    path = classifier(tmp_path / "m.onnx", (1, *SHAPE), behind=behind, outputs=outputs)
+    found = adapt(path, AdapterConfig(), SHAPE, CLASSES, some_images())
+    assert found is not None
+    (expected,) = answers(classifier(tmp_path / "plain.onnx", NCHW), some_images())
+    (logits,) = answers(found.model, some_images(), each=1)
+    np.testing.assert_array_equal(logits.argmax(1), expected.argmax(1))
+    if ends == "scores":
+        np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_scores_of_eight_bits(tmp_path: Path):
+    rounded = helper.make_node("QuantizeLinear", ["shares", "step"], ["steps"])
+    step = helper.make_node("Constant", [], ["step"], value_float=1 / 255)
+    outputs = [value("steps", "N", CLASSES, dtype=TensorProto.UINT8)]
+    path = classifier(tmp_path / "m.onnx", NCHW, behind=[SOFTMAX, step, rounded], outputs=outputs)
+    np.testing.assert_array_equal(adapted(path), own(path).astype(np.float32))
+
+
+@pytest.mark.parametrize("lacking", ["input", "output", "types"])
+def test_what_the_file_says_no_shape_of(tmp_path: Path, lacking: str):
+    path = classifier(tmp_path / "m.onnx", NCHW)
+    expected = own(path)
+    model = onnx.load(path)
+    if lacking == "input":
+        model.graph.input[0].type.tensor_type.ClearField("shape")
+    elif lacking == "output":
+        model.graph.output[0].type.tensor_type.ClearField("shape")
+    else:  # as who looks into a network asks for one value more
+        model.graph.output.insert(0, onnx.ValueInfoProto(name="flat"))
+    onnx.save(model, path)
+    np.testing.assert_array_equal(adapted(path), expected)
+
+
 def test_an_unknown_number_of_classes_is_counted(tmp_path: Path):
     path = classifier(tmp_path / "m.onnx", NCHW, outputs=[value("scores", "N", "K")])
     found = adapt(path, AdapterConfig(), SHAPE, CLASSES, some_images())
@@ -127,6 +167,16 @@ def test_a_surrogate_beside_a_model_of_more_classes(tmp_path: Path):
     (logits,) = answers(found.model, some_images())
     np.testing.assert_array_equal(logits[:, :CLASSES], own(path))
     assert (logits[:, CLASSES:] < -1000).all()
+
+
+def test_a_surrogate_beside_a_model_of_fewer_classes(tmp_path: Path):
+    """A background class of its own, say, which the model does not know."""
+    path = classifier(tmp_path / "m.onnx", NCHW)
+    config = AdapterConfig(classes_offset=1)
+    found = adapt(path, config, SHAPE, CLASSES - 1, some_images(), columns=CLASSES - 1)
+    assert found is not None
+    (logits,) = answers(found.model, some_images())
+    np.testing.assert_array_equal(logits, own(path)[:, 1:])
 
 
 def test_a_file_of_an_old_version_that_was_adapted_before(tmp_path: Path):

@@ -11,7 +11,7 @@ import torch
 from edgeproof.stages.twin import load_twin
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.stages.adapt.foreign import CHANNELS, HEIGHT, SHAPE, WIDTH, answers, classifier, some_images
+from tests.stages.adapt.foreign import CHANNELS, CLASSES, HEIGHT, SHAPE, WIDTH, answers, classifier, some_images
 
 
 def with_token(path: Path, batch: int, *, mixes: bool = False) -> Path:
@@ -68,6 +68,20 @@ def test_any_number_of_images(tmp_path: Path, kind: str, batch: int):
     together = torch.autograd.grad(got.square().sum(), x)[0]
     apart = torch.cat([torch.autograd.grad(twin(part).square().sum(), part)[0] for part in _parts(images, batch)])
     np.testing.assert_allclose(together.numpy(), apart.numpy(), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("ends", ["reshape", "mean"])
+def test_a_batch_that_is_called_free_and_is_not(tmp_path: Path, ends: str):
+    """A whole number in a Reshape, or an answer of one row whatever the batch."""
+    if ends == "reshape":
+        path = classifier(tmp_path / "m.onnx", ("N", *SHAPE), shape=(1, -1))
+    else:
+        mean = helper.make_node("ReduceMean", ["scores"], ["mean"], axes=[0])
+        row = helper.make_tensor_value_info("mean", TensorProto.FLOAT, [1, CLASSES])
+        path = classifier(tmp_path / "m.onnx", ("N", *SHAPE), behind=[mean], outputs=[row])
+    (expected,) = answers(path, some_images(6), each=1)
+    got = load_twin(path)(torch.from_numpy(some_images(6)))
+    np.testing.assert_allclose(got.numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])

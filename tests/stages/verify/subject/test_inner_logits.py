@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from edgeproof.stages.adapt import AdapterConfig, adapt
 from edgeproof.stages.data import Dataset
 from edgeproof.stages.twin import load_twin
 from edgeproof.stages.verify.subject.inner_logits import inner_logits
@@ -21,9 +22,9 @@ from tests.stages.verify.test_gallery import gallery
 SHAPE = (1, 8, 8)
 
 
-def inner_of(path: Path):
+def inner_of(path: Path, *, classes: int = 10):
     session = open_session(path, optimise=False)
-    return inner_logits(onnx.load(path), lambda images: session.run(None, {"images": images})[0], SHAPE, 10)
+    return inner_logits(onnx.load(path), lambda images: session.run(None, {"images": images})[0], SHAPE, classes)
 
 
 def test_logits_are_found_behind_one_more_layer(float_onnx: Path, digits: Dataset, tmp_path: Path):
@@ -31,6 +32,23 @@ def test_logits_are_found_behind_one_more_layer(float_onnx: Path, digits: Datase
     found = inner_of(gallery.one_more_layer(float_onnx, tmp_path / "m.onnx"))
     assert found is not None
     assert torch.allclose(found(images), load_twin(float_onnx)(images), atol=1e-5)
+
+
+def test_logits_of_an_adapted_model_of_labels(float_onnx: Path, digits: Dataset, tmp_path: Path):
+    """The adapter's rows have one class more than the layer that the labels come from."""
+    labels = onnx.load(float_onnx)
+    labels.graph.node.append(helper.make_node("ArgMax", [labels.graph.output[0].name], ["label"], axis=1, keepdims=0))
+    del labels.graph.output[:]
+    labels.graph.output.append(helper.make_tensor_value_info("label", onnx.TensorProto.INT64, ["N"]))
+    onnx.save(labels, tmp_path / "labels.onnx")
+    rows = adapt(tmp_path / "labels.onnx", AdapterConfig(), SHAPE, 10, digits.test.images)
+    assert rows is not None
+    rows.save(tmp_path / "rows.onnx")
+    images = torch.from_numpy(digits.test.images[:50])
+    found = inner_of(tmp_path / "rows.onnx", classes=11)
+    assert found is not None
+    assert torch.allclose(found(images)[:, :10], load_twin(float_onnx)(images), atol=1e-5)
+    assert (found(images).argmax(1) < 10).all()
 
 
 @pytest.mark.parametrize(("kind", "dtype"), [(TensorProto.DOUBLE, np.float64), (TensorProto.FLOAT16, np.float16)])
