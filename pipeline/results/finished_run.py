@@ -10,6 +10,7 @@ import numpy as np
 
 from ...core.errors import EdgeproofError, UsageError
 from ...core.model_file import digest_of
+from ...stages.adversarial_pack_manifest import MANIFEST as PACK_MANIFEST
 from ..gates import Condition
 from ..gates.bound_to import is_binding
 from ..store.manifest import MANIFEST, inside, listed, superseded, unlike
@@ -19,6 +20,8 @@ from .figures_from_bits import Columns, disagreements
 from .report import Report, regate
 
 REPORT, BITS = "report.json", "verification"
+# Small, and the attacks' own word of what they were.
+_PACKS = f"adversarial/{PACK_MANIFEST}"
 _AGAIN = "build or verify again"
 
 
@@ -63,7 +66,7 @@ def unaltered_report(run: Path | str) -> Report:
         raise UsageError(f"{path}: is of an earlier request; the one that was begun here since did not finish")
     for entry in entries or ():
         how = unlike(folder, entry)
-        if how and how != "missing":
+        if how and (how != "missing" or entry["path"] == _PACKS):
             raise UsageError(f"{folder / entry['path']}: {how}; {_AGAIN}")
     return report
 
@@ -80,6 +83,9 @@ def contradictions(data: Mapping[str, Any], folder: Path) -> Iterator[str]:
         folder: of the run, or of a bundle.
     """
     report = folder / REPORT
+    names = [subject["name"] for subject in data["subjects"]]
+    for name in {name for name in names if names.count(name) > 1}:
+        yield f"{report}: has more than one subject {name!r}"
     bits = dict(_bits(data, folder))
     student = bits.get("student")
     for subject in data["subjects"]:
@@ -122,7 +128,7 @@ def _of_engine(subject: Mapping[str, Any], folder: Path) -> Iterator[str]:
 def _of_packs(data: Mapping[str, Any], folder: Path) -> Iterator[str]:
     """The packs' manifest was written by the attacks, apart from the report."""
     found = pack_manifest(folder)
-    where = folder / "adversarial" / MANIFEST
+    where = folder / _PACKS
     if "threat" in found and found["threat"] != data.get("threat_model"):
         yield f"{where}: its threat model is {found['threat']}, the report's {data.get('threat_model')}"
     dataset = data.get("dataset")

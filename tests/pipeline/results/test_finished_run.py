@@ -70,6 +70,7 @@ FORGED = {
     "routes": (engine_says(routes={"replay": 1.0}), "its routes is"),
     "engine": (engine_says(sha256="0" * 64), "not the engine that the report is about"),
     "verdict": (lambda data: data.update(verdict="inconclusive"), "its verdict is inconclusive, judged again pass"),
+    "twice": (lambda data: data["subjects"].append(data["subjects"][-1]), "has more than one subject 'onnxruntime'"),
     "gate": (lambda data: data["gates"][0].update(limit=">= 0.9", outcome="pass"), "its gate robust_accuracy is pass"),
 }
 
