@@ -14,7 +14,7 @@ from .errors import StageError, reason_of
 from .memory import end_quickly, keep_freed_memory
 from .orphan import end_with
 from .safe_path import safe_children
-from .scratch import scratch_folder
+from .writing.scratch import scratch_folder
 
 T = TypeVar("T")
 

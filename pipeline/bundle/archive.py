@@ -14,7 +14,7 @@ from typing import IO
 
 from ...core.errors import UsageError, reason_of
 from ...core.reading.json_text import MOST
-from ...core.scratch import scratch_folder
+from ...core.writing.scratch import scratch_folder
 from .contents import CONTENTS, SIGNATURE, check_paths, read_contents
 
 Sources = Mapping[str, bytes | Path]

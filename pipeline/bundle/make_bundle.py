@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from ...core.scratch import scratch_folder
+from ...core.writing.scratch import scratch_folder
 from ..card.budget import recipe_in
 from ..card.make_card import CARD, model_card
 from .archive import Sources, check_place, write_bundle, write_folder

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from ...core.errors import UsageError
 from ...core.model_file import digest_of, engine_files
-from ...core.scratch import scratch_folder
+from ...core.writing.scratch import scratch_folder
 from ...stages.adapt import AdapterConfig, adapt_to_itself
 from ...stages.latency.bench import PERCENTILES
 from ...stages.latency.ratios import METHOD, paired_ratio

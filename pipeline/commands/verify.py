@@ -13,7 +13,7 @@ from pydantic import Field
 from ...core.errors import UsageError
 from ...core.function import is_function
 from ...core.model_file import engine_files, sha256_of
-from ...core.scratch import scratch_folder
+from ...core.writing.scratch import scratch_folder
 from ...stages.adapt import AdapterConfig
 from ...stages.quantize.precisions.base import precision_of
 from ...stages.verify import CorruptionsConfig, EngineSubject, Evaluation, Subject, Workforce, default_workers

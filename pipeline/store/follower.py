@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import StageError
-from ...core.scratch import scratch_folder
+from ...core.writing.scratch import scratch_folder
 from .artifact import Artifact, Stage
 from .store import Store
 

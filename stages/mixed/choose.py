@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ...core.errors import StageError
-from ...core.scratch import scratch_folder
+from ...core.writing.scratch import scratch_folder
 from ...targets.signature import read_signature
 from ..quantize import calibrate
 from ..quantize.precisions.base import FloatPrecision, Job

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from ...core.onnx_reader import read_onnx
-from ...core.scratch import scratch_folder
+from ...core.writing.scratch import scratch_folder
 from ...targets.base import Scheme
 from ...targets.onnxruntime.target import open_session
 from ..margin import margins

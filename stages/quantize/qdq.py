@@ -12,7 +12,7 @@ import numpy as np
 
 from ...core.errors import StageError, UsageError
 from ...core.onnx_reader import read_onnx
-from ...core.scratch import scratch_folder
+from ...core.writing.scratch import scratch_folder
 from ...targets.base import Images, Scheme
 from ...targets.signature import read_signature
 from .calibration_config import CalibrationConfig

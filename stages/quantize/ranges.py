@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...core.scratch import scratch_folder
+from ...core.writing.scratch import scratch_folder
 from ...targets.base import Images, Scheme
 from .calibration_config import CalibrationConfig
 

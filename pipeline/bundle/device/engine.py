@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ....core.errors import BackendMissing, UsageError
-from ....core.scratch import scratch_folder
+from ....core.writing.scratch import scratch_folder
 from ....targets.base import EngineFile, Target, TargetOptions
 from ....targets.option_values import read_options
 from ..contents import BundledEngine

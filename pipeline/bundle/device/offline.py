@@ -11,7 +11,7 @@ from rich.console import Console
 from ....core.errors import UsageError, reason_of
 from ....core.model_file import digest_of
 from ....core.reading.arrays import read_npy
-from ....core.scratch import scratch_folder
+from ....core.writing.scratch import scratch_folder
 from ....targets.base import Engine, Images, Logits
 from ....targets.signature import ModelSignature
 from ..archive import opened

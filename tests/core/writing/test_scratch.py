@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from edgeproof.core.scratch import scratch_folder
+from edgeproof.core.writing.scratch import scratch_folder
 
 _HOLDS = """
 import sys, time
 from pathlib import Path
-from edgeproof.core.scratch import scratch_folder
+from edgeproof.core.writing.scratch import scratch_folder
 with scratch_folder(Path(sys.argv[1])) as folder:
     (folder / "file").write_text("x")
     print(folder, flush=True)
