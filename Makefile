@@ -24,9 +24,10 @@ ONNX ?= 10000
 JSON ?= 5000
 ARCHIVES ?= 2000
 PROCESSES ?= 200
-fuzz: install ## mutated files of every kind that is read, for hours: make fuzz RECIPES=100 ONNX=100 JSON=100 ARCHIVES=100 PROCESSES=1
+KILLS ?= 100
+fuzz: install ## mutated files of every kind that is read, kills and flipped bytes, for hours: make fuzz RECIPES=100 ONNX=100 JSON=100 ARCHIVES=100 PROCESSES=1 KILLS=10
 	FUZZ_RECIPES=$(RECIPES) FUZZ_ONNX=$(ONNX) FUZZ_JSON=$(JSON) FUZZ_ARCHIVES=$(ARCHIVES) FUZZ_PROCESSES=$(PROCESSES) \
-		FUZZ_SECONDS=10 $(BIN)/python -m pytest -q -s tests/fuzz
+		FUZZ_KILLS=$(KILLS) FUZZ_SECONDS=10 $(BIN)/python -m pytest -q -s tests/fuzz
 
 test-cpu: install ## CPU seconds by test file, into build/cpu_seconds.txt, and the list of slow tests anew
 	mkdir -p build

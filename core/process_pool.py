@@ -14,6 +14,7 @@ from .errors import StageError, reason_of
 from .memory import end_quickly, keep_freed_memory
 from .orphan import end_with
 from .safe_path import safe_children
+from .writing.scratch import scratch_folder
 
 T = TypeVar("T")
 
@@ -56,7 +57,12 @@ def _run(jobs: Mapping[int, Callable[[], T]], processes: int) -> Generator[tuple
 
     _start_resource_tracker()
     todo = [delayed(_job)(place, job, os.getpid()) for place, job in jobs.items()]
-    with parallel_config(backend="loky", inner_max_num_threads=1), safe_children():
+    # Its own folder would be one in /dev/shm, which stays there where everybody is killed at once.
+    with (
+        scratch_folder() as scratch,
+        parallel_config(backend="loky", inner_max_num_threads=1, temp_folder=str(scratch)),
+        safe_children(),
+    ):
         results: Any = Parallel(n_jobs=processes, return_as="generator_unordered", max_nbytes=None)(todo)
         try:
             # Not `yield from`, which would close it before the warning is off.

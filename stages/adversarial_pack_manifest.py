@@ -51,6 +51,8 @@ def read_manifest(path: Path) -> Mapping[str, Any]:
     for key in ("threat", "dataset"):
         if not isinstance(found.get(key, {}), dict):
             raise ValueError(f"{key}: a mapping is needed")
+    if not all(isinstance(text, str) for text in (found.get("dataset") or {}).values()):
+        raise ValueError("dataset: texts are needed")
     for number, pack in enumerate(found.get("packs", [])):
         if not isinstance(pack, dict) or not all(isinstance(pack.get(key), str) for key in ("file", "sha256")):
             raise ValueError(f"packs.{number}: file and sha256 are needed")

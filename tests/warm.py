@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -162,3 +163,26 @@ def run(
     """Exit code, stdout and stderr of a command; a negative code is the signal that ended it."""
     process = Process(arguments, cwd, env, script)
     return process.wait(), *process.said()
+
+
+def until(what: Callable[[], object], seconds: float) -> bool:
+    """Whether something holds before so many seconds are over."""
+    end = time.monotonic() + seconds
+    while not what():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def in_session(leader: int) -> list[int]:
+    """Processes of a session that still run."""
+    found: list[int] = []
+    for entry in Path("/proc").iterdir():
+        try:
+            state, _, _, session, *_ = (entry / "stat").read_text().rpartition(")")[2].split()
+        except (OSError, ValueError):
+            continue
+        if int(session) == leader and state != "Z":
+            found.append(int(entry.name))
+    return found

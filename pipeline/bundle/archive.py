@@ -6,7 +6,6 @@ import io
 import os
 import shutil
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import IO
 
 from ...core.errors import UsageError, reason_of
 from ...core.reading.json_text import MOST
+from ...core.writing.scratch import scratch_folder
 from .contents import CONTENTS, SIGNATURE, check_paths, read_contents
 
 Sources = Mapping[str, bytes | Path]
@@ -52,19 +52,14 @@ def write_bundle(sources: Sources, out: Path) -> None:
     check_place(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        with scratch_folder(out.parent) as partial:
+            made = partial / out.name
+            {".tar": _write_tar, ".zip": _write_zip}.get(out.suffix, write_folder)(sources, made)
+            if out.is_dir():
+                out.rename(partial / "before")
+            made.replace(out)
     except OSError as error:
         raise UsageError(f"--out {out}: cannot be written ({error.strerror})") from None
-    try:
-        made = partial / out.name
-        {".tar": _write_tar, ".zip": _write_zip}.get(out.suffix, write_folder)(sources, made)
-        if out.is_dir():
-            out.rename(partial / "before")
-        made.replace(out)
-    except OSError as error:
-        raise UsageError(f"--out {out}: cannot be written ({error.strerror})") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager
@@ -80,17 +75,17 @@ def opened(bundle: Path) -> Iterator[Path]:
         return
     if not bundle.is_file():
         raise UsageError(f"{bundle}: no such bundle")
-    with tempfile.TemporaryDirectory(prefix="edgeproof-bundle-") as folder:
+    with scratch_folder() as folder:
         try:
             with bundle.open("rb") as file:
                 begins = file.read(max(map(len, (_ZIPPED, *_SQUEEZED))))
             if begins.startswith(_SQUEEZED):
                 raise _compressed(bundle)
             # Not by how it ends: a tar of packs ends like a zip file, which they are.
-            (_unpack_zip if begins.startswith(_ZIPPED) else _unpack_tar)(bundle, Path(folder))
+            (_unpack_zip if begins.startswith(_ZIPPED) else _unpack_tar)(bundle, folder)
         except _BROKEN as error:
             raise UsageError(f"{bundle}: no archive of a bundle, or truncated ({reason_of(error)})") from None
-        yield Path(folder)
+        yield folder
 
 
 def is_bundle(path: Path) -> bool:

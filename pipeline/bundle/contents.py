@@ -14,6 +14,8 @@ from ...core.reading.json_text import read_json
 from ...core.registry import nearest
 from ...targets.option_values import check_types
 
+# In bytes, of a path and of each of its names: what every file system has.
+_LONGEST, _LONGEST_NAME = 1024, 255
 CONTENTS = "bundle.json"
 SIGNATURE = "bundle.sig"
 SCHEMA_VERSION = 1
@@ -180,7 +182,8 @@ def check_paths(paths: Iterable[str]) -> None:
     seen: set[str] = set()
     for path in paths:
         plain = PurePosixPath(path)
-        odd = not path or "\\" in path or ":" in path or "\0" in path
+        long = len(path.encode()) > _LONGEST or any(len(part.encode()) > _LONGEST_NAME for part in plain.parts)
+        odd = long or not path or "\\" in path or ":" in path or "\0" in path
         if odd or plain.is_absolute() or ".." in plain.parts or str(plain) != path or path in seen:
             raise ValueError(path)
         seen.add(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from ...core.writing.scratch import scratch_folder
 from ..card.budget import recipe_in
 from ..card.make_card import CARD, model_card
 from ..evidence.make_evidence import evidence_files
@@ -96,7 +96,7 @@ def _documents(run: Path, gathered: Gathered, license_name: str | None, author: 
 
 def _signature(sources: Sources, key: Path) -> bytes:
     """Sign the bundle as it lies in a folder, whatever it is carried in."""
-    with tempfile.TemporaryDirectory(prefix="edgeproof-bundle-") as folder:
-        whole = Path(folder) / "bundle"
+    with scratch_folder() as folder:
+        whole = folder / "bundle"
         write_folder(sources, whole)
         return sign_bundle(whole, key)

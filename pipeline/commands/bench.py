@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from string import ascii_uppercase
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from pydantic import Field
 
 from ...core.errors import UsageError
 from ...core.model_file import digest_of, engine_files
+from ...core.writing.scratch import scratch_folder
 from ...stages.adapt import AdapterConfig, adapt_to_itself
 from ...stages.latency.bench import PERCENTILES
 from ...stages.latency.ratios import METHOD, paired_ratio
@@ -123,9 +123,9 @@ def bench_files(
     """
     reporter = reporter or Reporter(quiet=True)
     said = checked(AdapterConfig, adapter or {}, "--")
-    with TemporaryDirectory(prefix="edgeproof-") as scratch:
+    with scratch_folder() as scratch:
         asked = [(str(engine), options), *((each, ()) for each in against)]
-        contenders = [Contender.of(text, target, chosen, said, Path(scratch)) for text, chosen in asked]
+        contenders = [Contender.of(text, target, chosen, said, scratch) for text, chosen in asked]
         result = _side_by_side(contenders, batches, threads, repeats, reporter)
     if plot is not None:
         from .bench_plot import draw_latencies

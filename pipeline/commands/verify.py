@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -15,6 +14,7 @@ from ...core.errors import UsageError
 from ...core.function import is_function
 from ...core.model_file import engine_files, sha256_of
 from ...core.reading.published_paths import published_path
+from ...core.writing.scratch import scratch_folder
 from ...stages.adapt import AdapterConfig
 from ...stages.quantize.precisions.base import precision_of
 from ...stages.verify import CorruptionsConfig, EngineSubject, Evaluation, Subject, Workforce, default_workers
@@ -146,14 +146,14 @@ def verify(
         config = config.model_copy(update={"curve": None})
     folder = folder_of(model, out)
     check_own(folder, build=False)
-    with TemporaryDirectory(prefix="edgeproof-") as scratch:
+    with scratch_folder() as scratch:
         request = check_request(
             str(model),
             settings.data,
             settings.threat,
             config,
             target,
-            scratch=Path(scratch),
+            scratch=scratch,
             options=options,
             graph=graph,
             surrogate=surrogate,

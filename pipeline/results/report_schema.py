@@ -124,9 +124,9 @@ class Subject(_Part):
     parameters: Count | None = None
     size_bytes: Positive | None = None
     latency_ms: _Latency | None = None
-    clean_accuracy: Share | None = None
+    clean_accuracy: Share
     clean_accuracy_ci: Interval | None = None
-    robust_accuracy: Share | None = None
+    robust_accuracy: Share
     robust_accuracy_ci: Interval | None = None
     robust_accuracy_8bit: Share | None = None
     robust_accuracy_8bit_ci: Interval | None = None

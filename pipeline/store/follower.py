@@ -8,7 +8,6 @@ missing they join in, for any other they wait until the leader has published it.
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import StageError
+from ...core.writing.scratch import scratch_folder
 from .artifact import Artifact, Stage
 from .store import Store
 
@@ -57,8 +57,8 @@ class FollowingStore(Store):
             if found is not None:
                 return found
             if stage.trains and not joined:
-                with tempfile.TemporaryDirectory() as folder:  # what this process writes is not kept
-                    work(Path(folder))
+                with scratch_folder() as folder:  # what this process writes is not kept
+                    work(folder)
                 joined = True
             if stage.shared and not joined:
                 work(self.partial(identity))

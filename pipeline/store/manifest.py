@@ -136,7 +136,9 @@ def supersede(root: Path, request: str) -> None:
 def _is_entry(entry: Any) -> bool:
     if not isinstance(entry, dict):
         return False
-    parents = entry.get("parents", [])
+    parents, packages = entry.get("parents", []), entry.get("packages", {})
+    if not isinstance(packages, dict) or not all(isinstance(version, str) for version in packages.values()):
+        return False
     # A text that follows from the artifacts has no stage.
     texts = [entry.get(key) for key in ("path", "sha256", *(("stage", "key") if "stage" in entry else ()))]
     return isinstance(parents, list) and all(isinstance(text, str) for text in [*texts, *parents])

@@ -121,6 +121,11 @@ class Place:
         record = {"run": self._name, "artifacts": sorted(artifacts)}
         write_atomically(self._record, json.dumps(record, indent=1))
 
+    def clear_record(self) -> None:
+        """Remove what killed processes left of the run's own record, which one process alone may write."""
+        for left in self._record.parent.glob(f".{self._record.name}.*.partial"):
+            left.unlink(missing_ok=True)
+
     @property
     def _name(self) -> str:
         """The run's path; from the store where it is the run's own, which may be copied or moved with it."""

@@ -69,12 +69,22 @@ class Store:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UsageError(f"{self.root}: another edgeproof is building here") from None
+            self._clear()
             try:
                 yield
             finally:
                 files = (path for path in self.root.rglob("*") if path.is_file())
                 if self._created and not any(is_work(path, self.root) for path in files):
                     shutil.rmtree(self.root)
+
+    def _clear(self) -> None:
+        """Remove what killed processes left of the run's own files; a store may be others' too."""
+        for folder in self.root.iterdir():
+            if folder.name != STORE and folder.is_dir() and not folder.is_symlink():
+                clear_partial_files(folder)
+        for left in self.root.glob(".*.partial"):
+            left.unlink(missing_ok=True)
+        self.place.clear_record()
 
     def begin(self, request: str) -> None:
         """Say that what the folder shows of another request is not this run's, until it is published.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 
 from ...core.errors import StageError
+from ...core.writing.scratch import scratch_folder
 from ...targets.signature import read_signature
 from ..quantize import calibrate
 from ..quantize.precisions.base import FloatPrecision, Job
@@ -53,8 +53,7 @@ def assign(job: Job, *, others: Sequence[FloatPrecision] = ()) -> Assignment:
                 for part in (points.split.images, points.adversarial)
             ]
         )
-    with tempfile.TemporaryDirectory() as name:
-        scratch = Path(name)
+    with scratch_folder() as scratch:
         prepared = scratch / "prepared.onnx"
         prepare(float_model, prepared)
         ends = read_signature(float_model)

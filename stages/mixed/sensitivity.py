@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import onnx
 
 from ...core.onnx_reader import read_onnx
+from ...core.writing.scratch import scratch_folder
 from ...targets.base import Scheme
 from ...targets.onnxruntime.target import open_session
 from ..margin import margins
@@ -73,8 +73,8 @@ def measure_sensitivity(
     layers = layers_of(prepared)
     floating = margins(answer(prepared, points.adversarial), points.labels)
     found = []
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "one.onnx"
+    with scratch_folder() as scratch:
+        path = scratch / "one.onnx"
         for number, (name, node) in enumerate(layers.items(), 1):
             insert(prepared, path, scheme, ranges, keep=tuple(other.name for other in nodes if other.name != name))
             quantized = margins(answer(path, points.adversarial), points.labels)

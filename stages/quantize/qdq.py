@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from ...core.errors import StageError, UsageError
 from ...core.onnx_reader import read_onnx
+from ...core.writing.scratch import scratch_folder
 from ...targets.base import Images, Scheme
 from ...targets.signature import read_signature
 from .calibration_config import CalibrationConfig
@@ -63,8 +63,8 @@ def quantize_onnx(
         raise UsageError(
             f"calibration images are {list(images.shape[1:])}, {float_model} takes {list(signature.image_shape)}"
         )
-    with tempfile.TemporaryDirectory() as scratch:
-        prepared = Path(scratch) / "prepared.onnx"
+    with scratch_folder() as scratch:
+        prepared = scratch / "prepared.onnx"
         prepare(float_model, prepared)
         with _quietly("ONNX Runtime cannot calibrate the model"):
             ranges = activation_ranges(
@@ -96,8 +96,8 @@ def insert(
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 
-    with tempfile.TemporaryDirectory() as scratch, _quietly("ONNX Runtime's quantizer failed"):
-        cache = Path(scratch) / "ranges.json"
+    with scratch_folder() as scratch, _quietly("ONNX Runtime's quantizer failed"):
+        cache = scratch / "ranges.json"
         bounds: dict[str, Any] = {
             name: (np.array(low, np.float32), np.array(high, np.float32)) for name, (low, high) in ranges.items()
         }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tempfile
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...core.writing.scratch import scratch_folder
 from ...targets.base import Images, Scheme
 from .calibration_config import CalibrationConfig
 
@@ -49,8 +49,8 @@ def activation_ranges(
     # It imports much that only quantizing takes.
     from onnxruntime.quantization.calibrate import CalibrationMethod, HistogramCalibrater, create_calibrator
 
-    with tempfile.TemporaryDirectory() as scratch, redirect_stdout(io.StringIO()):
-        augmented = str(Path(scratch) / "augmented.onnx")
+    with scratch_folder() as scratch, redirect_stdout(io.StringIO()):
+        augmented = str(scratch / "augmented.onnx")
         if config.method == "mse":
             calibrator: Any = HistogramCalibrater(
                 str(model), augmented_model_path=augmented, method="entropy", num_bins=_BINS

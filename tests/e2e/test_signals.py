@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests import warm
 from tests.e2e.conftest import ENV, FEW
+from tests.warm import in_session, until
 
 _OWN_SESSION = """
 import os, sys
@@ -20,28 +19,6 @@ from edgeproof.pipeline.cli.main import main
 sys.argv = ["edgeproof", *sys.argv[1:]]
 main()
 """
-
-
-def until(what: Callable[[], object], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while not what():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def in_session(leader: int) -> list[int]:
-    """Processes of a session that still run."""
-    found: list[int] = []
-    for entry in Path("/proc").iterdir():
-        try:
-            state, _, _, session, *_ = (entry / "stat").read_text().rpartition(")")[2].split()
-        except (OSError, ValueError):
-            continue
-        if int(session) == leader and state != "Z":
-            found.append(int(entry.name))
-    return found
 
 
 @pytest.mark.parametrize(

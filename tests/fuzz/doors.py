@@ -37,6 +37,7 @@ from edgeproof.stages.twin import NoTwin, load_twin
 from edgeproof.targets.signature import read_signature
 
 SECONDS = 10
+_WAITING = 6
 
 
 class Hung(BaseException):
@@ -45,18 +46,22 @@ class Hung(BaseException):
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Raise `Hung` in this thread after so many seconds."""
+    """Raise `Hung` in this thread after so many seconds of CPU, or where it waits for several times as long."""
 
     def stop(*_: object) -> None:
         raise Hung
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    timers = {signal.SIGPROF: (signal.ITIMER_PROF, seconds), signal.SIGALRM: (signal.ITIMER_REAL, _WAITING * seconds)}
+    before = {number: signal.signal(number, stop) for number in timers}
+    for timer, limit in timers.values():
+        signal.setitimer(timer, limit)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for timer, _ in timers.values():
+            signal.setitimer(timer, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def ends(read: Callable[[], object]) -> bool:

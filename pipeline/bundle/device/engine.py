@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ....core.errors import BackendMissing, UsageError
+from ....core.writing.scratch import scratch_folder
 from ....targets.base import EngineFile, Target, TargetOptions
 from ....targets.option_values import read_options
 from ..contents import BundledEngine
@@ -80,12 +79,12 @@ def engine_here(
 def _built(graph: Path, runtime: Target, options: TargetOptions, kept: Path) -> Iterator[FoundEngine]:
     if kept.exists():
         raise UsageError(f"{kept}: there is an engine already; name its file after the bundle, or remove it")
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".building-", dir=kept.parent))
-    except OSError as error:
-        raise UsageError(f"--keep {kept}: cannot be written ({error.strerror})") from None
-    try:
+    with ExitStack() as stack:
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            partial = stack.enter_context(scratch_folder(kept.parent))
+        except OSError as error:
+            raise UsageError(f"--keep {kept}: cannot be written ({error.strerror})") from None
         try:
             file = runtime.build(graph, partial, options=options)
         except ModuleNotFoundError as error:
@@ -93,5 +92,3 @@ def _built(graph: Path, runtime: Target, options: TargetOptions, kept: Path) -> 
             raise BackendMissing(f"target {runtime.name!r}: builds with {needed}; pip install {needed}") from None
         yield FoundEngine(file, "built", kept / file.path.relative_to(partial))
         partial.rename(kept)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

@@ -79,7 +79,7 @@ def _packages(contents: Contents, engine: BundledEngine) -> Mapping[str, str]:
     found: dict[str, str] = {}
     for stage in contents.provenance:
         if stage["stage"] in (f"engines/{engine.name}", f"attack/{engine.name}", "settle"):
-            found |= {name: version for name, version in stage["packages"].items() if name not in found}
+            found |= {name: version for name, version in (stage["packages"] or {}).items() if name not in found}
     return found
 
 

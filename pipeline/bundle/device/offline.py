@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from rich.console import Console
 from ....core.errors import UsageError, reason_of
 from ....core.model_file import digest_of
 from ....core.reading.arrays import read_npy
+from ....core.writing.scratch import scratch_folder
 from ....targets.base import Engine, Images, Logits
 from ....targets.signature import ModelSignature
 from ..archive import opened
@@ -114,10 +114,10 @@ def export_images(bundle: str | Path, out: str | Path) -> dict[str, Any]:
         run = run_bits(folder / BITS / f"{contents.engines[0].reference}.npz")
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as partial:
-                shape = _write(Path(partial) / "images", folder, contents, run)
-                _with_header(Path(partial) / "images", Path(partial) / "whole", shape)
-                (Path(partial) / "whole").replace(place)
+            with scratch_folder(place.parent) as partial:
+                shape = _write(partial / "images", folder, contents, run)
+                _with_header(partial / "images", partial / "whole", shape)
+                (partial / "whole").replace(place)
         except OSError as error:
             raise UsageError(f"--images {place}: cannot be written ({error.strerror})") from None
     return {"images": str(place), "shape": list(shape), "bundle_sha256": contents.sha256}

@@ -44,7 +44,7 @@ def read_device_report(path: Path) -> tuple[dict[str, Any], DeviceBits]:
         return found, _read_bits(found["bits"])
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file; `edgeproof replay BUNDLE` writes it on the device") from None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         raise UsageError(f"{path}: not what `edgeproof replay BUNDLE` writes, or altered") from None
 
 

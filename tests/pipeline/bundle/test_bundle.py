@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,25 @@ def test_a_run_that_was_altered_is_not_bundled(run: Path, tmp_path: Path, name: 
     with pytest.raises(UsageError, match=rf"{Path(name).name}: (missing|no such report)"):
         make_bundle(run, plain=True, out=tmp_path / "a.tar")
     assert not (tmp_path / "a.tar").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("adversarial/manifest.json", lambda found: found.update(dataset={"name": []}), "manifest.json"),
+        ("manifest.json", lambda found: found["artifacts"][2].update(packages={"onnxruntime": 2}), "no manifest"),
+        ("manifest.json", lambda found: found["artifacts"][2].update(packages=None), "no manifest"),
+        ("report.json", lambda found: found["subjects"][0].update(robust_accuracy=None), "robust_accuracy"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused(name: str, change: Callable[[Any], object], words: str, run: Path):
+    found = json.loads((run / name).read_text())
+    change(found)
+    (run / name).write_text(json.dumps(found))
+    if name == "report.json":
+        list_artifacts(run)
+    with pytest.raises(UsageError, match=words):
+        make_bundle(run, plain=True, out=run / "bundle")
 
 
 def test_an_engine_that_the_run_does_not_have(finished: Path, tmp_path: Path):

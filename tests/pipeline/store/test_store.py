@@ -65,6 +65,26 @@ def test_a_stage_that_fails_leaves_nothing(tmp_path: Path):
     assert not (tmp_path / "run").exists()
 
 
+def test_what_a_killed_run_left_half_written_is_cleared_and_nothing_of_a_shared_store(tmp_path: Path):
+    run, shared = tmp_path / "run", tmp_path / "run" / ".store"
+    store = Store(run)
+    (run / "teacher").mkdir()
+    store.place.refer([])
+    (record,) = (shared / "runs").glob("*.json")
+    ours = [run / ".report.json.7.0.partial", run / "teacher" / ".model.7.0.partial"]
+    ours.append(record.with_name(f".{record.name}.7.0.partial"))
+    others = [
+        shared / "runs" / ".another.json.7.0.partial",
+        shared / "partial" / ".notes.7.partial",
+        run / "notes.partial",
+    ]
+    for path in (*ours, *others):
+        path.write_text("x")
+    with store.locked():
+        assert not any(path.exists() for path in ours)
+        assert all(path.exists() for path in others)
+
+
 def test_what_a_killed_stage_left_is_cleared_or_reused(tmp_path: Path):
     calls: list[str] = []
     key = make(Store(tmp_path / "a"), calls).key

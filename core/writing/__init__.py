@@ -1,0 +1,1 @@
+"""Files that are written: what of them goes away again, whatever happens."""
