@@ -18,7 +18,6 @@ from ...core.errors import ModelError, StageError, reason_of
 from ...core.onnx_reader import check, read_onnx
 from ...targets.onnxruntime.every_output import EveryOutput
 from ...targets.process.own_process import FIRST_ANSWER, OwnProcess
-from ..twin.batch import written_batch
 from .config import AdapterConfig
 from .edit import declare_opset, unzip
 from .images import BYTES, adapt_input, own_image_shape
@@ -94,6 +93,8 @@ def adapt(
     if unzip(model):
         words.append("numbers instead of dictionaries")
     words += adapt_input(model, config, image_shape, path)
+    from ..twin.batch import written_batch  # with torch, which `lint` does without
+
     if not _batch(model).dim_value and written_batch(model.graph) and not _answers_each(model, images, path):
         _batch(model).dim_value = 1
         words.append("one image at a time")

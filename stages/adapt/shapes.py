@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import onnx
 
-from ..twin.inference import inferred_shapes
-
 
 def say_shapes(model: onnx.ModelProto, *, rows: bool) -> bool:
     """Give what has no shape one, in place: an output what is inferred, an input free sizes.
@@ -25,6 +23,8 @@ def say_shapes(model: onnx.ModelProto, *, rows: bool) -> bool:
     silent = [value for value in graph.output if _lacks(value)]
     if not silent:
         return bool(inputs)
+    from ..twin.inference import inferred_shapes  # with torch, which `lint` does without
+
     found = inferred_shapes(model)
     inferred = {value.name: value for value in (*found.output, *found.value_info) if not _lacks(value)}
     for value in silent:

@@ -7,6 +7,7 @@ import re
 import string
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,10 +134,12 @@ def run_template(inputs: Mapping[str, str], workspace: Path, place: Path, **envi
     """Carry out the template's script as GitLab's runner does; arguments as of `run_action`."""
     ((_, job),) = template_job(inputs).items()
     variables = {
-        key: entry["value"] if isinstance(entry, dict) else string.Template(entry).safe_substitute(environment)
+        # What is not set is empty where it is expanded.
+        key: entry["value"]
+        if isinstance(entry, dict)
+        else string.Template(entry).substitute(defaultdict(str, environment))
         for key, entry in job["variables"].items()
     }
-    variables = {key: "" if value.startswith("$") else value for key, value in variables.items()}
     return _gitlab(job["script"], workspace, {**tools(place / "bin"), **environment, **variables})
 
 

@@ -83,6 +83,7 @@ def commands(folder: Path) -> dict[str, list[str | Path]]:
         "build": ["build", *small_recipe(out, "--workers", "1")],
         "bundle": ["bundle", run, "--out", out],
         "verify-bundle": ["verify-bundle", "bundle"],
+        "evidence": ["evidence", run, "--out", out],
         "card": ["card", run, "--out", out / "README.md"],
         "replay": ["replay", "bundle", "--out", folder / "new.json"],
         "device": ["device", run, "replayed.json"],

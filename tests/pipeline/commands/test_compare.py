@@ -46,7 +46,11 @@ def run_of(
     (folder / "adversarial").mkdir()
     for name, arrays in subjects.items():
         np.savez_compressed(folder / "verification" / f"{name}.npz", **arrays)
-    entries = [{"name": name, "kind": (kinds or {}).get(name, "engine"), **(more or {})} for name in subjects]
+    entries = [
+        {"name": name, "kind": (kinds or {}).get(name, "engine"), "clean_accuracy": 1.0, "robust_accuracy": 1.0}
+        | (more or {})
+        for name in subjects
+    ]
     report = {
         "schema_version": 1,
         "threat_model": threat or THREAT,
