@@ -62,7 +62,7 @@ def finished(
         subjects.append(entry)
         np.savez_compressed(folder / "verification" / f"{name}.npz", **columns)
     content = {
-        "schema_version": 1,
+        "schema_version": 3,
         "verdict": "pass",
         "exit_code": 0,
         "reasons": [],

@@ -14,7 +14,7 @@ from ..reports.reasons import reasons
 from ..reports.rows import GATE_COLUMNS, adapters, attack_note, gate_rows, tables, warnings
 from ..results.report import Report
 
-_COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
+_COLOURS = {"pass": "green", "measured": "cyan", "fail": "red", "inconclusive": "yellow"}
 
 
 def show(report: Report, console: Console) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...core.errors import UsageError
 from ..figures.table import routes_of
-from ..gates import Condition
+from ..gates import STOPPING, Condition
 from ..gates.baseline import Baseline, save
 from ..gates.bound_to import KEY, BoundTo, is_binding
 from ..gates.pair import beside
@@ -130,7 +130,7 @@ def _bound_to(said: Sequence[str], theirs: Any, recipe: Path | str | None) -> Bo
 
 
 def _update(judged: Report, path: Path, baseline: Path, *, force: bool) -> Gated:
-    if judged.data["verdict"] != "pass" and not force:
+    if judged.data["verdict"] in STOPPING and not force:
         why = "; ".join(judged.data["reasons"])
         return Gated(
             judged,

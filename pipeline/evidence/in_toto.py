@@ -1,7 +1,7 @@
 """In-toto attestation of the verdict, `test-result.intoto.json`: Statement v1, predicate test-result v0.1.
 
 The statement is unsigned; in a signed bundle the bundle's signature covers it. A gate that is inconclusive has failed
-here, for whoever asks for `PASSED`, as it has in the exit code.
+here, for whoever asks for `PASSED`, as it has in the exit code. A run that no gate was asked of is a warning.
 
 Sources: https://github.com/in-toto/attestation, spec/v1/statement.md and spec/predicates/test-result.md
 """
@@ -13,13 +13,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ..gates import STOPPING
 from ..reports.reasons import reasons
 from ..results.report import Report
 
 TEST_RESULT = "test-result.intoto.json"
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"
-_RESULTS = {"pass": "PASSED"}
+_RESULTS = {"pass": "PASSED", "measured": "WARNED"}
 # By what the tests were configured: the recipe, and the adversarial examples that were shown to the engines.
 _CONFIGURES = re.compile(r"recipe\.yaml|adversarial/[^/]+\.npz")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -51,8 +52,8 @@ def statement(report: Report, digests: Mapping[str, str]) -> str | None:
             "result": result_of(report),
             "configuration": configuration,
             "passedTests": [each.title for each in found if each.outcome == "pass"],
-            "warnedTests": [],
-            "failedTests": [each.title + undecided.get(each.outcome, "") for each in found if each.outcome != "pass"],
+            "warnedTests": [f"{each.title}: {each.says}" for each in found if each.outcome == "measured"],
+            "failedTests": [each.title + undecided.get(each.outcome, "") for each in found if each.outcome in STOPPING],
         },
     }
     return json.dumps(whole, indent=1) + "\n"
@@ -68,7 +69,7 @@ def subjects_of(report: Report) -> list[dict[str, Any]]:
 
 
 def result_of(report: Report) -> str:
-    """`PASSED` or `FAILED`."""
+    """`PASSED`, `WARNED` or `FAILED`."""
     return _RESULTS.get(report.data["verdict"], "FAILED")
 
 

@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from .condition import Condition
 from .judge import judge
-from .result import EXIT_CODES, Comparison, GateResult, Outcome, Verdict
+from .result import EXIT_CODES, NO_GATE, STOPPING, Comparison, GateResult, Outcome, RunOutcome, Verdict
 
-__all__ = ["EXIT_CODES", "Comparison", "Condition", "GateResult", "Outcome", "Verdict", "judge"]
+__all__ = [
+    "EXIT_CODES",
+    "NO_GATE",
+    "STOPPING",
+    "Comparison",
+    "Condition",
+    "GateResult",
+    "Outcome",
+    "RunOutcome",
+    "Verdict",
+    "judge",
+]

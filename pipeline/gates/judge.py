@@ -13,7 +13,7 @@ from .absolute import decide
 from .condition import Condition
 from .pair import Pair
 from .relative import NotComparable, compare
-from .result import Comparison, GateResult, Outcome, Verdict
+from .result import NO_GATE, Comparison, GateResult, Outcome, Verdict
 
 
 def judge(
@@ -31,7 +31,7 @@ def judge(
     fails though nothing regressed (Holm over all gates and engines). It passes where none is shown and, for every
     engine, one that is larger by the gate's resolution is excluded, with a chance of at most 5 % that such a one passes
     (each gate must exclude its own, so that nothing has to be corrected: Berger, Technometrics 24:295-300, 1982).
-    Elsewhere it is inconclusive.
+    Elsewhere it is inconclusive. Without a gate there is nothing to pass: such a run is measured.
 
     Args:
         conditions: the gates.
@@ -60,7 +60,9 @@ def judge(
         return Verdict("fail", gates, tuple(f"{gate.name}: {gate.reason}" for gate in failed), about)
     open_gates = tuple(f"{gate.name}: {gate.reason}" for gate in gates if gate.outcome == "inconclusive")
     reasons = (*gone, *tuple(doubts), *open_gates)
-    return Verdict("inconclusive" if reasons else "pass", gates, reasons, about)
+    if reasons:
+        return Verdict("inconclusive", gates, reasons, about)
+    return Verdict("pass", gates, (), about) if decided else Verdict("measured", gates, (NO_GATE,), about)
 
 
 @dataclass(frozen=True)

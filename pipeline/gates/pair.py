@@ -10,6 +10,7 @@ from ...core.errors import UsageError
 from ..figures.base import Figure
 from .baseline import Baseline
 from .record import Record, SubjectRecord
+from .result import STOPPING
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def beside(run: Record, baseline: Baseline) -> Pair:
 def _notes(run: Record, before: Record) -> list[str]:
     """What people should know that changes no outcome."""
     notes: list[str] = []
-    if before.verdict != "pass":
+    if before.verdict in STOPPING:
         notes.append(f"the baseline's own verdict was {before.verdict}")
     if run.edgeproof != before.edgeproof:
         notes.append(f"this run is edgeproof {run.edgeproof}'s, the baseline {before.edgeproof}'s")

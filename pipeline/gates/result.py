@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Outcome = Literal["pass", "fail", "inconclusive"]
-EXIT_CODES: dict[Outcome, int] = {"pass": 0, "fail": 1, "inconclusive": 4}
+# Of a run: one that no gate was asked of is measured, which is no pass.
+RunOutcome = Literal[Outcome, "measured"]
+EXIT_CODES: dict[RunOutcome, int] = {"pass": 0, "measured": 0, "fail": 1, "inconclusive": 4}
+# What stops a merge.
+STOPPING: tuple[RunOutcome, ...] = ("fail", "inconclusive")
+NO_GATE = "no gate was asked for"
 
 
 @dataclass(frozen=True)
@@ -122,18 +127,18 @@ class Verdict:
     """The one object that all outputs and the exit code come from.
 
     Attributes:
-        outcome: of all gates together.
+        outcome: of all gates together; `measured` where there is none.
         gates: each one.
         reasons: of the outcome; those of the failed gates alone where one failed, none of a pass.
         baseline: what is known of the baseline, for the report; None where nothing was held against one.
     """
 
-    outcome: Outcome
+    outcome: RunOutcome
     gates: tuple[GateResult, ...]
     reasons: tuple[str, ...]
     baseline: Mapping[str, Any] | None = None
 
     @property
     def exit_code(self) -> int:
-        """0 pass, 1 fail, 4 inconclusive."""
+        """0 pass or measured, 1 fail, 4 inconclusive."""
         return EXIT_CODES[self.outcome]

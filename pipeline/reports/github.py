@@ -1,7 +1,7 @@
 """GitHub workflow commands: lines on stdout that become annotations of the run and of the pull request.
 
-What stops a merge is an `::error::`, an inconclusive gate too; the report's warnings are `::warning::`, and a verdict
-of pass is one `::notice::`. GitLab and others have no such lines: there `junit.xml` is what a merge request shows.
+What stops a merge is an `::error::`, an inconclusive gate too; the report's warnings are `::warning::`, and any other
+verdict is one `::notice::`. GitLab and others have no such lines: there `junit.xml` is what a merge request shows.
 
 Source: https://docs.github.com/actions/reference/workflow-commands-for-github-actions, and for what is escaped the
 functions `escapeData` and `escapeProperty` of https://github.com/actions/toolkit (packages/core/src/command.ts).
@@ -10,6 +10,7 @@ functions `escapeData` and `escapeProperty` of https://github.com/actions/toolki
 from __future__ import annotations
 
 from ...core.reading.printable import in_one_line
+from ..gates import STOPPING
 from ..results.report import Report
 from .reasons import location, reasons
 from .rows import headline, warnings
@@ -23,11 +24,11 @@ def workflow_commands(report: Report) -> list[str]:
     stops = [
         (f"{reason.outcome.upper()} {reason.title}", reason.text)
         for reason in reasons(report)
-        if reason.outcome != "pass"
+        if reason.outcome in STOPPING
     ]
     warned = [("edgeproof", line) for line in warnings(report)]
     lines = [*_capped("error", stops, report), *_capped("warning", warned, report)]
-    if report.data["verdict"] == "pass":
+    if report.data["verdict"] not in STOPPING:
         name, gates = report.data["name"], len(report.data["gates"])
         lines.append(_command("notice", "edgeproof", f"{name}: {headline(report)}, {gates} gates", report))
     return lines

@@ -32,7 +32,7 @@ def metrics(report: Report) -> str:
             lines += [f"# TYPE {family} gauge", *unit, f"# HELP {family} {figure.words}", *samples]
     lines += [
         "# TYPE edgeproof_exit_code gauge",
-        "# HELP edgeproof_exit_code 0 pass, 1 fail, 4 inconclusive",
+        "# HELP edgeproof_exit_code 0 pass or measured, 1 fail, 4 inconclusive",
         f"edgeproof_exit_code {report.exit_code}",
         "# EOF",
     ]

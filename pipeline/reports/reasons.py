@@ -9,15 +9,16 @@ from typing import Any
 
 from ...core.reading.printable import in_one_line
 from ..figures.table import find_figure
-from ..gates.result import Outcome
-from ..results.device_verdict import DEVICES
+from ..gates.result import NO_GATE, RunOutcome
+from ..results.device_verdict import DEVICES, OWN
 from ..results.report import Report
 from .advice import what_to_do
 from .rows import number
 
 EVIDENCE = "evidence"
 DEVICE = "device"
-_ORDER: dict[Outcome, int] = {"fail": 0, "inconclusive": 1, "pass": 2}
+GATES = "gates"
+_ORDER: dict[RunOutcome, int] = {"fail": 0, "inconclusive": 1, "measured": 2, "pass": 3}
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,9 @@ class Reason:
 
     Attributes:
         gate: the gate's figure; `evidence` for what is asked of every run: that its attacks are to be trusted and no
-            target is missing; `device` for what a device brought back.
+            target is missing; `gates` where none was asked for; `device` for what a device brought back.
         limit: as it is written, such as `>= 0.75`; empty for the evidence, the device's name for a device.
-        outcome: pass, fail or inconclusive.
+        outcome: pass, fail or inconclusive; measured where no gate was asked for.
         engine: whose value decided; None where there is none.
         says: engine, value against limit, samples, in one sentence without a full stop.
         then: what to do next; empty where it passed.
@@ -36,7 +37,7 @@ class Reason:
 
     gate: str
     limit: str
-    outcome: Outcome
+    outcome: RunOutcome
     engine: str | None
     says: str
     then: str
@@ -52,10 +53,19 @@ class Reason:
         return f"{self.says}. {self.then}" if self.then else self.says
 
 
+_UNGATED = Reason(
+    GATES, "", "measured", None, NO_GATE, "Ask with --gate or the recipe's `gates:`; nothing had to be met here."
+)
+
+
 def reasons(report: Report) -> list[Reason]:
-    """Return one reason a gate, one for the evidence and one a device, what stops a merge first."""
+    """Return one reason a gate, or one where there is none, one for the evidence and one a device.
+
+    What stops a merge comes first.
+    """
     found = [
         *(_of_gate(gate, report) for gate in report.data["gates"]),
+        *([_UNGATED] if report.data.get(OWN, report.data)["verdict"] == "measured" else []),
         _of_evidence(report),
         *(_of_device(device) for device in report.data.get(DEVICES, ())),
     ]
@@ -75,7 +85,7 @@ def deciding(gate: Mapping[str, Any], subjects: Sequence[Mapping[str, Any]]) -> 
 
 def _of_gate(gate: Mapping[str, Any], report: Report) -> Reason:
     engine = deciding(gate, report.subjects)
-    outcome: Outcome = gate["outcome"]
+    outcome: RunOutcome = gate["outcome"]
     who = None if engine is None else in_one_line(engine["name"])
     why = gate.get("reason") or f"{number(gate)} meets {gate['limit']}"
     if outcome == "fail" and engine is not None and (short := _short(gate, engine)):

@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 from ...core.reading.printable import in_one_line
 from ..figures.table import find_figure
+from ..gates import STOPPING
 from ..results.report import Report
 from .base import formats
 from .reasons import DEVICE, EVIDENCE, Reason, location, reasons
@@ -33,8 +34,8 @@ _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schem
 @formats.register("gate.sarif")
 def sarif(report: Report) -> str:
     """Render what stops a merge as a SARIF log."""
-    stops = [reason for reason in reasons(report) if reason.outcome != "pass"]
-    rules = sorted({reason.gate for reason in reasons(report)})
+    stops = [reason for reason in reasons(report) if reason.outcome in STOPPING]
+    rules = sorted({reason.gate for reason in reasons(report) if reason.outcome != "measured"})
     log = {
         "$schema": _SCHEMA,
         "version": "2.1.0",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..gates import EXIT_CODES, Outcome
+from ..gates import EXIT_CODES, RunOutcome
 
 DEVICES = "devices"
 # The run's own verdict, kept beside the one that its devices are part of.
 OWN = "verdict_without_devices"
-_ORDER: tuple[Outcome, ...] = ("pass", "inconclusive", "fail")
+_ORDER: tuple[RunOutcome, ...] = ("pass", "measured", "inconclusive", "fail")
 
 
 def with_devices(data: Mapping[str, Any]) -> dict[str, Any]:

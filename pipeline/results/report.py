@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from ...stages.verify.figures import SubjectFigures
 
 # What is written, and what is read: 2 says besides what the checks counted.
-SCHEMA_VERSION = 2
-_READ = (1, 2)
+SCHEMA_VERSION = 3
+# Before, a run without gates was called a pass.
+MEASURED_SINCE = 3
+_READ = (1, 2, 3)
 _PACKAGES = ("edgeproof", "torch", "onnx", "onnxruntime", "numpy")
 
 
@@ -79,7 +81,7 @@ class Report:
         if not isinstance(data, dict) or "subjects" not in data:
             raise UsageError(f"{path}: not a report of edgeproof")
         if (found := data.get("schema_version")) not in _READ:
-            raise UsageError(f"{path}: schema_version {found!r}, this edgeproof reads {' and '.join(map(str, _READ))}")
+            raise UsageError(f"{path}: schema_version {found!r}, this edgeproof reads {_READ[0]} to {_READ[-1]}")
         try:
             return cls(checked_report(data), RunFiles(path.parent))
         except ValueError as error:

@@ -6,11 +6,12 @@ A report may come from anybody. What is not named here is kept and never compute
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-Outcome = Literal["pass", "fail", "inconclusive"]
+from ..gates.result import Outcome, RunOutcome
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=10**15)]
 Positive = Annotated[float, Field(ge=0, le=1e15)]
@@ -205,7 +206,7 @@ class _Environment(_Part):
 
 
 class _Verdict(_Part):
-    verdict: Outcome
+    verdict: RunOutcome
     reasons: list[str]
 
 
@@ -214,7 +215,7 @@ class ReportSchema(_Part):
 
     name: str = ""
     recipe_digest: str = ""
-    verdict: Outcome = "inconclusive"
+    verdict: RunOutcome = "inconclusive"
     exit_code: Annotated[int, Field(ge=0, le=255)] = 0
     reasons: list[str] = []
     doubts: list[str] = []

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-_COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
+_COLOURS = {"pass": "green", "measured": "cyan", "fail": "red", "inconclusive": "yellow"}
 _ORIGINS = {"bundle": "from the bundle", "built": "built here", "given": "given", "answers": "its answers, given"}
 _SHOWN = 10
 

@@ -15,7 +15,7 @@ from .environment import render_page
 from .run import RunView
 from .sections import SECTIONS
 
-_MARKS = {"pass": "✓", "fail": "✕", "inconclusive": "?"}
+_MARKS = {"pass": "✓", "measured": "–", "fail": "✕", "inconclusive": "?"}
 
 
 def page(report: Report) -> str:
@@ -41,11 +41,9 @@ def page(report: Report) -> str:
 
 def _reasons(report: Report) -> list[str]:
     """Why the verdict is what it is, and what to do about it, a line each."""
-    gates = report.data["gates"]
     if found := [f"{r.title}: {r.outcome}. {r.text}" for r in reasons(report) if r.outcome != "pass"]:
         return found
-    if not gates:
-        return ["No gate was set: this is a measurement, which nothing had to pass. Set one with --gate or gates:."]
+    gates = report.data["gates"]
     return [f"{'All ' if len(gates) > 1 else ''}{len(gates)} gate{'s are' if len(gates) > 1 else ' is'} met."]
 
 

@@ -16,7 +16,7 @@ from edgeproof.pipeline.evidence.text import EMPTY, evidence_text
 from edgeproof.pipeline.results.report import Report
 
 from tests.finished_run import bits, finished
-from tests.pipeline.reports.test_report_formats import DOUBTED, EVIL, FAILED, PASSED, UNDECIDED, gate, report
+from tests.pipeline.reports.test_report_formats import DOUBTED, EVIL, FAILED, MEASURED, PASSED, UNDECIDED, gate, report
 
 jsonschema = pytest.importorskip("jsonschema", reason="the extra `dev` is not installed")
 
@@ -68,6 +68,12 @@ def stated(found: Report, digests: dict[str, str] | None = None) -> dict[str, An
     whole = json.loads(text)
     jsonschema.validate(whole, IN_TOTO)
     return whole
+
+
+def test_a_run_without_gates_is_no_passed_test():
+    found = stated(MEASURED)["predicate"]
+    assert (found["result"], found["warnedTests"]) == ("WARNED", ["gates: no gate was asked for"])
+    assert found["passedTests"] == ["evidence"]
 
 
 def test_the_statement_is_about_the_engine_and_says_how_it_was_tested():

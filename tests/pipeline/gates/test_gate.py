@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from edgeproof.core.errors import UsageError
-from edgeproof.pipeline.gates import Condition, judge
+from edgeproof.pipeline.gates import Condition, GateResult, judge
 from scipy.stats import binomtest
 
 
@@ -62,6 +62,14 @@ def test_a_missing_target_never_passes_but_a_failed_gate_still_fails():
     missing = ["target 'openvino' is missing: not installed"]
     assert outcome("robust_accuracy >= 0.5", engine(), missing=missing) == ("inconclusive", 4)
     assert outcome("robust_accuracy >= 0.9", engine(), missing=missing) == ("fail", 1)
+
+
+def test_without_a_gate_nothing_has_passed():
+    assert (judge([], [engine()]).outcome, judge([], [engine()]).exit_code) == ("measured", 0)
+    assert judge([], [engine()], doubts=["d"]).outcome == "inconclusive"
+    assert judge([], [engine()], missing=["m"]).outcome == "inconclusive"
+    bound = GateResult("bound_to.eps", "0.1", None, None, "pass")
+    assert judge([], [engine()], bindings=[bound]).outcome == "measured"
 
 
 def test_doubts_make_a_pass_inconclusive():

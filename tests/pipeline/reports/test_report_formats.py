@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 from edgeproof.core.reading.printable import in_one_line
-from edgeproof.pipeline.gates import Condition
+from edgeproof.pipeline.gates import EXIT_CODES, NO_GATE, Condition, RunOutcome
 from edgeproof.pipeline.reports import formats, render
 from edgeproof.pipeline.reports.github import MOST, workflow_commands
 from edgeproof.pipeline.reports.reasons import reasons
@@ -27,7 +27,7 @@ def gate(name: str = "robust_accuracy", outcome: str = "pass", **more: Any) -> d
     return {**plain, "reason": why[outcome], "subject": "onnxruntime", **more}
 
 
-def report(*gates: dict[str, Any], verdict: str, name: str = "digits", **more: Any) -> Report:
+def report(*gates: dict[str, Any], verdict: RunOutcome, name: str = "digits", **more: Any) -> Report:
     accuracies = {"samples": 300, "clean_accuracy": 0.99, "clean_accuracy_ci": [0.97, 1.0]}
     accuracies |= {"robust_accuracy": 0.7, "robust_accuracy_ci": [0.65, 0.75], "warnings": []}
     student = {"name": "student", "kind": "torch", "sha256": "a", "attacks": {}, **accuracies, "robust_accuracy": 0.87}
@@ -35,9 +35,9 @@ def report(*gates: dict[str, Any], verdict: str, name: str = "digits", **more: A
     engine |= {**accuracies, "retention": 0.8046, "retention_ci": [0.7, 0.9], "routes": {"whitebox": 0.7}}
     return Report(
         {
-            "schema_version": 1,
+            "schema_version": 3,
             "verdict": verdict,
-            "exit_code": {"pass": 0, "fail": 1, "inconclusive": 4}[verdict],
+            "exit_code": EXIT_CODES[verdict],
             "reasons": [],
             "doubts": [],
             "missing": [],
@@ -57,6 +57,7 @@ UNDECIDED = report(gate(outcome="inconclusive"), verdict="inconclusive")
 DOUBTED = report(gate(), verdict="inconclusive", doubts=["onnxruntime: huge-eps: 40 % stand at eps 0.9"])
 MISSING = report(gate(), verdict="inconclusive", missing=["target 'openvino' is missing: not installed"])
 PASSED = report(gate(), gate("clean_accuracy"), verdict="pass")
+MEASURED = report(verdict="measured", reasons=[NO_GATE])
 
 
 def cases(found: Report) -> dict[str, list[str]]:
@@ -102,11 +103,23 @@ def test_every_output_agrees_with_the_exit_code(outcomes: tuple[str, ...], more:
         conditions=conditions,
         **more,
     )
-    found = [result for case in cases(drawn).values() for result in case]
+    found = [result for case in cases(drawn).values() for result in case if result != "Skipped"]
     assert drawn.exit_code == (1 if "Failure" in found else 4 if "Error" in found else 0)
     red = [line for line in workflow_commands(drawn) if line.startswith("::error ")]
     assert len(red) == len(results(drawn)) == len(found)
     assert render(drawn)["summary.md"].startswith(f"# digits: {drawn.data['verdict'].upper()}\n")
+
+
+def test_a_run_without_gates_is_measured_and_nowhere_green():
+    assert cases(MEASURED) == {"gates": ["Skipped"], "evidence": []}
+    assert results(MEASURED) == []
+    (line,) = workflow_commands(MEASURED)
+    assert line.startswith("::notice ")
+    assert line.endswith("::digits: MEASURED (no gate was asked for), 0 gates")
+    written = render(MEASURED)
+    assert written["summary.md"].startswith("# digits: MEASURED\n\n- **gates: measured.** no gate was asked for.")
+    assert "edgeproof_exit_code 0" in written["metrics.txt"]
+    assert not any(re.search(r"\bPASS(ED)?\b", text) for name, text in written.items() if name != "report.html")
 
 
 def test_two_gates_on_one_figure_are_two_names():

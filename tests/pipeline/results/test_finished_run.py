@@ -210,9 +210,17 @@ def test_a_weaker_attack_fails_gates_that_are_bound_to_the_standard_one(run: Pat
     assert not list(weaker(VerifyConfig().of_attacks())), "the defaults are the standard"
 
 
+def test_a_run_without_gates_was_a_pass_before(run: Path):
+    rewrite(run, lambda data: data.update(gates=[], schema_version=2))
+    assert finished_report(run).data["verdict"] == "pass"
+    rewrite(run, lambda data: data.update(schema_version=3))
+    with pytest.raises(UsageError, match="its verdict is pass, judged again measured"):
+        finished_report(run)
+
+
 def test_the_gates_of_another_branch(run: Path, tmp_path: Path):
     """A merge request that asks for less is judged by what its target asks for."""
-    rewrite(run, lambda data: data.update(bound_to={"samples": 10}, gates=[]))
+    rewrite(run, lambda data: data.update(bound_to={"samples": 10}, gates=[], verdict="measured"))
     theirs = tmp_path / "theirs.yaml"
     theirs.write_text('gates: {bound_to: {eps: 0.1, samples: 100}, robust_accuracy: ">= 0.81"}')
     judged = gate(run, recipe=theirs).report

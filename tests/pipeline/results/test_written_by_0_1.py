@@ -38,8 +38,8 @@ def test_the_report_is_read_and_other_versions_are_not(tmp_path: Path):
     assert report.data["schema_version"] == 1
     assert [subject["name"] for subject in report.subjects] == ["teacher", "student", "onnxruntime"]
     newer = tmp_path / "report.json"
-    newer.write_text(json.dumps({**report.data, "schema_version": 3}))
-    with pytest.raises(UsageError, match="schema_version 3, this edgeproof reads 1 and 2"):
+    newer.write_text(json.dumps({**report.data, "schema_version": 4}))
+    with pytest.raises(UsageError, match="schema_version 4, this edgeproof reads 1 to 3"):
         Report.load(newer)
 
 
