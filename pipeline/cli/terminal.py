@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ...core.reading.printable import in_one_line
+from ..gates import STOPPING
 from ..reports.reasons import reasons
-from ..reports.rows import GATE_COLUMNS, adapters, attack_note, gate_rows, tables, warnings
+from ..reports.rows import GATE_COLUMNS, adapters, attack_note, gate_rows, tables, verdict_words, warnings
 from ..results.report import Report
 
 _COLOURS = {"pass": "green", "measured": "cyan", "fail": "red", "inconclusive": "yellow"}
@@ -31,13 +32,12 @@ def show(report: Report, console: Console) -> None:
     for line in warnings(report):
         console.print(f"warning: {in_one_line(line)}", style="yellow", highlight=False, markup=False)
     for reason in reasons(report):
-        if reason.outcome != "pass":
+        if reason.outcome in STOPPING:
             line = f"{reason.title}: {reason.outcome}. {reason.text}"
             console.print("")
             console.print(line, style=_COLOURS[reason.outcome], highlight=False, markup=False)
-    verdict = report.data["verdict"]
-    line = f"{in_one_line(report.data['name'])}: {verdict.upper()}"
-    console.print(line, style=f"bold {_COLOURS[verdict]}", highlight=False, markup=False)
+    line = f"{in_one_line(report.data['name'])}: {verdict_words(report)}"
+    console.print(line, style=f"bold {_COLOURS[report.data['verdict']]}", highlight=False, markup=False)
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:

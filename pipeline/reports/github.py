@@ -29,8 +29,8 @@ def workflow_commands(report: Report) -> list[str]:
     warned = [("edgeproof", line) for line in warnings(report)]
     lines = [*_capped("error", stops, report), *_capped("warning", warned, report)]
     if report.data["verdict"] not in STOPPING:
-        name, gates = report.data["name"], len(report.data["gates"])
-        lines.append(_command("notice", "edgeproof", f"{name}: {headline(report)}, {gates} gates", report))
+        gates = f", {len(report.data['gates'])} gates" if report.data["gates"] else ""
+        lines.append(_command("notice", "edgeproof", f"{report.data['name']}: {headline(report)}{gates}", report))
     return lines
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from ...core.reading.printable import in_markdown
+from ..gates import STOPPING
 from ..results.report import Report
 from .base import formats
 from .reasons import reasons
-from .rows import GATE_COLUMNS, adapters, attack_note, gate_rows, tables, warnings
+from .rows import GATE_COLUMNS, adapters, attack_note, gate_rows, tables, verdict_words, warnings
 
 
 @formats.register("summary.md")
 def markdown(report: Report) -> str:
     """Render the report as GitHub-flavoured Markdown."""
-    parts = [f"# {in_markdown(report.data['name'])}: {report.data['verdict'].upper()}"]
-    if stops := [reason for reason in reasons(report) if reason.outcome != "pass"]:
+    parts = [f"# {in_markdown(report.data['name'])}: {verdict_words(report)}"]
+    if stops := [reason for reason in reasons(report) if reason.outcome in STOPPING]:
         parts.append("\n".join(f"- **{in_markdown(r.title)}: {r.outcome}.** {in_markdown(r.text)}" for r in stops))
     if report.data["gates"]:
         parts.append(_table(GATE_COLUMNS, gate_rows(report)))

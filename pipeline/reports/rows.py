@@ -7,7 +7,7 @@ from typing import Any
 
 from ..figures.ledger import LedgerCells, before
 from ..figures.ledger import ledger as ledger_of
-from ..gates.result import value_text
+from ..gates.result import NO_GATE, value_text
 from ..results.report import Report
 
 _CORRUPTION_COLUMNS = ("subject", "accuracy under common corruptions: mean [95 %], then each")
@@ -17,10 +17,16 @@ _PAIRED_COLUMNS = ("engine", "lost against the student", "gained", "difference [
 GATE_COLUMNS = ("gate", "limit", "value", "95 % interval", "outcome")
 
 
+def verdict_words(report: Report) -> str:
+    """The verdict as people read it, and of a measurement that it is none: `MEASURED: no gate was asked for`."""
+    verdict = report.data["verdict"]
+    return f"{verdict.upper()}: {NO_GATE}" if verdict == "measured" else verdict.upper()
+
+
 def headline(report: Report) -> str:
     """The verdict and its reasons in one line."""
-    reasons = "; ".join(report.data.get("reasons", ()))
-    return report.data["verdict"].upper() + (f" ({reasons})" if reasons else "")
+    reasons = "; ".join(reason for reason in report.data.get("reasons", ()) if reason != NO_GATE)
+    return verdict_words(report) + (f" ({reasons})" if reasons else "")
 
 
 def attack_note(report: Report) -> str:

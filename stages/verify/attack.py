@@ -233,11 +233,13 @@ def _decided(stop: Sequential, results: Sequence[ShardResult]) -> bool:
 
 def _write(results: list[ShardResult], counts: Counts, config: VerifyConfig, folder: Path) -> None:
     warnings = set().union(*(result.warnings for result in results))
+    unstable = np.concatenate([result.split.index[result.unstable] for result in results]).tolist()
+    samples = sum(len(result.split) for result in results)
     summary = {
         "routes": list(results[0].bits),
         "seed": config.seed,
         "checks": as_json(counts),
-        "findings": [asdict(finding) for finding in find(counts, warnings)],
+        "findings": [asdict(finding) for finding in find(counts, warnings, samples, unstable)],
         "seconds": {
             name: round(sum(result.seconds.get(name, 0.0) for result in results), 2) for name in results[0].seconds
         },

@@ -102,10 +102,19 @@ class Shard:
 
 @dataclass(frozen=True)
 class Tally:
-    """All that was counted on a subject, and the warnings of its attacks: what a check judges by."""
+    """All that was counted on a subject: what a check judges by.
+
+    Attributes:
+        counts: of all checks.
+        warnings: of its attacks.
+        samples: that were attacked.
+        unstable: the data-set rows of those that count as broken for being answered otherwise in another batch.
+    """
 
     counts: Counts
     warnings: frozenset[str]
+    samples: int = 0
+    unstable: Sequence[int] = ()
 
 
 class Check(ABC, Generic[C]):
@@ -192,9 +201,9 @@ def total(counts: Sequence[Counts]) -> Counts:
     return Counts(*(reduce(add, (each[kind] for each in counts), kind()) for kind in kinds))
 
 
-def find(counts: Counts, warnings: Iterable[str]) -> list[Finding]:
-    """Judge the counts of all shards of a subject and the warnings of its attacks."""
-    tally = Tally(counts, frozenset(warnings))
+def find(counts: Counts, warnings: Iterable[str], samples: int = 0, unstable: Sequence[int] = ()) -> list[Finding]:
+    """Judge what was counted on all shards of a subject; see `Tally`."""
+    tally = Tally(counts, frozenset(warnings), samples, unstable)
     return [finding for check in in_order() for finding in check.judge(counts[check.counts], tally)]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from ..evidence.counts import Counter
 from ..evidence.repeat_queries import moved
 from .base import Check, Finding, Row, Shard, Tally, checks
-from .batch_independence import FAR, BatchCounts
+from .batch_independence import FAR, take_in
 from .changed_answers import ALLOWED_CHANGES
 
 if TYPE_CHECKING:
@@ -56,16 +56,18 @@ class SingleImage(Check[FreshCounts]):
     def count(self, shard: Shard) -> FreshCounts:
         """Count robust samples whose worst candidate gets another answer alone, or from a fresh copy."""
         opened, counts = shard.opened, FreshCounts()
-        images, labels = _worst(shard.result, opened)
+        images, samples = _worst(shard.result, opened)
+        labels = shard.result.split.labels[samples]
         if not len(images):
             return counts
         together, alone = opened.predict(images), _singly(opened.predict, images)
-        # All were answered rightly among an attack's other images. Alone is a batch too: the worse of both counts.
-        batches = shard.result.counts[BatchCounts]
-        batches.unstable = max(batches.unstable, _otherwise(alone, together, labels))
+        # All were answered rightly among an attack's other images. Alone is a batch too.
+        unstable = np.zeros(len(shard.batch), bool)
+        unstable[samples[_otherwise(alone, together, labels)]] = True
+        shard.result.counts.put(take_in(shard, unstable, np.zeros_like(unstable)))
         if opened.fresh is not None:
             with closing(opened.fresh()) as copy:
-                counts = FreshCounts(len(images), _otherwise(_singly(copy, images), alone, labels))
+                counts = FreshCounts(len(images), int(_otherwise(_singly(copy, images), alone, labels).sum()))
         return counts
 
     def judge(self, counts: FreshCounts, tally: Tally) -> Iterable[Finding]:
@@ -79,7 +81,7 @@ class SingleImage(Check[FreshCounts]):
 
 
 def _worst(result: ShardResult, opened: OpenedSubject) -> tuple[Images, np.ndarray]:
-    """Of each robust sample the candidate that a stand-in finds the worst, up to ASKED in all, and the labels.
+    """Of each robust sample the candidate that a stand-in finds the worst, up to ASKED in all, and the samples.
 
     The last gradient's forward is that of another function where the subject is a Python function: it has no memory.
     """
@@ -95,17 +97,17 @@ def _worst(result: ShardResult, opened: OpenedSubject) -> tuple[Images, np.ndarr
     by_lead = left[np.argsort(leads, kind="stable")]
     _, first = np.unique(rows[by_lead], return_index=True)
     chosen = by_lead[np.sort(first)[:ASKED]]
-    return found.images[chosen], labels[rows[chosen]]
+    return found.images[chosen], rows[chosen]
 
 
 def _singly(predict: Predict, images: Images) -> Logits:
     return np.concatenate([predict(images[row : row + 1]) for row in range(len(images))])
 
 
-def _otherwise(now: Logits, before: Logits, labels: np.ndarray) -> int:
+def _otherwise(now: Logits, before: Logits, labels: np.ndarray) -> np.ndarray:
     from ..subject.subject import is_correct
 
-    return int((~is_correct(now, labels) | moved(now, before, FAR)).sum())
+    return ~is_correct(now, labels) | moved(now, before, FAR)
 
 
 checks.register(SingleImage.name)(SingleImage())

@@ -23,7 +23,8 @@ ROUNDED = "rounded"
 class ShardResult:
     """Per-sample bits of one shard, in route order; cumulative: once broken, False from there on.
 
-    `eight_bit` are the samples that withstand 8-bit images, which are fewer than real-valued ones.
+    `eight_bit` are the samples that withstand 8-bit images, which are fewer than real-valued ones. `unstable` are those
+    that count as broken for being answered otherwise in another batch.
     """
 
     split: Split
@@ -34,11 +35,24 @@ class ShardResult:
     warnings: set[str] = field(default_factory=set)
     seconds: dict[str, float] = field(default_factory=dict)
     eight_bit: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    unstable: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.unstable = np.zeros(len(self.split), bool)
 
     @property
     def robust(self) -> np.ndarray:
         """The samples that survived every route."""
         return list(self.bits.values())[-1] if self.bits else self.clean_correct
+
+    def count_as_broken(self, unstable: np.ndarray, misread: np.ndarray) -> None:
+        """Take samples `[N]` as broken that are answered otherwise in another batch, and as wrong if misread there."""
+        self.unstable = self.unstable | unstable
+        self.clean_correct = self.clean_correct & ~misread
+        self.bits = {name: left & ~misread for name, left in self.bits.items()}
+        if self.bits:
+            self.bits[[*self.bits][-1]] &= ~unstable
+        self.eight_bit = self.eight_bit & ~unstable
 
     def save(self, path: Path) -> None:
         """Write the shard to one file, published by a rename."""
@@ -57,6 +71,7 @@ class ShardResult:
                 clean_correct=self.clean_correct,
                 bits=np.array(list(self.bits.values())),
                 eight_bit=self.eight_bit,
+                unstable=self.unstable,
                 candidate_index=self.candidates.index,
                 candidate_attack=self.candidates.attack,
                 candidate_images=self.candidates.images,
@@ -68,7 +83,7 @@ class ShardResult:
         """Read what `save` wrote."""
         arrays = read_npz(path)
         meta = parse_json(str(arrays["meta"]))
-        return cls(
+        result = cls(
             Split(arrays["images"], arrays["labels"], arrays["index"]),
             arrays["clean_correct"],
             dict(zip(meta["routes"], arrays["bits"], strict=True)),
@@ -78,3 +93,5 @@ class ShardResult:
             meta["seconds"],
             arrays["eight_bit"],
         )
+        result.unstable = arrays["unstable"]
+        return result

@@ -35,7 +35,8 @@ def attack_eight_bit(result: ShardResult, batch: Batch, context: Context) -> Non
     shape = tuple(batch.images.shape[1:])
     known = rounded(Candidates.join([result.candidates, context.pool.of(batch.index)], shape), batch)
     rows = known.rows_in(batch.index)
-    eight_bit = result.clean_correct & ~fooled(context.opened.predict, known.images, rows, batch.labels.numpy())
+    by_rounded = fooled(context.opened.predict, known.images, rows, batch.labels.numpy())
+    eight_bit = result.clean_correct & ~result.unstable & ~by_rounded
     news = known.of(batch.index[result.robust & ~eight_bit])
     result.candidates = Candidates.join([result.candidates, news], shape)
     result.bits[ROUNDED] = result.robust & eight_bit

@@ -15,6 +15,7 @@ from edgeproof.pipeline.gates import EXIT_CODES, NO_GATE, Condition, RunOutcome
 from edgeproof.pipeline.reports import formats, render
 from edgeproof.pipeline.reports.github import MOST, workflow_commands
 from edgeproof.pipeline.reports.reasons import reasons
+from edgeproof.pipeline.reports.rows import verdict_words
 from edgeproof.pipeline.results.report import Report, draw_up
 
 EVIL = 'a<b>&"\x1b[31m\x00|`x`\r\n::error::no%0A[l](http://e)\u202e\ud800,:*'
@@ -107,7 +108,7 @@ def test_every_output_agrees_with_the_exit_code(outcomes: tuple[str, ...], more:
     assert drawn.exit_code == (1 if "Failure" in found else 4 if "Error" in found else 0)
     red = [line for line in workflow_commands(drawn) if line.startswith("::error ")]
     assert len(red) == len(results(drawn)) == len(found)
-    assert render(drawn)["summary.md"].startswith(f"# digits: {drawn.data['verdict'].upper()}\n")
+    assert render(drawn)["summary.md"].startswith(f"# digits: {verdict_words(drawn)}\n")
 
 
 def test_a_run_without_gates_is_measured_and_nowhere_green():
@@ -115,9 +116,9 @@ def test_a_run_without_gates_is_measured_and_nowhere_green():
     assert results(MEASURED) == []
     (line,) = workflow_commands(MEASURED)
     assert line.startswith("::notice ")
-    assert line.endswith("::digits: MEASURED (no gate was asked for), 0 gates")
+    assert line.endswith("::digits: MEASURED: no gate was asked for")
     written = render(MEASURED)
-    assert written["summary.md"].startswith("# digits: MEASURED\n\n- **gates: measured.** no gate was asked for.")
+    assert written["summary.md"].startswith("# digits: MEASURED: no gate was asked for\n\n|")
     assert "edgeproof_exit_code 0" in written["metrics.txt"]
     assert not any(re.search(r"\bPASS(ED)?\b", text) for name, text in written.items() if name != "report.html")
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from edgeproof.stages.threat import ThreatModel
+from edgeproof.stages.verify import VerifyConfig
+from edgeproof.stages.verify.attack import Attacked, attack_subject
 from edgeproof.stages.verify.checks.batch_independence import BatchCounts, BatchIndependence
 from edgeproof.stages.verify.checks.memorisation import Memorisation, MemorisationCounts, stands_out
 from edgeproof.stages.verify.checks.single_image import FreshCounts, SingleImage
 from edgeproof.stages.verify.checks.surrogate_agreement import SurrogateAgreement, SurrogateCounts
+from edgeproof.stages.verify.evaluation import Evaluation
 from edgeproof.stages.verify.evidence.candidates import Candidates
 from edgeproof.stages.verify.evidence.counts import Counts
 from edgeproof.stages.verify.evidence.shard_result import ShardResult
@@ -54,6 +59,21 @@ def drawn(images: np.ndarray) -> np.ndarray:
     rows = near(images)
     back = np.where((rows >= 0)[:, None, None, None], 0.9 * SPLIT.images[rows] + 0.1 * images, images)
     return honest(back.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Answering:
+    """A subject of somebody else's function."""
+
+    answers: Predict
+    name: str = "answering"
+
+    def open(self) -> OpenedSubject:
+        guard = Guarded(self.answers, CLASSES)
+        return OpenedSubject(guard, {}, CLASSES, guard=guard)
+
+    def predictor(self) -> Predict:
+        return self.answers
 
 
 class Remembering:
@@ -144,6 +164,29 @@ def test_a_model_that_is_honest_to_single_images_alone_is_seen():
     found = result()
     ask(SingleImage, found, opened(lambda images: honest(images) if len(images) == 1 else drawn(images)), THREAT)
     assert doubts(found.counts) == ["unstable"]
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_a_sample_that_another_batch_flips_counts_as_broken_and_is_named(few: bool, tmp_path: Path):
+    """One of 200 samples: the figures are without it and the verdict stands; four of them leave it open."""
+    split, rows = draw_split(200), [3] if few else [3, 51, 73, 95]
+    flipping, right = split.images[rows].sum((1, 2, 3)), 180
+
+    def answers(images: np.ndarray) -> np.ndarray:
+        logits = honest(images)
+        odd = np.isin(images.sum((1, 2, 3)), flipping) & (len(images) < 50)
+        return np.where(odd[:, None], -logits, logits)
+
+    config = VerifyConfig(square_queries=20, strong_restarts=1, shard_size=100, curve=None)
+    small = ThreatModel(norm="Linf", eps=1e-6)
+    attack_subject(Answering(answers), Evaluation(split, small, config), ("square",), tmp_path)
+    found = Attacked.load(tmp_path)
+    (finding,) = [each for each in found.summary["findings"] if each["name"] == "unstable"]  # type: ignore[union-attr]
+    assert finding["inconclusive"] is not few
+    assert f"count as broken: rows {', '.join(map(str, split.index[rows]))};" in finding["sentence"]
+    for bits in found.accuracies().values():
+        assert not bits[rows].any()
+        assert bits.sum() == right - len(rows)
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 5])
