@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, model_validator
 
 from ..core.config import Config
+from .eight_bit import STEPS
 from .norms.base import Norm, NormName, norms
 
 
@@ -27,6 +29,20 @@ def parse_radius(value: Any) -> float:
     if not math.isfinite(radius):
         raise ValueError("must be finite")
     return radius
+
+
+def radius_text(radius: float) -> str:
+    """A radius as people write it, and as `parse_radius` reads it again: `0.1`, `8/255`."""
+    plain = f"{radius:.4g}"
+    steps = round(radius * STEPS)
+    if math.isclose(float(plain), radius, rel_tol=1e-9) or not math.isclose(steps / STEPS, radius, rel_tol=1e-9):
+        return plain
+    return f"{steps}/{STEPS}"
+
+
+def ball_text(threat: Mapping[str, Any]) -> str:
+    """A threat model in words, from its fields `norm` and `eps`: `Linf eps 8/255`."""
+    return f"{threat['norm']} eps {radius_text(threat['eps'])}"
 
 
 Radius = Annotated[float, BeforeValidator(parse_radius)]

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ...core.errors import BackendMissing
+from ...stages.threat import ball_text
 from ..card.text import LIMITS
 from ..results.report import Report
 from .attestations import attestations
@@ -135,7 +136,7 @@ def _card(engine: BundledEngine, report: Mapping[str, Any], recipe: Mapping[str,
     """The model card of one engine, after CycloneDX 1.6."""
     subject = next((each for each in report["subjects"] if each["name"] == engine.name), None)
     threat = report["threat_model"]
-    ball = f"{threat['norm']} eps {threat['eps']:g}, {report['environment']['attacks']}"
+    ball = f"{ball_text(threat)}, {report['environment']['attacks']}"
     metrics = [
         metric
         for key, words in (
@@ -159,7 +160,7 @@ def _card(engine: BundledEngine, report: Mapping[str, Any], recipe: Mapping[str,
         },
         "quantitativeAnalysis": {"performanceMetrics": metrics},
         "considerations": {
-            "useCases": [f"classification on edge devices, against {threat['norm']} eps {threat['eps']:g}"],
+            "useCases": [f"classification on edge devices, against {ball_text(threat)}"],
             "technicalLimitations": list(LIMITS),
         },
     }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.errors import BackendMissing
 from ...core.reading.printable import in_one_line, texts_as
+from ...stages.threat import ball_text
 from ..results.finished_run import finished_report
 from ..results.report import Report
 from ..store.sample_bits import pack_manifest
@@ -69,7 +70,7 @@ def _results(report: Report, engines: Sequence[Mapping[str, Any]], dataset: Mapp
     from huggingface_hub import EvalResult
 
     threat = report.data["threat_model"]
-    ball = f"{threat['norm']} eps {threat['eps']:g}"
+    ball = ball_text(threat)
     found: list[EvalResult] = []
     for engine in engines:
         for key, words in (("clean_accuracy", "clean accuracy"), ("robust_accuracy", f"robust accuracy, {ball}")):

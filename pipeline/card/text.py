@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.reading.printable import in_markdown, texts_as
+from ...stages.threat import radius_text
 from ..figures.ledger import ledger
 from ..results.report import Report
 from .budget import UNKNOWN, attack_budgets, recipe_in
@@ -85,9 +86,9 @@ def _threat(report: Report, dataset: Mapping[str, str]) -> str:
     name, digest = dataset.get("name", "unknown"), dataset.get("digest")
     return (
         f"An attacker who knows the engine changes every pixel of an image, within an {threat['norm']} ball of radius "
-        f"{threat['eps']:g} around it and within [0, 1], to have it misclassified (untargeted, white box through a "
-        f"differentiable twin of the engine's own graph, and black box). Attacked: {samples} images of the test split "
-        f"of `{name}`" + (f" (digest `{digest}`)." if digest else ".")
+        f"{radius_text(threat['eps'])} around it and within [0, 1], to have it misclassified (untargeted, white box "
+        f"through a differentiable twin of the engine's own graph, and black box). Attacked: {samples} images of the "
+        f"test split of `{name}`" + (f" (digest `{digest}`)." if digest else ".")
     )
 
 

@@ -19,7 +19,7 @@ from ...stages.adapt import AdapterConfig
 from ...stages.quantize.precisions.base import precision_of
 from ...stages.verify import CorruptionsConfig, EngineSubject, Evaluation, Subject, Workforce, default_workers
 from ...stages.verify.checks.base import Finding
-from ...stages.verify.figures import FIGURES_FILE, SubjectFigures, read_figures
+from ...stages.verify.figures import FIGURES_FILE, read_figures
 from ...stages.verify.routes.base import routes
 from ...stages.verify.shards.machines import Machines
 from ...stages.verify.shards.sequential import ACCURACIES
@@ -184,7 +184,7 @@ def verify(
             before = list(attacks.values())
             attacks[name] = proof.attacked(subject, before=before, inputs=request.answers(name))
         found = proof.aggregated(request.subjects, attacks, curve_of=[request.target])
-        report = _report(request, conditions, findings, read_figures(found.path(FIGURES_FILE)))
+        report = _report(request, conditions, findings, found)
         kept = [stage for name, stage in proof.maker.made.items() if name.startswith(f"{_ADAPTED}/")]
         view = {name: (found, name) for name in found.files}
         view |= {f"{stage.stage}/{name}": (stage, name) for stage in kept for name in stage.files}
@@ -249,9 +249,9 @@ def _report(
     request: Request,
     conditions: Sequence[Condition],
     findings: Sequence[Finding],
-    figures: Mapping[str, SubjectFigures],
+    aggregated: Artifact,
 ) -> Report:
-    found = figures[request.target]
+    found = read_figures(aggregated.path(FIGURES_FILE))[request.target]
     path = Path(request.model)
     shown = published_path(path) if path.is_file() else request.model
     subject = engine_subject(
@@ -286,6 +286,8 @@ def _report(
         doubts=[*(f"{request.target}: {each}" for each in findings), *found.doubts(request.target)],
         dataset={"name": request.dataset.name, "digest": request.dataset.digest},
         verify=request.config.of_attacks(),
+        test_images=len(request.dataset.test),
+        when=aggregated.record.get("started"),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ...core.reading.printable import in_markdown, texts_as
+from ...stages.threat import ball_text
 
 TEXT = "evidence.md"
 EMPTY = "*(to be filled by the provider)*"
@@ -46,7 +47,7 @@ def _engine(engine: Mapping[str, Any]) -> str:
 def _conditions(conditions: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     threat, dataset = conditions["threat_model"], conditions["data_set"]
     digest = f", digest `{dataset['digest']}`" if dataset["digest"] else ""
-    yield "threat model", f"{threat['norm']} eps {threat['eps']:g}, untargeted; the attacker knows the engine"
+    yield "threat model", f"{ball_text(threat)}, untargeted; the attacker knows the engine"
     yield "attacks", str(conditions["attacks"])
     yield "settings of the attacks", _plain(conditions["settings"]) or "unknown"
     yield "data set", f"{dataset['name'] or 'unknown'}, {dataset['split']} split{digest}"

@@ -13,6 +13,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from ...core.reading.printable import in_one_line
+from ...stages.threat import ball_text
 from ..results.report import Report
 from .base import formats
 from .reasons import Reason, reasons
@@ -60,10 +61,9 @@ def _outcome(case: ElementTree.Element, reason: Reason) -> None:
 
 
 def _properties(report: Report) -> dict[str, str]:
-    threat = report.data["threat_model"]
     return {
         "verdict": report.data["verdict"],
-        "threat_model": f"{threat['norm']} eps {threat['eps']:g}",
+        "threat_model": ball_text(report.data["threat_model"]),
         "attacks": report.data["environment"]["attacks"],
         "recipe": report.data["recipe_digest"],
         **{

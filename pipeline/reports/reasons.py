@@ -53,9 +53,7 @@ class Reason:
         return f"{self.says}. {self.then}" if self.then else self.says
 
 
-_UNGATED = Reason(
-    GATES, "", "measured", None, NO_GATE, "Ask with --gate or the recipe's `gates:`; nothing had to be met here."
-)
+_UNGATED = Reason(GATES, "", "measured", None, NO_GATE, "A limit is set by --gate, or gates in a recipe.")
 
 
 def reasons(report: Report) -> list[Reason]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ...stages.threat import ball_text
 from ..figures.ledger import LedgerCells, before
 from ..figures.ledger import ledger as ledger_of
 from ..gates.result import NO_GATE, value_text
@@ -12,7 +13,7 @@ from ..results.report import Report
 
 _CORRUPTION_COLUMNS = ("subject", "accuracy under common corruptions: mean [95 %], then each")
 _ROUTE_COLUMNS = ("subject", "robust accuracy left after each attack, in order")
-BENCH_COLUMNS = ("engine", "batch", "p50 / p90 / p99 ms", "float ONNX takes", "torch eager takes")
+BENCH_COLUMNS = ("engine", "batch", "p50 / p90 / p99 ms", "speed-up over float ONNX", "over torch")
 _PAIRED_COLUMNS = ("engine", "lost against the student", "gained", "difference [95 %, Tango]", "p (exact McNemar)")
 GATE_COLUMNS = ("gate", "limit", "value", "95 % interval", "outcome")
 
@@ -31,11 +32,10 @@ def headline(report: Report) -> str:
 
 def attack_note(report: Report) -> str:
     """What the robust accuracies mean: the threat model, and who attacked."""
-    threat = report.data["threat_model"]
     samples = " / ".join(sorted({str(subject["samples"]) for subject in report.subjects}))
     return (
         f"Robust accuracy is the worst case over all routes on {samples} test images, "
-        f"{threat['norm']} eps {threat['eps']:g}, "
+        f"{ball_text(report.data['threat_model'])}, "
         f"attacked with {report.data['environment']['attacks']}; "
     ) + " ".join((_interval_note(report), *_ledger(report).notes))
 
@@ -170,7 +170,7 @@ def _bench_row(name: str, row: Mapping[str, Any], ratios: Mapping[str, Mapping[s
         name,
         str(row["batch"]),
         " / ".join(f"{row[percentile]:.3f}" for percentile in ("p50", "p90", "p99")),
-        *("" if ratio is None else f"{ratio:.2f} × that" for ratio in others),
+        *("" if ratio is None else f"{ratio:.2f} ×" for ratio in others),
     )
 
 

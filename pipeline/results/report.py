@@ -99,6 +99,8 @@ def draw_up(
     missing: Iterable[str] = (),
     dataset: Mapping[str, Any] | None = None,
     verify: Mapping[str, Any] | None = None,
+    test_images: int | None = None,
+    when: str | None = None,
     bound_to: BoundTo = NOTHING,
 ) -> Report:
     """Judge the gates and put the report together.
@@ -113,6 +115,8 @@ def draw_up(
         missing: targets that could not be built or attacked.
         dataset: `name` and `digest`.
         verify: the settings of the attacks.
+        test_images: of the data set, of which the attacked ones are a draw.
+        when: the results of the attacks were put together, in UTC; no digest and no key depends on it.
         bound_to: what the run must have been for its gates.
     """
     doubts, missing = list(doubts), list(missing)
@@ -126,6 +130,8 @@ def draw_up(
             "recipe_digest": recipe_digest,
             "threat_model": dict(threat),
             **({} if dataset is None else {"dataset": dict(dataset)}),
+            **({} if test_images is None else {"test_images": test_images}),
+            **({} if when is None else {"when": when}),
             **({} if verify is None else {"verify": dict(verify)}),
             **({KEY: bound_to.asked} if bound_to.asked else {}),
             "subjects": [dict(subject) for subject in subjects],

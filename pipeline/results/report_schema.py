@@ -222,6 +222,8 @@ class ReportSchema(_Part):
     missing: list[str] = []
     threat_model: _Threat
     dataset: dict[str, str | None] = {}
+    test_images: Count | None = None
+    when: str | None = None
     verify: dict[str, Any] = {}
     subjects: list[Subject] = Field(max_length=_MOST_SHOWN)
     gates: list[Gate] = Field(default=[], max_length=_MOST_SHOWN)

@@ -19,7 +19,8 @@ from . import RecipeRun
 def assemble(stages: RecipeRun) -> Report:
     """Draw up the report: teacher, student, every engine, and the recipe's gates on the engines."""
     recipe = stages.artifacts.recipe
-    figures = read_figures(stages.attacks.aggregated().path(FIGURES_FILE))
+    aggregated = stages.attacks.aggregated()
+    figures = read_figures(aggregated.path(FIGURES_FILE))
     times = read_json(stages.benches.ledger().path(BENCH))
     subjects = [
         torch_subject(
@@ -62,6 +63,8 @@ def assemble(stages: RecipeRun) -> Report:
         missing=stages.engines.missing,
         dataset={"name": stages.artifacts.dataset.name, "digest": stages.artifacts.dataset.digest},
         verify=recipe.verify.of_attacks(),
+        test_images=len(stages.artifacts.dataset.test),
+        when=aggregated.record.get("started"),
         bound_to=recipe.bound_to,
     )
 

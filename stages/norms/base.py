@@ -49,6 +49,10 @@ class Norm(ABC):
     def direction(self, gradient: Tensor) -> Tensor:
         """The steepest ascent direction of size one for each sample's gradient, `[N, C, H, W]` to the same."""
 
+    def moving(self, eps: str) -> str:
+        """What an attack within a radius, which is given as it is written, does to an image, for sentences."""
+        return f"moving it by at most {eps}"
+
     def clip(self, delta: Tensor, eps: float) -> Tensor:
         """Put each sample's perturbation `[N, C, H, W]` into the ball; here, by making it smaller as a whole."""
         return delta * (eps / self._divisor(delta)).clamp(max=1)

@@ -26,6 +26,10 @@ class L2(Norm):
         """The gradient, scaled to length one."""
         return gradient / self._divisor(gradient)
 
+    def moving(self, eps: str) -> str:
+        """As a whole."""
+        return f"moving it by at most {eps} in Euclidean distance"
+
     def huge(self, shape: tuple[int, ...]) -> float:
         """The root of the number of values."""
         return float(math.prod(shape)) ** 0.5

@@ -29,6 +29,10 @@ class Linf(Norm):
         """The gradient's sign."""
         return gradient.sign()
 
+    def moving(self, eps: str) -> str:
+        """Pixel by pixel."""
+        return f"moving each pixel by at most {eps}"
+
     def clip(self, delta: Tensor, eps: float) -> Tensor:
         """Clip every pixel's change."""
         return delta.clamp(-eps, eps)

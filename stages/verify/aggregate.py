@@ -25,6 +25,7 @@ from .figures import BesideStudent, CheckRecord, Stopped, SubjectFigures, TwinSh
 from .measures.corruption_accuracy import CorruptionAccuracy, corrupted_accuracies
 from .measures.curve import Curve
 from .measures.examples import EXAMPLES, save_examples
+from .routes.base import routes
 from .shards.sequential import Sequential
 from .subject.subject import Predict, Subject, digest_of_subject, fooled
 
@@ -176,6 +177,7 @@ def _figures(found: Attacked, stop: Sequential | None) -> SubjectFigures:
         routes={name: float(column.mean()) for name, column in found.bits.items()},
         findings=tuple(Finding(**finding) for finding in summary["findings"]),
         checks=checks,
+        meanings={each.name: each.summary for each in routes.describe() if each.name in found.bits},
         twin_agreement=agreement,
         stopped=None if stop is None else Stopped(stop.population, stop.error),
     )

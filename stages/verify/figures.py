@@ -92,6 +92,7 @@ class SubjectFigures:
         routes: share that is left after each route, in their order.
         findings: what speaks against the figures.
         checks: what each check counted; empty where it was read from a run of edgeproof 0.1.
+        meanings: what each route does, in a line, for readers who have not the plug-in that it is of.
         twin_agreement: None without a twin.
         stopped: None where all samples were attacked.
         corrupted: accuracy under common corruptions; None where it was not asked for.
@@ -106,6 +107,7 @@ class SubjectFigures:
     routes: Mapping[str, float]
     findings: tuple[Finding, ...] = ()
     checks: Mapping[str, CheckRecord] = field(default_factory=dict)
+    meanings: Mapping[str, str] = field(default_factory=dict)
     twin_agreement: TwinShares | None = None
     stopped: Stopped | None = None
     corrupted: CorruptionAccuracy | None = None
@@ -153,6 +155,7 @@ class SubjectFigures:
             **self.of_engine(),
             "findings": [asdict(finding) for finding in self.findings],
             "checks": {name: asdict(check) for name, check in self.checks.items()},
+            "meanings": dict(self.meanings),
         }
 
     @classmethod
@@ -174,6 +177,7 @@ class SubjectFigures:
             routes=data["routes"],
             findings=tuple(Finding(**finding) for finding in data["findings"]),
             checks={name: CheckRecord.from_json(check) for name, check in data.get("checks", {}).items()},
+            meanings=data.get("meanings", {}),
             twin_agreement=None if twin is None else TwinShares(**twin),
             stopped=None if stopped is None else Stopped(**stopped),
             corrupted=CorruptionAccuracy.from_json(data),

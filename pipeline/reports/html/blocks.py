@@ -102,6 +102,7 @@ class Section:
         tables: tables.
         cards: samples.
         notes: what to know when reading it.
+        terms: words and what they mean.
         listing: a title, and text that is shown as it is, such as a recipe.
         missing: how to get what is not there.
     """
@@ -113,6 +114,7 @@ class Section:
     tables: Sequence[Table] = ()
     cards: Sequence[Card] = ()
     notes: Sequence[str] = ()
+    terms: Sequence[tuple[str, str]] = ()
     listing: tuple[str, str] | None = None
     missing: str = ""
 

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from ....core.reading.printable import in_one_line, texts_as
+from ....stages.norms.base import norms
+from ....stages.threat import ball_text, radius_text
+from ....stages.verify.effort import weaker
+from ...gates import NO_GATE, STOPPING
 from ...results.report import Report
 from ..reasons import reasons
 from ..rows import number as as_text
-from .blocks import Table, interval, number
+from .blocks import Section, Table, interval, number
 from .environment import render_page
 from .run import RunView
 from .sections import SECTIONS
+from .sections.glossary import glossary_section
 
+# What the verdict is good for, where its reasons do not say it.
+_MEANINGS = {
+    "inconclusive": "Nothing is shown, neither good nor bad. It is no reason to ship, and none to blame the engine.",
+    "measured": "These are figures and no decision: nothing had to be met. --gate sets a limit, or gates in a recipe.",
+}
 _MARKS = {"pass": "✓", "measured": "–", "fail": "✕", "inconclusive": "?"}
 
 
@@ -25,24 +36,32 @@ def page(report: Report) -> str:
     run = RunView(report)
     sections = [section for make in SECTIONS if (section := make(run)) is not None]
     data = report.data
+    reasons, facts, about, note, gates = _reasons(report), _facts(run), _about(run), _note(run), _gates(report)
+    head = [*reasons, *itertools.chain(*facts, *about), note]
+    words = glossary_section(run, sections if gates is None else [*sections, Section("", "", tables=[gates])], *head)
     return render_page(
         "report.html.j2",
         title=f"{data['name']}: {data['verdict']}",
         name=data["name"],
         verdict=data["verdict"],
         mark=_MARKS.get(data["verdict"], "?"),
-        reasons=_reasons(report),
-        facts=_facts(run),
-        note=_note(run),
-        gates=_gates(report),
-        sections=sections,
+        meaning=_MEANINGS.get(data["verdict"], ""),
+        reasons=reasons,
+        facts=facts,
+        about=about,
+        note=note,
+        gates=gates,
+        sections=[*sections, words],
+        footer=_footer(run),
     )
 
 
 def _reasons(report: Report) -> list[str]:
     """Why the verdict is what it is, and what to do about it, a line each."""
-    if found := [f"{r.title}: {r.outcome}. {r.text}" for r in reasons(report) if r.outcome != "pass"]:
+    if found := [f"{r.title}: {r.outcome}. {r.text}" for r in reasons(report) if r.outcome in STOPPING]:
         return found
+    if report.data["verdict"] == "measured":
+        return [f"{NO_GATE[0].upper()}{NO_GATE[1:]}."]
     gates = report.data["gates"]
     return [f"{'All ' if len(gates) > 1 else ''}{len(gates)} gate{'s are' if len(gates) > 1 else ' is'} met."]
 
@@ -51,8 +70,8 @@ def _note(run: RunView) -> str:
     samples = " / ".join(map(str, sorted({subject["samples"] for subject in run.subjects})))
     return (
         f"Robust accuracy: the worst case over all routes on {samples} test images, {run.threat}, attacked with "
-        f"{run.attacks}. In brackets: {run.interval_name}. A pass speaks of this threat model, these samples and these "
-        "attacks: it is an empirical bound, not a certificate."
+        f"{run.attacks}. In brackets: {run.interval_name}. The figures speak of this threat model, these samples and "
+        "these attacks: an empirical bound, no certificate."
     )
 
 
@@ -60,12 +79,57 @@ def _facts(run: RunView) -> list[tuple[str, str, str]]:
     """What ships, in a line each: its name, its robust accuracy, and the rest."""
     facts: list[tuple[str, str, str]] = []
     for engine in run.engines:
-        words = [f"clean {number(engine['clean_accuracy'])}", f"{engine['samples']} images"]
+        words = [_sentence(engine, run.report.data["threat_model"])]
         if engine.get("retention") is not None:
-            words.insert(1, f"retention {number(engine['retention'])} {interval(engine.get('retention_ci'))}")
+            words.append(f"Retention {number(engine['retention'])} {interval(engine.get('retention_ci'))}.")
         robust = f"{number(engine['robust_accuracy'])} {interval(engine.get('robust_accuracy_ci'))}"
-        facts.append((run.label(engine), robust, " · ".join(words)))
+        facts.append((run.label(engine), robust, " ".join(words)))
     return facts
+
+
+def _sentence(engine: Mapping[str, Any], threat: Mapping[str, Any]) -> str:
+    """What was found of an engine, in numbers of images."""
+    samples, eps = engine["samples"], radius_text(threat["eps"])
+    right, left = (round(engine[figure] * samples) for figure in ("clean_accuracy", "robust_accuracy"))
+    known = norms[threat["norm"]].moving(eps) if threat["norm"] in norms.names() else f"within {ball_text(threat)}"
+    return (
+        f"Of {samples} test images {right} are answered rightly as they are; for {left} of them no attack that was run "
+        f"changed that, {known}."
+    )
+
+
+def _about(run: RunView) -> list[tuple[str, str, str]]:
+    """What the verdict is about: model, data, threat, time and tools; each with a digest or none."""
+    data = run.report.data
+    dataset, environment = data.get("dataset") or {}, data["environment"]
+    models = [
+        ("model", f"{run.label(engine)}, {engine.get('path') or 'in no file'}", _digest(engine.get("sha256")))
+        for engine in run.engines
+    ]
+    samples = " / ".join(map(str, sorted({subject["samples"] for subject in run.subjects})))
+    drawn = f"{samples} of {data['test_images']}" if data.get("test_images") else samples
+    tools = f"edgeproof {environment.get('edgeproof') or 'of an unknown version'}, {run.attacks}"
+    if data.get("verify"):
+        less = list(weaker(data["verify"]))
+        tools += f"; less than the standard effort ({', '.join(less)})" if less else "; standard effort"
+    when = data.get("when")
+    return [
+        *models,
+        ("data", f"{dataset.get('name') or 'unknown'}, test split: {drawn} images", _digest(dataset.get("digest"))),
+        ("threat", f"{run.threat}, untargeted; the attacker knows the model", ""),
+        *([("when", f"{when.replace('T', ' ').removesuffix('Z')} UTC", "")] if when else []),
+        ("attacked with", tools, ""),
+    ]
+
+
+def _digest(sha256: object) -> str:
+    return f"SHA-256 {sha256}" if sha256 else ""
+
+
+def _footer(run: RunView) -> str:
+    made = f"Made by edgeproof {run.report.data['environment'].get('edgeproof') or ''}".rstrip()
+    again = " The same once more: edgeproof build recipe.yaml." if run.files.text("recipe.yaml") else ""
+    return f"{made}; its docs/report.md explains this page.{again}"
 
 
 def _gates(report: Report) -> Table | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from ....stages.threat import ball_text
 from ...figures.ledger import before
 from ...results.report import Report
 from ...store.sample_bits import NEEDED, NO_ROUTE
@@ -48,8 +49,7 @@ class RunView:
     @cached_property
     def threat(self) -> str:
         """The threat model in words."""
-        threat = self.report.data["threat_model"]
-        return f"{threat['norm']} eps {threat['eps']:.4g}"
+        return ball_text(self.report.data["threat_model"])
 
     @cached_property
     def attacks(self) -> str:

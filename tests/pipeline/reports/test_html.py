@@ -20,6 +20,7 @@ from edgeproof.pipeline.reports.html.sections.speed import front
 from edgeproof.pipeline.results.report import Report
 from edgeproof.stages.statistics.paired import difference_interval
 from edgeproof.stages.statistics.proportions import clopper_pearson
+from edgeproof.stages.verify.effort import STANDARD
 
 from tests.pipeline.reports.html_runs import ASSIGNMENT, BUILD, write_run
 
@@ -82,6 +83,58 @@ def run(tmp_path: Path) -> Path:
     return write_run(tmp_path / "run")
 
 
+def rewritten(run: Path, **more: Any) -> Read:
+    path = run / "report.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **more}))
+    return read(run)
+
+
+def test_the_page_says_above_all_else_what_when_and_how(run: Path):
+    found = rewritten(
+        run,
+        when="2026-12-01T14:03:11Z",
+        test_images=540,
+        dataset={"name": "digits", "digest": "d" * 64},
+        threat_model={"norm": "Linf", "eps": 8 / 255},
+        environment={"edgeproof": "0.1.0", "attacks": "pyautoattack 0.2.0", "machine": {}},
+        verify={**STANDARD, "square_queries": 100},
+    )
+    head = found.text.partition("From teacher to engine")[2].partition("From teacher to engine")[0]
+    assert "openvino int8 0.875 [0.732, 0.958] robust Of 40 test images 39 are answered rightly as they are;" in head
+    assert "for 35 of them no attack that was run changed that, moving each pixel by at most 8/255." in head
+    assert f"SHA-256 {'o' * 64}" in head
+    assert f"data digits, test split: 40 of 540 images SHA-256 {'d' * 64}" in head
+    assert "threat Linf eps 8/255, untargeted" in head
+    assert "when 2026-12-01 14:03:11 UTC" in head
+    assert "edgeproof 0.1.0, pyautoattack 0.2.0; less than the standard effort (square_queries)" in head
+    assert "standard effort" in rewritten(run, verify=dict(STANDARD)).text
+    assert "by at most 0.5 in Euclidean distance" in rewritten(run, threat_model={"norm": "L2", "eps": 0.5}).text
+
+
+def test_no_term_stands_on_the_page_without_its_explanation(run: Path):
+    meanings = {"replay": "Shows what fooled others.", "square": "Searches at random."}
+    figures = {"onnxruntime": {"checks": {}, "meanings": meanings}}
+    (run / "verification" / "figures.json").write_text(json.dumps(figures))
+    text = page(Report.load(run / "report.json"))
+    before, _, words = text.partition('<h2 id="glossary">')
+    explained = ", ".join(re.findall(r"<dt>(.*?)</dt>", words)).split(", ")
+    visible = re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", before, flags=re.DOTALL)
+    terms = (
+        "route replay square retention Clopper–Pearson McNemar Tango student teacher engine eps Linf int8 gate".split()
+    )
+    for term in [*terms, "robust accuracy", "twin", "confidence sequence", "L2", "surrogate", "u8s8"]:
+        stands = re.search(rf"\b{re.escape(term)}\b", visible, re.IGNORECASE) is not None
+        assert (term in explained) == stands, term
+    assert "Searches at random." in words
+
+
+def test_a_run_without_gates_is_called_measured(tmp_path: Path):
+    found = read(write_run(tmp_path / "run", gates=()))
+    assert "– MEASURED No gate was asked for." in found.text
+    assert "nothing had to be met" in found.text
+    assert "PASS" not in found.text
+
+
 def test_the_page_is_well_formed_whole_and_always_the_same(run: Path):
     text = page(Report.load(run / "report.json"))
     found = Read(text)
@@ -100,6 +153,7 @@ def test_the_page_is_well_formed_whole_and_always_the_same(run: Path):
         "Speed, size, robustness",
         "Training",
         "Provenance",
+        "Words",
     ]
 
 
@@ -169,6 +223,7 @@ def test_a_proof_of_one_model_has_what_it_can_have(tmp_path: Path):
         "By class",
         "Adversarial images",
         "Provenance",
+        "Words",
     ]
     assert "steps.csv" not in found.tables
     assert "lost-samples.csv" not in found.tables, "lost against whom"
