@@ -119,23 +119,9 @@ def test_no_term_stands_on_the_page_without_its_explanation(run: Path):
     before, _, words = text.partition('<h2 id="glossary">')
     explained = ", ".join(re.findall(r"<dt>(.*?)</dt>", words)).split(", ")
     visible = re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", before, flags=re.DOTALL)
-    terms = [
-        "route",
-        "replay",
-        "square",
-        "retention",
-        "Clopper–Pearson",
-        "McNemar",
-        "Tango",
-        "student",
-        "teacher",
-        "engine",
-        "eps",
-        "Linf",
-        "int8",
-        "gate",
-    ]
-    for term in [*terms, "robust accuracy", "twin", "confidence sequence", "L2", "surrogate", "u8s8"]:
+    terms = ["route", "replay", "square", "retention", "Clopper–Pearson", "McNemar", "Tango", "student", "teacher"]
+    terms += ["engine", "eps", "Linf", "int8", "gate", "robust accuracy", "twin", "confidence sequence", "L2", "u8s8"]
+    for term in [*terms, "surrogate"]:
         stands = re.search(rf"\b{re.escape(term)}\b", visible, re.IGNORECASE) is not None
         assert (term in explained) == stands, term
     assert "Searches at random." in words
