@@ -1,4 +1,4 @@
-"""Command line of `bundle`, `verify-bundle`, `card`, `evidence`, `replay`, `device`."""
+"""Command line of `bundle`, `verify-bundle`, `card`, `evidence`, `pack`, `replay`, `device`."""
 
 from __future__ import annotations
 
@@ -64,6 +64,15 @@ def evidence(make: Call, as_json: AsJson = False) -> None:
     from ..evidence.make_evidence import show_evidence
 
     answer(make(), as_json, show_evidence)
+
+
+@app.command()
+@asks("pictures.adversarial_images:save_pictures", without=())
+def pack(make: Call, as_json: AsJson = False) -> None:
+    """Write the adversarial images of a finished run as PNG files: clean, adversarial, difference, a contact sheet."""
+    from ..pictures.adversarial_images import show_pictures
+
+    answer(make(), as_json, show_pictures)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ....pictures.picture import picture_of
 from ..blocks import Card, Picture, Section
 from ..run import RunView
 
@@ -83,11 +84,8 @@ def _card(run: RunView, row: Mapping[str, Any], several: bool) -> Card:
 
 def _shown(image: np.ndarray, reduce: Image.Resampling = Image.Resampling.LANCZOS) -> str:
     """`[C, H, W]` in [0, 1] as a `data:` address."""
-    if image.shape[0] not in (1, 3):
-        image = image.mean(axis=0, keepdims=True)
-    pixels = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
-    picture, out = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels), io.BytesIO()
+    picture, out = picture_of(image), io.BytesIO()
+    kind = "PNG" if max(picture.size) <= _LOSSLESS else "WEBP"
     picture.thumbnail((_LARGEST, _LARGEST), reduce)
-    kind = "PNG" if max(pixels.shape[:2]) <= _LOSSLESS else "WEBP"
     picture.save(out, kind, **({"optimize": True} if kind == "PNG" else {"quality": 85}))
     return f"data:image/{kind.lower()};base64," + base64.b64encode(out.getvalue()).decode()

@@ -1,0 +1,1 @@
+"""Pictures of a finished run: its adversarial examples as image files."""

@@ -1,0 +1,164 @@
+"""Adversarial examples as PNG files (`edgeproof pack`): clean, adversarial and difference, and a contact sheet.
+
+Written are 8-bit images, which a file holds without loss, and the engine is asked about these: what is read from the
+file fools it again. Where a data set's own pixels are no multiples of 1/255, the clean ones are rounded as well.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from PIL import Image
+from pydantic import Field
+from rich.console import Console
+
+from ...core.errors import UsageError
+from ...core.model_file import digest_of
+from ...core.registry import nearest
+from ...core.writing.scratch import scratch_folder
+from ...stages.adversarial_pack import read_pack
+from ...stages.eight_bit import nearest as on_grid
+from ...stages.eight_bit import towards
+from ...targets.base import EngineFile, targets
+from ..bundle.device.replay_pack import correct
+from ..results.finished_run import finished_report
+from ..store.manifest import inside
+from .picture import picture_of
+
+LISTING, SHEET = "images.csv", "contact_sheet.png"
+_KINDS = ("clean", "adversarial", "difference")
+_COLUMNS: tuple[str, ...] = ("row", "label", "answer", "attack", "largest_change", *_KINDS)
+# Of the sheet: pixels of an image's longer side at least, and rows at most.
+_SIDE, _ROWS = 64, 40
+
+
+def save_pictures(
+    run: Path,
+    *,
+    png: Path,
+    subject: str | None = None,
+    engine: Path | None = None,
+    samples: Annotated[int, Field(ge=1)] = 100,
+) -> dict[str, Any]:
+    """Write the adversarial images of one engine of a finished run as PNG files.
+
+    Of each sample that an 8-bit image takes from the engine, in the data set's order: the first such image that is
+    known, rounded towards the clean one as it was attacked.
+
+    Args:
+        run: the run's folder.
+        png: the folder of the pictures, which must be new or empty.
+        subject: the engine's name in the report, where there are several.
+        engine: the engine's file, where it does not lie in the run.
+        samples: so many at most.
+
+    Returns:
+        `{folder, subject, sha256, fallen, written}`: `fallen` is how many samples an 8-bit image took, of which
+        `written` have their pictures.
+
+    Raises:
+        UsageError: the run has no such engine or no pack of it, its file is another, or the folder is not empty.
+    """
+    report = finished_report(run)
+    shown = _chosen([each for each in report.subjects if each["kind"] == "engine"], subject)
+    found, _ = read_pack(Path(run) / "adversarial" / f"{shown['name']}.npz", empty=True)
+    path = engine or inside(Path(run), str(shown.get("path", "")))
+    if path is None or not path.is_file():
+        raise UsageError(f"{run}: does not hold the engine {shown['name']}; name its file with --engine")
+    file = EngineFile(shown["name"], path, digest_of(path), shown.get("options") or {})
+    if file.sha256 != shown.get("sha256"):
+        raise UsageError(f"{path}: not the engine that the run is about (another SHA-256)")
+    if png.exists() and (not png.is_dir() or any(png.iterdir())):
+        raise UsageError(f"--png {png}: exists and is not an empty folder")
+    runtime = targets[shown["name"]]
+    runtime.check_available()
+    clean, adversarial = on_grid(found["clean"]), on_grid(towards(found["adversarial"], found["clean"]))
+    with runtime.load(file) as loaded:
+        fools = correct(loaded, clean, found["label"]) & ~correct(loaded, adversarial, found["label"])
+        _, first = np.unique(found["index"][fools], return_index=True)
+        fallen = np.flatnonzero(fools)[first]
+        written = fallen[:samples]
+        logits = loaded(adversarial[written])
+    answers = np.where(np.isfinite(logits).all(1), logits.argmax(1), -1)
+    png.parent.mkdir(parents=True, exist_ok=True)
+    with scratch_folder(png.parent) as scratch:
+        made = scratch / "pictures"
+        made.mkdir()
+        rows: list[dict[str, Any]] = [
+            {
+                "row": int(found["index"][place]),
+                "label": int(found["label"][place]),
+                "answer": int(answer),
+                "attack": str(found["attack"][place]),
+                **_write(made, int(found["index"][place]), clean[place], adversarial[place]),
+            }
+            for place, answer in zip(written, answers, strict=True)
+        ]
+        listing = io.StringIO()
+        writer = csv.DictWriter(listing, _COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        (made / LISTING).write_text(listing.getvalue())
+        if rows:
+            _sheet(made, rows).save(made / SHEET)
+        if png.exists():
+            png.rmdir()
+        made.rename(png)
+    return {
+        "folder": str(png),
+        "subject": shown["name"],
+        "sha256": file.sha256,
+        "fallen": len(fallen),
+        "written": len(rows),
+    }
+
+
+def show_pictures(result: dict[str, Any], console: Console) -> None:
+    """Print what was written for people."""
+    console.print(
+        f"{result['folder']}: {result['written']} of the {result['fallen']} samples that 8-bit images take from "
+        f"{result['subject']}; {LISTING} lists them, {SHEET} shows them",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _chosen(engines: list[Any], name: str | None) -> Any:
+    names = [each["name"] for each in engines]
+    if name is None and len(engines) == 1:
+        return engines[0]
+    if name is None:
+        raise UsageError(f"--subject: name one of the run's engines: {', '.join(names) or 'it has none'}")
+    if name not in names:
+        raise UsageError(f"--subject: the run has no engine {name!r}{nearest(name, names)} ({', '.join(names)})")
+    return engines[names.index(name)]
+
+
+def _write(folder: Path, row: int, clean: np.ndarray, adversarial: np.ndarray) -> dict[str, str]:
+    """One sample's three pictures: their names by kind, and the largest change of a pixel."""
+    delta = adversarial - clean
+    largest = float(np.abs(delta).max()) or 1.0
+    names = {kind: f"{row:05}-{kind}.png" for kind in _KINDS}
+    for name, image in zip(names.values(), (clean, adversarial, 0.5 + delta / (2 * largest)), strict=True):
+        picture_of(image).save(folder / name)
+    return {"largest_change": f"{largest:.6g}", **names}
+
+
+def _sheet(folder: Path, rows: list[dict[str, Any]]) -> Image.Image:
+    """A row a sample, a column a kind."""
+    shown = rows[:_ROWS]
+    first = Image.open(folder / shown[0][_KINDS[0]])
+    factor = max(1, -(-_SIDE // max(first.size)))
+    width, height = (factor * side for side in first.size)
+    gap = max(2, min(width, height) // 16)
+    sheet = Image.new(first.mode, (len(_KINDS) * (width + gap) + gap, len(shown) * (height + gap) + gap), "white")
+    for line, row in enumerate(shown):
+        for column, kind in enumerate(_KINDS):
+            picture = Image.open(folder / row[kind]).resize((width, height), Image.Resampling.NEAREST)
+            sheet.paste(picture, (gap + column * (width + gap), gap + line * (height + gap)))
+    return sheet
