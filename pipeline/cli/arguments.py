@@ -30,6 +30,7 @@ Accelerator = Annotated[str, typer.Option(help="What they train on: auto, cpu, c
 TargetOption = Annotated[
     list[str] | None, typer.Option("--option", help="An option of the target: --option hint=throughput; repeatable.")
 ]
+OpenPage = Annotated[bool, typer.Option("--open", help="Open the report's page when all is done.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 OutputOption = Annotated[
     list[str] | None,

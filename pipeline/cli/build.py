@@ -11,7 +11,7 @@ import typer
 
 from ...core.errors import UsageError
 from .app import app
-from .arguments import Accelerator, AsJson, DataRoot, Devices, NumNodes, Out, Overrides, SharedStore
+from .arguments import Accelerator, AsJson, DataRoot, Devices, NumNodes, OpenPage, Out, Overrides, SharedStore
 from .from_function import Call, asks, with_keys
 from .output import answer, finish
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 @app.command()
 @asks("commands.build:build", without=("until", "reporter"), overrides="--set")
-def build(run: Call, as_json: AsJson = False) -> None:
+def build(run: Call, open_page: OpenPage = False, as_json: AsJson = False) -> None:
     """Run a recipe from teacher to attacked engine, and report."""
-    _finish(run, None, as_json)
+    _finish(run, None, as_json, shown=open_page)
 
 
-def _finish(run: Call, until: Stop | None, as_json: bool) -> None:
+def _finish(run: Call, until: Stop | None, as_json: bool, *, shown: bool = False) -> None:
     from ..progress import Reporter
 
     built = run(until=until, reporter=Reporter(quiet=as_json))
     if not built.artifacts:  # this process only helped to train; another one reports
         return
     if built.report is not None:
-        finish(built.report, as_json, built.folder)
+        finish(built.report, as_json, built.folder, shown=shown)
     elif as_json:
         print(json.dumps({"folder": str(built.folder), "artifacts": list(built.artifacts)}))
     else:

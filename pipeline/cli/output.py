@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     from ..results.report import Report
 
 
-def finish(found: Report, as_json: bool, folder: Path | None, outputs: Outputs | None = None) -> None:
-    """Print a report, write it where it was asked for, and exit with its verdict's code."""
+PAGE = "report.html"
+
+
+def finish(
+    found: Report, as_json: bool, folder: Path | None, outputs: Outputs | None = None, *, shown: bool = False
+) -> None:
+    """Print a report, write it where it was asked for, open its page if `shown`, and exit with its verdict's code."""
     if as_json:
         print(json.dumps(found.data))
     else:
@@ -26,9 +31,11 @@ def finish(found: Report, as_json: bool, folder: Path | None, outputs: Outputs |
 
         show(found, console())
         if folder is not None:
-            print(f"report: {folder / 'report.json'}")
+            print(f"report: {folder / PAGE}")
     if outputs is not None:
         outputs.deliver(found)
+    if shown and folder is not None:
+        typer.launch(str(folder / PAGE))
     raise typer.Exit(found.exit_code)
 
 

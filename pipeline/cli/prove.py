@@ -12,7 +12,7 @@ import typer
 from ...core.errors import UsageError
 from ...core.reading.printable import in_one_line
 from .app import app
-from .arguments import AnnotationsOption, AsJson, LocationOption, OutputOption
+from .arguments import AnnotationsOption, AsJson, LocationOption, OpenPage, OutputOption
 from .from_function import Call, asks, with_keys
 from .output import answer, finish, write
 
@@ -24,6 +24,7 @@ def verify(
     output: OutputOption = None,
     annotations: AnnotationsOption = "auto",
     location: LocationOption = None,
+    open_page: OpenPage = False,
     as_json: AsJson = False,
 ) -> None:
     """Prove the robustness of a model that somebody else exported, by attacking it."""
@@ -34,7 +35,7 @@ def verify(
     report = prove(reporter=Reporter(quiet=as_json))
     from ..commands.verify import folder_of
 
-    finish(report, as_json, folder_of(prove.given["model"], prove.given.get("out")), outputs)
+    finish(report, as_json, folder_of(prove.given["model"], prove.given.get("out")), outputs, shown=open_page)
 
 
 @app.command()

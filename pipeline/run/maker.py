@@ -37,6 +37,11 @@ class Maker:
             work: does it.
             total: what its progress bar counts to.
         """
-        with self.reporter.stage(stage.name, total) as bar:
-            self.made[stage.name] = self.store.make(stage, lambda folder: work(folder, bar))
+        with self.reporter.stage(stage.name, total, kept=True) as bar:
+
+            def begin(folder: Path) -> None:
+                bar.begin()
+                work(folder, bar)
+
+            self.made[stage.name] = self.store.make(stage, begin)
         return self.made[stage.name]

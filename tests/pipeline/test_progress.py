@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
+from edgeproof.pipeline import progress
 from edgeproof.pipeline.gates import Condition
 from edgeproof.pipeline.progress import Reporter
 from edgeproof.stages.verify.shards.sequential import Sequential, confidence_sequence
@@ -25,6 +27,32 @@ def test_robust_accuracy_and_interval_are_whole_on_a_terminal_of_any_width(monke
     assert "…" not in shown
 
 
+def test_without_a_terminal_every_stage_says_when_it_ends_and_long_ones_that_they_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(progress, "_FIRST", 0.01)
+    monkeypatch.setattr(progress, "_AGAIN", 0.02)
+    screen = io.StringIO()
+    monkeypatch.setattr("sys.stderr", screen)
+    reporter = Reporter()
+    with reporter.stage("data", kept=True):
+        pass
+    with reporter.stage("attack onnxruntime", kept=True) as bar:
+        bar.begin()
+        bar.shards(1, 2, 750, 650)
+        while "s, 1/2, robust 0.867" not in screen.getvalue():
+            time.sleep(0.005)
+        bar.shards(2, 2, 1500, 1300)
+    with pytest.raises(ZeroDivisionError), reporter.stage("teacher"):
+        raise ZeroDivisionError
+    lines = screen.getvalue().splitlines()
+    assert lines[:2] == ["data: from the store", "attack onnxruntime: started"]
+    assert lines[-1] == "attack onnxruntime: finished in 0 s, 2/2, robust 0.867 [0.848, 0.883] on 1500"
+    with Reporter(quiet=True).stage("teacher") as bar:
+        bar.count(1, 2)
+    assert screen.getvalue().splitlines() == lines
+
+
 @pytest.mark.parametrize(("gate", "shown"), [("robust_accuracy >= 0.6", True), ("clean_accuracy >= 0.6", False)])
 def test_a_run_that_may_stop_shows_the_interval_that_holds_at_any_stop_and_no_other(
     monkeypatch: pytest.MonkeyPatch, gate: str, shown: bool
@@ -38,12 +66,3 @@ def test_a_run_that_may_stop_shows_the_interval_that_holds_at_any_stop_and_no_ot
     low, high = confidence_sequence(43, 50, 500)
     assert (f"robust 0.860 [{low:.3f}, {high:.3f}] on 50" in screen.getvalue()) is shown
     assert ("robust 0.860 on 50" in screen.getvalue()) is not shown
-
-
-def test_nothing_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("TTY_COMPATIBLE", "0")
-    screen = io.StringIO()
-    monkeypatch.setattr("sys.stderr", screen)
-    with Reporter().stage("attack onnxruntime") as bar:
-        bar.shards(3, 4, 150, 133)
-    assert screen.getvalue() == ""
