@@ -145,6 +145,9 @@ def _notes(one: ProofBits, other: ProofBits) -> list[str]:
         for side in (one, other)
         if side.sequential
     ]
+    notes += [
+        f"{side.path}: its run was inconclusive ({'; '.join(side.doubts)})" for side in (one, other) if side.doubts
+    ]
     digests = [side.dataset.get("digest") for side in (one, other)]
     if None not in digests and digests[0] != digests[1]:
         # A digest covers training and validation images too, and they depend on the seed.

@@ -29,6 +29,7 @@ class ProofBits:
         threat: the run's threat model; None where nothing tells.
         dataset: `name` and `digest`, as far as the run tells them.
         attacks: package and version of the attacks; None where nothing tells.
+        doubts: what made the run's verdict on it inconclusive.
         sequential: whether the attacks ended as soon as the run's gates were decided.
     """
 
@@ -40,6 +41,7 @@ class ProofBits:
     threat: Mapping[str, Any] | None
     dataset: Mapping[str, Any]
     attacks: str | None
+    doubts: tuple[str, ...]
     sequential: bool
 
 
@@ -82,6 +84,7 @@ def read_bits(path: Path, figure: str, subject: str | None) -> ProofBits:
         threat=report.data.get("threat_model") if report else manifest.get("threat"),
         dataset=manifest.get("dataset") or {},
         attacks=report.data.get("environment", {}).get("attacks") if report else manifest.get("attacks"),
+        doubts=tuple(each for each in (report.data["doubts"] if report else ()) if each.startswith(f"{bits.stem}: ")),
         sequential="sequential" in entry,
     )
 

@@ -83,6 +83,15 @@ def test_common_samples_are_compared_by_the_last_column(first: Path, tmp_path: P
     assert (found["threat_model"], found["notes"]) == (THREAT, [])
 
 
+def test_a_run_whose_own_figure_is_in_doubt_is_not_compared_without_a_word(first: Path, tmp_path: Path):
+    second = run_of(tmp_path / "second", engine=columns([]))
+    report = json.loads((second / "report.json").read_text())
+    doubts = ["engine: huge-eps: 40 % stand", "other: flat: all"]
+    (second / "report.json").write_text(json.dumps({**report, "doubts": doubts, "verdict": "inconclusive"}))
+    (note,) = compare(first, second)["notes"]
+    assert note.endswith("engine.npz: its run was inconclusive (engine: huge-eps: 40 % stand)")
+
+
 def test_clean_accuracy_is_the_other_figure(first: Path, tmp_path: Path):
     second = run_of(tmp_path / "second", engine=columns([], misread=[101, 139]))
     found = compare(first, second, figure="clean")
