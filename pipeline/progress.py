@@ -53,9 +53,7 @@ class Reporter:
             yield Bar(None, None)
             return
         if not self._live:
-            with _lines(self._console, name) as lines:
-                if not kept:
-                    lines.begin()
+            with _lines(self._console, name, kept=kept) as lines:
                 yield lines
             return
         from rich.progress import (
@@ -140,13 +138,18 @@ class Bar:
 
 
 class _Lines(Bar):
-    """A stage's lines: that it has started where it takes a while, how far it is every half a minute, and its end."""
+    """A stage's lines: that it has started where it takes a while, how far it is every half a minute, and its end.
 
-    def __init__(self, console: Console, name: str) -> None:
+    What is done each time says nothing where it is done at once.
+    """
+
+    def __init__(self, console: Console, name: str, *, kept: bool) -> None:
         super().__init__(None, None)
-        self._console, self._name, self._note = console, name, ""
+        self._console, self._name, self._kept, self._note = console, name, kept, ""
         self._began: float | None = None
         self._ended = Event()
+        if not kept:
+            self.begin()
 
     @property
     def _silent(self) -> bool:
@@ -160,9 +163,11 @@ class _Lines(Bar):
     def end(self, *, failed: bool) -> None:
         """Say how long it took and what it came to, or that nothing had to be done."""
         self._ended.set()
-        if self._began is None and not failed:
+        if failed:
+            return
+        if self._began is None:
             self._say("from the store")
-        elif self._began is not None and not failed:
+        elif self._kept or time.monotonic() - self._began > _FIRST:
             self._say(f"finished in {self._seconds()}{self._note}")
 
     def _tell(self) -> None:
@@ -184,8 +189,8 @@ class _Lines(Bar):
 
 
 @contextmanager
-def _lines(console: Console, name: str) -> Iterator[_Lines]:
-    lines = _Lines(console, name)
+def _lines(console: Console, name: str, *, kept: bool) -> Iterator[_Lines]:
+    lines = _Lines(console, name, kept=kept)
     failed = True
     try:
         yield lines

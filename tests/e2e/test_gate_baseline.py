@@ -37,7 +37,7 @@ def test_a_harmless_change_is_green_and_a_regression_red(base: Path, tmp_path: P
     worse = finished(tmp_path / "worse", {"onnxruntime": bits(1000, range(5, 135))}, gates=GATES)
     done = edgeproof("gate", worse, "--baseline", base, "--json")
     report = json.loads(done.out)
-    assert (done.code, report["exit_code"], report["schema_version"]) == (1, 1, 1)
+    assert (done.code, report["exit_code"], report["schema_version"]) == (1, 1, 3)
     gate = next(each for each in report["gates"] if each["outcome"] == "fail")
     assert gate["name"] == "robust_accuracy"
     assert gate["reason"].startswith("robust accuracy lost 3.0 points [")

@@ -48,6 +48,8 @@ def test_without_a_terminal_every_stage_says_when_it_ends_and_long_ones_that_the
     lines = screen.getvalue().splitlines()
     assert lines[:2] == ["data: from the store", "attack onnxruntime: started"]
     assert lines[-1] == "attack onnxruntime: finished in 0 s, 2/2, robust 0.867 [0.848, 0.883] on 1500"
+    with Reporter().stage("data"):
+        pass
     with Reporter(quiet=True).stage("teacher") as bar:
         bar.count(1, 2)
     assert screen.getvalue().splitlines() == lines
