@@ -33,6 +33,7 @@ SMALL_RECIPE = (
     "verify.attacks=[apgd-ce, square]",
     "verify.backward=[relu]",
     "verify.isolate=false",
+    "verify.curve={radii: [0.5, 1.5]}",
     "bench.repeats=10",
     "bench.batches=[1]",
 )
@@ -41,6 +42,7 @@ SMALL_VERIFY = (
     "verify.backward=[relu]",
     "verify.strong_restarts=1",
     "verify.isolate=false",
+    "verify.curve={radii: [0.5, 1.5]}",
 )
 
 
