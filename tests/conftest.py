@@ -11,8 +11,10 @@ from tests.shared import shared_folder
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
 os.environ["TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"] = "0"
+os.environ["TORCHINDUCTOR_VEC_ISA_OK"] = "1"  # the processor's instructions are known; trying them takes eight seconds
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(shared_folder() / "inductor")
 
+import gc
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -36,6 +38,12 @@ pytest_plugins = ["tests.cpu_seconds", "tests.distribution"]
 keep_translations()
 
 DATA = Path(__file__).parent / "data"
+
+
+def pytest_collection_finish() -> None:
+    """What imports and collection left is no garbage of the tests': looking at it again and again takes a fortieth."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

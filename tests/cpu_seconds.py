@@ -38,11 +38,12 @@ def slow_functions() -> set[str]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     slow = slow_functions()
     for item in items:
-        if _function(item.nodeid) in slow:
+        if function_of(item.nodeid) in slow:
             item.add_marker("slow")
 
 
-def _function(node: str) -> str:
+def function_of(node: str) -> str:
+    """The test function of a test, `file::function`."""
     return node.partition("[")[0].partition("@")[0]
 
 
@@ -63,7 +64,7 @@ class _Measured:
         name = item.location[0]
         self.spent[name] += spent
         self.tests[name] += 1
-        self.functions[_function(item.nodeid)] += spent
+        self.functions[function_of(item.nodeid)] += spent
         return result
 
     @pytest.hookimpl(wrapper=True)

@@ -22,6 +22,9 @@ from importlib import import_module
 from importlib.util import find_spec
 import lightning_fabric, matplotlib.figure, onnx, onnxscript, pyautoattack, pydantic, scipy.stats, sklearn.datasets
 import torch, torchvision
+# What a training and an export import when they come to it.
+import networkx, onnxscript.function_libs.torch_lib.ops, torch._functorch._aot_autograd.graph_compile
+import torch.onnx._internal.exporter._core, torch.utils.tensorboard
 for room in ("core", "targets", "stages", "pipeline"):
     package = import_module(f"edgeproof.{room}")
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):

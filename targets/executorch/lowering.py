@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ...core.errors import EdgeproofError, StageError, reason_of
 from ..torch_program import exported
 from .log import quiet
+from .runtime import runtime
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -216,9 +217,7 @@ def _called(nodes: Any) -> Iterator[str]:
 
 def _check_kernels(operators: list[Any]) -> None:
     """Refuse what the runtime would refuse with an error number."""
-    from executorch.runtime import Runtime
-
-    known = Runtime.get().operator_registry.operator_names
+    known = {*runtime()._get_operator_names()}
     names = {f"{each.name}.{each.overload}" if each.overload else each.name for each in operators}
     missing = sorted(names - known)
     if missing:

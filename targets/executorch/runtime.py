@@ -4,11 +4,11 @@
 # pyright: reportMissingImports=false
 from __future__ import annotations
 
-from collections.abc import Sized
-from dataclasses import replace
+from collections.abc import Sequence, Sized
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +16,6 @@ from ...core.errors import StageError, reason_of
 from ..base import Images, Logits
 from ..signature import ModelSignature, Value, checked_signature
 from .log import overheard, quiet
-
-if TYPE_CHECKING:
-    from executorch.runtime import Method, Program
 
 NAME = "ExecuTorch"
 # torch's numbers of element types (c10/core/ScalarType.h), and ONNX's names.
@@ -28,10 +25,19 @@ _running = Lock()
 
 
 def runtime() -> Any:
-    """Import the runtime; ImportError where it is not installed."""
+    """Import the runtime's bindings; ImportError where it is not installed.
+
+    The modules around them, `executorch.runtime` and `portable_lib`, import the exporter for a warning's class: four
+    seconds of every process that runs an engine (executorch 1.5.1).
+    """
+    import torch  # noqa: F401  (the bindings are linked with its libraries)
+
     with quiet():
-        from executorch.runtime import Runtime
-    return Runtime.get()
+        try:
+            from executorch.extension.pybindings import _C as bindings
+        except ImportError:  # another version calls them otherwise
+            from executorch.extension.pybindings import portable_lib as bindings
+    return bindings
 
 
 def use_threads(threads: int, live: Sized) -> None:
@@ -46,33 +52,50 @@ def use_threads(threads: int, live: Sized) -> None:
     Raises:
         StageError: it has another size and there are such programs.
     """
-    from executorch.extension.pybindings import portable_lib
-
+    bindings = runtime()
     with _running, overheard([]):
-        now = portable_lib._threadpool_get_thread_count()
+        now = bindings._threadpool_get_thread_count()
         if now != threads and len(live):
             raise StageError(
                 f"{NAME} has one thread pool for all engines of a process, of {now} threads, and {threads} are wanted; "
                 "close the other engines first"
             )
         if now != threads:
-            portable_lib._unsafe_reset_threadpool(threads)
+            bindings._unsafe_reset_threadpool(threads)
 
 
-def open_program(path: Path) -> tuple[Program, Method]:
+@dataclass(frozen=True)
+class Method:
+    """A program's one method.
+
+    Attributes:
+        run: a list of tensors to a list of tensors.
+        metadata: of its inputs and outputs.
+        kept: what must live as long as it does.
+    """
+
+    run: Any
+    metadata: Any
+    kept: Sequence[Any]
+
+
+def open_program(path: Path) -> Method:
     """Load a file's one method.
 
     Raises:
         StageError: the runtime refuses the file, or it has other methods.
     """
     said: list[str] = []
+    bindings, content = runtime(), path.read_bytes()
     try:
         with overheard(said):
-            program = runtime().load_program(path.read_bytes())
-            names = program.method_names
+            checked = bindings.Verification.InternalConsistency
+            program = bindings._load_program_from_buffer(content, program_verification=checked)
+            names = {program.get_method_name(place) for place in range(program.num_methods())}
             if names != {"forward"}:
                 raise StageError(f"{path}: {NAME} programs with one method `forward` are wanted, not {sorted(names)}")
-            return program, program.load_method("forward")
+            method = program.load_method("forward")
+            return Method(method, method.method_meta(), (content, program))
     except RuntimeError as error:
         raise StageError(f"{path}: {NAME} refuses the model: {'; '.join([reason_of(error), *said])}") from None
 
@@ -88,7 +111,7 @@ def execute(method: Method, images: Images) -> Logits:
     given = torch.from_numpy(np.require(images, requirements=["C", "W"]))
     try:
         with _running:
-            (logits,) = method.execute([given])
+            (logits,) = method.run([given])
     except RuntimeError as error:
         raise StageError(f"{NAME} gives no answer: {reason_of(error)}") from None
     return np.array(logits.numpy(), dtype=np.float32)

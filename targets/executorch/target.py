@@ -21,10 +21,9 @@ from ..schemes import SCHEMES
 from ..signature import read_signature
 from ..torch_program import PROGRAMS, torch_program
 from .lowering import Lowered, lower
-from .runtime import NAME, execute, open_program, program_signature, runtime, use_threads
+from .runtime import NAME, Method, execute, open_program, program_signature, runtime, use_threads
 
 if TYPE_CHECKING:
-    from executorch.runtime import Method, Program
     from torch import nn
 
 PROGRAM = "model.pte"
@@ -59,11 +58,11 @@ class ExecuTorchEngine(Engine):
         delegated_share: the share of operators that XNNPACK runs; None where the file came without that figure.
     """
 
-    def __init__(self, program: Program, method: Method, path: Path, delegated_share: float | None) -> None:
+    def __init__(self, method: Method, path: Path, delegated_share: float | None) -> None:
         signature, self.capacity = program_signature(method, path)
         super().__init__(signature)
         self.delegated_share = delegated_share
-        self._program, self._method = program, method
+        self._method = method
         _live.add(self)
 
     def _run(self, images: Images) -> Logits:
@@ -76,7 +75,7 @@ class ExecuTorchEngine(Engine):
         if not self._closed:
             super().close()
             _live.discard(self)
-            del self._method, self._program
+            del self._method
 
 
 class ExecuTorch(Target):
@@ -91,10 +90,10 @@ class ExecuTorch(Target):
     def available(self) -> Availability:
         """Available where the `executorch` package imports, its XNNPACK delegate included."""
         try:
-            registry = runtime().backend_registry
+            there = runtime()._is_available(_BACKEND)
         except ImportError as error:
             return Availability(False, f"{reason_of(error)}; install it with: pip install 'edgeproof[executorch]'")
-        if not registry.is_available(_BACKEND):
+        if not there:
             return Availability(
                 False, f"this executorch has no {_BACKEND}; install the one of the Python package index"
             )
@@ -135,8 +134,7 @@ class ExecuTorch(Target):
         self.check_available()
         engine.check()
         use_threads(threads, _live)
-        program, method = open_program(engine.path)
-        return ExecuTorchEngine(program, method, engine.path, _share_beside(engine.path))
+        return ExecuTorchEngine(open_program(engine.path), engine.path, _share_beside(engine.path))
 
 
 def _check_answers(engine: Engine, program: nn.Module, onnx_path: Path) -> None:

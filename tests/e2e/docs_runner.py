@@ -21,6 +21,7 @@ from tests import warm
 from tests.e2e.docs_blocks import COMMANDS, Block
 
 # What makes a command small. Each stands behind the page's own options; what a page sets itself stays, but for sizes.
+SMALL_CURVE = "verify.curve={radii: [0.5, 1.5]}"
 SMALL_RECIPE = (
     "teacher.train.epochs=1",
     "distill.epochs=1",
@@ -33,6 +34,7 @@ SMALL_RECIPE = (
     "verify.attacks=[apgd-ce, square]",
     "verify.backward=[relu]",
     "verify.isolate=false",
+    SMALL_CURVE,
     "bench.repeats=10",
     "bench.batches=[1]",
 )
@@ -123,6 +125,8 @@ class Page:
         # The prepared recipe is small already, and its run finished, as long as nothing else is asked of it.
         if "recipe.yaml" not in arguments or "--set" in arguments:
             more += SMALLER.get(name, [])
+            if name == "verify" and "--no-curve" not in arguments:
+                more += _sets((SMALL_CURVE,))
         self._finished(line, where, self.typed(line, *more), *((0, 1, 4) if name in VERDICTS else (0,)))
 
     def typed(self, line: str, *more: str) -> subprocess.CompletedProcess[str]:

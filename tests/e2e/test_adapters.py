@@ -30,7 +30,6 @@ def verify(path: Path, out: Path, *more: str) -> tuple[int, dict[str, object], s
         "20",
         "--workers",
         "1",
-        "--no-curve",
     ]
     done = edgeproof(*arguments, "--out", out, *FEW, "--json", *more)
     return done.code, json.loads(done.out) if done.out else {}, done.err

@@ -18,7 +18,7 @@ from edgeproof.core.model_file import sha256_of
 
 from tests import warm
 from tests.cpu_seconds import of_process
-from tests.e2e.conftest import ENV, edgeproof, small_build, small_recipe, with_checkpoint
+from tests.e2e.conftest import ENV, NO_CURVE, edgeproof, small_build, small_recipe, with_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -180,7 +180,9 @@ def test_earlier_packs_are_replayed_on_the_engines(run: Path, tmp_path: Path):
     one_missing = edgeproof(*small_build(again, "--set", f"verify.packs=[{pack}, {tmp_path / 'gone.npz'}]"))
     assert one_missing.code == 2
     assert f"verify.packs.1: {tmp_path / 'gone.npz'}: no such file" in one_missing.err
-    done = edgeproof(*small_build(again, "--store", again / ".store", "--set", f"verify.packs=[{pack}]"))
+    done = edgeproof(
+        *small_build(again, "--store", again / ".store", "--set", f"verify.packs=[{pack}]", "--set", NO_CURVE)
+    )
     assert done.code == 0, done.err
     manifest = json.loads((again / "adversarial" / "manifest.json").read_text())
     assert manifest["replayed"] == [{"file": "teacher.npz", "sha256": sha256_of(pack)}]

@@ -11,7 +11,7 @@ from edgeproof.stages.export import export_onnx
 from PIL import Image
 from torch import nn
 
-from tests.e2e.conftest import ENV, QUICK, ROOT, SMALL, edgeproof
+from tests.e2e.conftest import ENV, NO_CURVE, QUICK, ROOT, SMALL, edgeproof
 
 pytestmark = pytest.mark.slow
 
@@ -110,7 +110,9 @@ def test_verify_takes_a_data_root_and_an_image_size(here: Path):
 
 
 def test_a_finished_build_notices_changes_of_the_users_code_and_data(here: Path):
-    sets = [part for override in [*SMALL, *QUICK, "data.dataset=my_data:load"] for part in ("--set", override)]
+    sets = [
+        part for override in [*SMALL, *QUICK, NO_CURVE, "data.dataset=my_data:load"] for part in ("--set", override)
+    ]
     build = ("build", DIGITS, "--out", "run", "--workers", "1", *sets)
     first = edgeproof(*build, cwd=here)
     assert first.code == 0, first.err

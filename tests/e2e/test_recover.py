@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from tests import warm
-from tests.e2e.conftest import ENV, QUICK, ROOT, edgeproof, small_build, with_checkpoint
+from tests.e2e.conftest import ENV, NO_CURVE, QUICK, ROOT, edgeproof, small_build, with_checkpoint
 from tests.e2e.vendor import as_vendors_ship
 
 STUDENT = ROOT / "tests" / "data" / "student.safetensors"
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 def test_the_ledger_shows_every_step(tmp_path: Path):
     prune = "prune={ratio: 0.5, round_to: 4, train: {epochs: 1}}"
-    settings = [prune, "quantize.weight_bits=4", "recover={epochs: 1}", "verify.samples=12", *QUICK]
+    settings = [prune, "quantize.weight_bits=4", "recover={epochs: 1}", "verify.samples=12", *QUICK, NO_CURVE]
     overrides = [part for setting in settings for part in ("--set", setting)]
     done = edgeproof(*small_build(tmp_path / "run", *with_checkpoint(STUDENT, "teacher.model=cnn8_small"), *overrides))
     assert done.code in (0, 4), done.err

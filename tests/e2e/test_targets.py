@@ -15,11 +15,15 @@ from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify import VerifyConfig
 from edgeproof.targets.base import targets
 
-from tests.e2e.conftest import FEW, edgeproof, small_build
+from tests.e2e.conftest import FEW, NO_CURVE, QUICK, edgeproof, small_build
 
 pytestmark = pytest.mark.slow
 
 ALL = ("onnxruntime", "openvino", "executorch")
+
+
+def sets(*overrides: str) -> list[str]:
+    return [part for override in overrides for part in ("--set", override)]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +34,7 @@ def built(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             pytest.skip(state.reason)
     out = tmp_path_factory.mktemp("all") / "digits"
     shutil.copytree(run, out)
-    done = edgeproof(*small_build(out, "--set", f"targets=[{', '.join(ALL)}]"))
+    done = edgeproof(*small_build(out, *sets(f"targets=[{', '.join(ALL)}]", NO_CURVE)))
     assert done.code == 0, done.err
     return out
 
@@ -119,7 +123,7 @@ def test_a_target_that_only_builds_leaves_its_engine_and_the_verdict_open(run: P
         pytest.skip(state.reason or "it runs here")
     out = tmp_path / "digits"
     shutil.copytree(run, out)
-    done = edgeproof(*small_build(out, "--set", "targets=[onnxruntime, tensorrt_rtx]"))
+    done = edgeproof(*small_build(out, *sets("targets=[onnxruntime, tensorrt_rtx]", *QUICK, NO_CURVE)))
     assert done.code == 4, done.err
     report = json.loads((out / "report.json").read_text())
     assert [each["name"] for each in report["subjects"]] == ["teacher", "student", "onnxruntime"]

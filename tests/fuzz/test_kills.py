@@ -58,7 +58,7 @@ def commands(
         return prepare
 
     recover = sets("recover.epochs=3", "recover.inner.steps=2", "recover.selection_steps=2")
-    verify = ["--workers", "2", "--no-curve", "--samples", "16", *sets("verify.shard_size=4")]
+    verify = ["--workers", "2", "--samples", "16", *sets("verify.shard_size=4")]
     build = [*map(str, small_recipe(Path("out"))), *sets(*QUICK, *SMALLER), "--workers", "1"]
     return {
         "build": Command(lambda _: None, ["build", *build]),

@@ -352,7 +352,7 @@ def test_an_unknown_operator_is_named(float_onnx: Path, tmp_path: Path):
 
 
 def test_a_missing_runtime_says_what_to_install(monkeypatch: pytest.MonkeyPatch, int8_onnx: Path, tmp_path: Path):
-    monkeypatch.setitem(sys.modules, "executorch.runtime", None)
+    monkeypatch.setitem(sys.modules, "executorch.extension.pybindings", None)
     assert "pip install 'edgeproof[executorch]'" in TARGET.available().reason
     with pytest.raises(BackendMissing, match=r"edgeproof\[executorch\]"):
         TARGET.build(int8_onnx, tmp_path)
