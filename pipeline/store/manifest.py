@@ -105,8 +105,12 @@ def listed(manifest: Any) -> list[dict[str, Any]] | None:
     Args:
         manifest: what the file holds.
     """
-    if not isinstance(manifest, dict) or not (_is_old(manifest) or is_whole(manifest)):
-        return None
+    whole = isinstance(manifest, dict) and (_is_old(manifest) or is_whole(manifest))
+    return named_in(manifest) if whole else None
+
+
+def named_in(manifest: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Return what `listed` does, of an altered manifest too."""
     entries = manifest.get("artifacts")
     return entries if isinstance(entries, list) and all(map(_is_entry, entries)) else None
 
