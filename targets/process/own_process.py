@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from ...core.errors import EngineFailure
+from ...core.errors import EngineFailure, StageError, reason_of
 from ..base import Engine, EngineFile, targets
 from .framing import receive, send
 
@@ -138,6 +138,9 @@ def open_engine(engine: EngineFile, threads: int = 1) -> Engine:
 
     Raises:
         BackendMissing: the target's runtime is not installed.
-        StageError: the file was altered, or the runtime refuses it.
+        StageError: the file was altered, the runtime refuses it, or it takes more memory than there is.
     """
-    return targets[engine.target].load(engine, threads=threads)
+    try:
+        return targets[engine.target].load(engine, threads=threads)
+    except MemoryError as error:
+        raise StageError(f"{engine.path}: {reason_of(error)}") from None

@@ -164,3 +164,12 @@ def test_standard_output_stays_clean_and_no_process_outlives_its_parent(tmp_path
             return
         time.sleep(0.1)
     pytest.fail("the model's process is still there")
+
+
+def test_an_engine_that_finds_no_memory_is_named(float_onnx: Path, monkeypatch: pytest.MonkeyPatch):
+    def load(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(type(targets["onnxruntime"]), "load", load)
+    with pytest.raises(StageError, match=f"^{float_onnx}: MemoryError$"):
+        open_engine(EngineFile.of("onnxruntime", float_onnx))
