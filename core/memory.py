@@ -1,14 +1,31 @@
-"""Memory tuning: what a process does with memory that it no longer needs, and with all of it when it ends."""
+"""Memory of a process: how much it may take, what it does with what it no longer needs, and with all when it ends."""
 
 from __future__ import annotations
 
 import atexit
 import ctypes
 import gc
+import os
 import sys
 from functools import cache
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+
+
+def half_the_memory() -> int:
+    """Return half of the machine's memory, in bytes: what one file of somebody else's may take."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def limit_memory(most: int) -> None:
+    """Let this process, and those that it starts, allocate so many bytes each; more fails, as where there is no more.
+
+    What it only reserves, as CUDA does, does not count. For Linux; elsewhere systems may take no notice.
+    """
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
 def keep_freed_memory() -> bool:

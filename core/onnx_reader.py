@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .errors import ModelError, reason_of
 from .reading.bounded import read_bounded
-from .reading.onnx_limits import check_limits
+from .reading.onnx_limits import check_data, check_limits
 
 if TYPE_CHECKING:
     import onnx
@@ -26,7 +26,7 @@ def read_onnx(path: str | Path, *, weights: bool = True, checked: bool = False) 
 
     Raises:
         ModelError: the file is missing, truncated or no ONNX model; it is beyond a limit, see `check_limits`; its
-            external data are missing, too short or elsewhere; or the checker finds a fault.
+            external data are missing or elsewhere; a tensor's data are not of its size; or the checker finds a fault.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -45,6 +45,8 @@ def read_onnx(path: str | Path, *, weights: bool = True, checked: bool = False) 
     check_limits(model, str(path))
     if weights:
         read_weights(model, path)
+    else:
+        check_data(model, str(path))
     if checked:
         check(path, path)
     return model
@@ -85,7 +87,7 @@ def read_weights(model: onnx.ModelProto, path: Path) -> None:
     """Read the external data of a model into it; `path` is the model's file.
 
     Raises:
-        ModelError: they are missing, too short, or not in the model's folder.
+        ModelError: they are missing, not of their tensor's size, or not in the model's folder.
     """
     import onnx
 
@@ -93,3 +95,4 @@ def read_weights(model: onnx.ModelProto, path: Path) -> None:
         onnx.load_external_data_for_model(model, str(path.parent))
     except (OSError, ValueError, RuntimeError, onnx.checker.ValidationError) as error:
         raise ModelError(f"{path}: external data cannot be read: {reason_of(error)}") from None
+    check_data(model, str(path))

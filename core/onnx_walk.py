@@ -22,7 +22,7 @@ def tensors(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorProto]]:
     for node in nodes(model):
         for entry in node.attribute:
             owned = [entry.t] if entry.HasField("t") else []
-            yield from ((tensor.name or node.output[0], tensor) for tensor in [*owned, *entry.tensors])
+            yield from ((tensor.name or next(iter(node.output), ""), tensor) for tensor in [*owned, *entry.tensors])
         yield from ((tensor.name, tensor) for graph in _subgraphs(node) for tensor in graph.initializer)
 
 

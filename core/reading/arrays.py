@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ..errors import reason_of
+from ..memory import half_the_memory
 from .bounded import in_bytes, opened
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def read_npz(path: Path, keys: Collection[str] | None = None, *, most: int | Non
             header says; or they take more.
         OSError: it is missing or cannot be read.
     """
-    most = _half_the_memory() if most is None else most
+    most = half_the_memory() if most is None else most
     with opened(path) as file, _intact(), zipfile.ZipFile(file) as archive:
         members = _members(archive)
         chosen = [name for name in members if keys is None or name in keys]
@@ -56,7 +57,7 @@ def read_npy(path: Path, *, most: int | None = None) -> np.ndarray:
     """Read the array of an `.npy` file; arguments and errors as of `read_npz`."""
     with opened(path) as file, _intact():
         size = os.fstat(file.fileno()).st_size
-        _check_total(size, _half_the_memory() if most is None else most)
+        _check_total(size, half_the_memory() if most is None else most)
         _check_header(file, size, path.name)
         file.seek(0)
         return _read(file)
@@ -114,7 +115,3 @@ def _read(content: IO[bytes]) -> np.ndarray:
 def _check_total(size: int, most: int) -> None:
     if size > most:
         raise ValueError(f"its arrays take {in_bytes(size)}, where {in_bytes(most)} are the most")
-
-
-def _half_the_memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2

@@ -7,7 +7,9 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from ..errors import ModelError
+from ..onnx_walk import tensors
 from .bounded import in_bytes
+from .printable import in_one_line
 
 if TYPE_CHECKING:
     import onnx
@@ -20,6 +22,8 @@ _DEEPEST = 32
 # More rounds than any classifier loops: exporters write the largest number there is where they know none.
 _MOST_ROUNDS = 100_000
 _SMALL = 64  # elements: of a shape, or a condition
+# Bits of the element types that are packed.
+_PACKED = (({"INT2", "UINT2"}, 2), ({"INT4", "UINT4", "FLOAT4E2M1"}, 4), ({"FLOAT6E2M3", "FLOAT6E3M2"}, 6))
 _FORWARDS = ("Identity", "Cast")
 _TYPED = ("to", "dtype", "output_dtype")
 
@@ -48,6 +52,47 @@ def check_limits(model: onnx.ModelProto, name: str) -> None:
         _check_sizes(model)
     except _Refused as error:
         raise ModelError(f"{name}: {error}") from None
+
+
+def check_data(model: onnx.ModelProto, name: str) -> None:
+    """Refuse a model with a tensor whose data are not of the size that it says: every reader would fail in its own way.
+
+    Args:
+        model: within limits; external data that are not loaded are not looked at.
+        name: of the file, for messages.
+
+    Raises:
+        ModelError: names the tensor.
+    """
+    import onnx
+
+    for owner, tensor in tensors(model):
+        if tensor.data_location != onnx.TensorProto.EXTERNAL and (wrong := _wrong_data(tensor)):
+            raise ModelError(f"{name}: tensor {in_one_line(owner)!r}: {wrong}")
+
+
+def _wrong_data(tensor: onnx.TensorProto) -> str:
+    """In what a tensor's data are not what it says; empty where they are."""
+    from onnx import TensorProto, helper
+
+    kind, count = tensor.data_type, prod(tensor.dims)
+    if kind == TensorProto.UNDEFINED or kind not in TensorProto.DataType.values():
+        return f"element type {kind} is none of ONNX"
+    if min(tensor.dims, default=0) < 0:
+        return f"a dimension below zero, {list(tensor.dims)}"
+    if tensor.HasField("segment"):
+        return "a part of a tensor, which is not read here"
+    packed = next((bits for names, bits in _PACKED if TensorProto.DataType.Name(kind) in names), 0)
+    is_raw = tensor.HasField("raw_data") and kind != TensorProto.STRING
+    if packed and (is_raw or packed < 6):  # of 6 bits, only raw data are
+        wanted = -(-count * packed // 8)
+    elif is_raw:
+        wanted = count * _bytes(kind)
+    else:
+        wanted = 2 * count if kind in (TensorProto.COMPLEX64, TensorProto.COMPLEX128) else count
+    stored = tensor.raw_data if is_raw else getattr(tensor, helper.tensor_dtype_to_field(kind))
+    found, unit = len(stored), "bytes" if is_raw else "values"
+    return "" if found == wanted else f"{list(tensor.dims)} takes {wanted} {unit}, and there are {found}"
 
 
 class _Refused(Exception):

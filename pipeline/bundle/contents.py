@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ...core.errors import UsageError
+from ...core.reading.checksum import CHECKSUM, is_whole, with_checksum
 from ...core.reading.json_text import read_json
 from ...core.registry import nearest
 from ...targets.option_values import check_types
@@ -18,7 +19,9 @@ from ...targets.option_values import check_types
 _LONGEST, _LONGEST_NAME = 1024, 255
 CONTENTS = "bundle.json"
 SIGNATURE = "bundle.sig"
-SCHEMA_VERSION = 1
+# What is written, and what is read: 2 has a checksum of its own.
+SCHEMA_VERSION = 2
+_READ = (1, 2)
 PACKS, BITS = "adversarial", "verification"
 
 
@@ -79,6 +82,7 @@ class Contents:
         files: every file but this one and the signature, by path.
         provenance: of each stage that a file comes from or is made of: `stage`, `key`, `parents`, `seed`, `packages`,
             `machine`.
+        schema_version: that it was read in, and is written in again.
     """
 
     name: str
@@ -91,10 +95,14 @@ class Contents:
     engines: tuple[BundledEngine, ...]
     files: tuple[BundledFile, ...]
     provenance: tuple[Mapping[str, Any], ...] = field(default=())
+    schema_version: int = SCHEMA_VERSION
 
     def text(self) -> str:
         """The content of `bundle.json`; the same for the same bundle."""
-        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=1, sort_keys=True) + "\n"
+        content = asdict(self)
+        return (
+            json.dumps(content if self.schema_version == 1 else with_checksum(content), indent=1, sort_keys=True) + "\n"
+        )
 
     @property
     def sha256(self) -> str:
@@ -159,9 +167,13 @@ def read_contents(path: Path, shown: Path | None = None) -> Contents:
     """
     try:
         found = read_json(path)
-        version = found.pop("schema_version")
-        if version != SCHEMA_VERSION:
-            raise UsageError(f"{shown or path}: schema_version {version!r}, this edgeproof reads {SCHEMA_VERSION}")
+        version = found["schema_version"]
+        if version not in _READ:
+            raise UsageError(
+                f"{shown or path}: schema_version {version!r}, this edgeproof reads {' and '.join(map(str, _READ))}"
+            )
+        if version != 1 and not (is_whole(found) and found.pop(CHECKSUM)):
+            raise UsageError(f"{shown or path}: altered since it was written (its checksum differs)")
         engines = tuple(BundledEngine(**each) for each in found.pop("engines"))
         files = tuple(BundledFile(**each) for each in found.pop("files"))
         contents = Contents(**{**found, "engines": engines, "files": files, "provenance": tuple(found["provenance"])})

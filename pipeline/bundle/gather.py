@@ -18,7 +18,7 @@ from ...targets.base import targets
 from ...targets.on_device import OnDevice
 from ..results.finished_run import REPORT, finished_report
 from ..results.report import Report
-from ..store.manifest import MANIFEST, external_files, listed, unlike
+from ..store.manifest import MANIFEST, external_files, listed
 from ..store.place import record_in
 from ..store.sample_bits import pack_manifest
 from .contents import BITS, PACKS, BundledEngine, BundledFile, Contents
@@ -53,7 +53,9 @@ def gather(run: Path, names: Sequence[str] = ()) -> Gathered:
     Raises:
         UsageError: the run is not finished, a file is missing or altered, or there is no such engine.
     """
-    report, manifest = finished_report(run), _manifest(run)
+    report, manifest = finished_report(run, complete=True), record_in(run / MANIFEST)
+    if listed(manifest) is None or external_files(run, manifest) is None:
+        raise UsageError(f"{run / MANIFEST}: no manifest of a finished run; bundles are made of a run's folder")
     sources: dict[str, Path] = {REPORT: run / REPORT}
     if (run / RECIPE).is_file():
         sources[RECIPE] = run / RECIPE
@@ -90,19 +92,6 @@ def described(sources: Mapping[str, bytes | Path]) -> tuple[BundledFile, ...]:
         else:
             found.append(BundledFile(path, sha256_of(source), source.stat().st_size))
     return tuple(found)
-
-
-def _manifest(run: Path) -> dict[str, Any]:
-    """The run's manifest, all of whose files are there; that none was altered is known."""
-    path = run / MANIFEST
-    found = record_in(path)
-    entries = listed(found)
-    if entries is None or external_files(run, found) is None:
-        raise UsageError(f"{path}: no manifest of a finished run; bundles are made of a run's folder")
-    for entry in entries:
-        if how := unlike(run, entry):
-            raise UsageError(f"{run / entry['path']}: {how}; build or verify again")
-    return found
 
 
 def _chosen(run: Path, report: Report, manifest: Mapping[str, Any], names: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +55,14 @@ def make_bundle(
     gathered = gather(folder, engines)
     place = Path(out) if out is not None else Path(f"{gathered.contents.name}-bundle.tar")
     check_place(place)
-    sources: dict[str, bytes | Path] = {**gathered.sources, GUIDE: device_guide(gathered.contents).encode()}
-    sources |= {name: text.encode() for name, text in evidence_files(folder, gathered.report, author).items()}
+    made = {GUIDE: device_guide(gathered.contents).encode()}
+    made |= {name: text.encode() for name, text in evidence_files(folder, gathered.report, author).items()}
     if not plain:
-        sources |= _documents(folder, gathered, license_name, author)
-    contents = replace(gathered.contents, files=described(sources))
-    sources[CONTENTS] = contents.text().encode()
+        made |= _documents(folder, gathered, license_name, author)
+    contents = replace(
+        gathered.contents, files=tuple(sorted([*gathered.contents.files, *described(made)], key=attrgetter("path")))
+    )
+    sources: dict[str, bytes | Path] = {**gathered.sources, **made, CONTENTS: contents.text().encode()}
     if sign is not None:
         sources[SIGNATURE] = _signature(sources, Path(sign))
     write_bundle(sources, place)

@@ -16,7 +16,7 @@ from ..gates.pair import beside
 from ..gates.record_of_run import record_of
 from ..recipe.read import read_recipe
 from ..recipe.validation_errors import checked
-from ..results.finished_run import REPORT, finished_report
+from ..results.finished_run import finished_report
 from ..results.report import Report, regate
 
 # What a baseline is for, where no gate says it.
@@ -68,7 +68,8 @@ def gate(
             and the baseline are of other threat models or data sets.
     """
     report = finished_report(run)
-    path = Path(run) / REPORT if Path(run).is_dir() else Path(run)
+    folder = report.files.folder
+    assert folder is not None, "it was read from there"
     theirs = None if recipe is None else _gates_of(Path(recipe))
     conditions = _conditions(report, require, theirs, recipe)
     before = None if baseline is None or update_baseline else Baseline.load(Path(baseline))
@@ -79,7 +80,7 @@ def gate(
         if baseline is None:
             raise UsageError("--update-baseline: name the file with --baseline FILE")
         absolute = [each for each in conditions if not each.relative]
-        return _update(regate(report, absolute, bound_to=bound), path, Path(baseline), force=force)
+        return _update(regate(report, absolute, bound_to=bound), folder, Path(baseline), force=force)
     if force:
         raise UsageError("--force: goes with --update-baseline")
     if before is None:
@@ -91,7 +92,7 @@ def gate(
         return Gated(regate(report, conditions, bound_to=bound))
     if not require and not any(each.relative for each in conditions):
         conditions += [Condition.parse_line(line) for line in DEFAULT]
-    return Gated(regate(report, conditions, beside(record_of(report.data, path.parent), before), bound))
+    return Gated(regate(report, conditions, beside(record_of(report.data, folder), before), bound))
 
 
 def _conditions(
@@ -129,7 +130,7 @@ def _bound_to(said: Sequence[str], theirs: Any, recipe: Path | str | None) -> Bo
     return asked if theirs is None else asked.over(checked(BoundTo, theirs, f"--recipe {recipe}: gates.{KEY}."))
 
 
-def _update(judged: Report, path: Path, baseline: Path, *, force: bool) -> Gated:
+def _update(judged: Report, folder: Path, baseline: Path, *, force: bool) -> Gated:
     if judged.data["verdict"] in STOPPING and not force:
         why = "; ".join(judged.data["reasons"])
         return Gated(
@@ -137,5 +138,5 @@ def _update(judged: Report, path: Path, baseline: Path, *, force: bool) -> Gated
             refused=f"{baseline} was not written, as the run does not pass by itself ({why}); "
             "--force writes it all the same",
         )
-    save(record_of(judged.data, path.parent), baseline)
+    save(record_of(judged.data, folder), baseline)
     return Gated(judged, written=baseline)

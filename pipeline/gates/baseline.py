@@ -12,10 +12,8 @@ of everything else.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ...core.atomic_write import write_atomically
 from ...core.errors import UsageError, reason_of
+from ...core.reading.checksum import CHECKSUM, is_whole, with_checksum
 from ...core.reading.json_text import read_json
 from ..figures.base import ROBUST
 from .bound_to import KEY, BoundTo
@@ -33,7 +32,6 @@ from .record import Record, SubjectRecord
 
 VERSION = 1
 _MARK = "edgeproof_baseline"
-_CHECKSUM = "checksum"
 _RANGES = re.compile(r"(?:\d{1,12}(?:-\d{1,12})?(?:,\d{1,12}(?:-\d{1,12})?)*)?")
 _MOST_ROWS = 10_000_000
 _PLAIN = ("name", "verdict", "threat", "dataset", "attacks", "settings", "seed", "edgeproof", "machine")
@@ -74,13 +72,13 @@ class Baseline:
             raise UsageError(f"--baseline {path}: not a baseline; `edgeproof gate RUN --update-baseline` writes one")
         if content[_MARK] != VERSION:
             raise UsageError(f"--baseline {path}: version {content[_MARK]!r}, this edgeproof reads {VERSION}")
-        if content.get(_CHECKSUM) != _checksum(content):
+        if not is_whole(content):
             raise UsageError(
                 f"--baseline {path}: altered since it was written (its checksum differs); "
                 "make it anew with --update-baseline"
             )
         try:
-            return cls(path, content[_CHECKSUM], _record(_Content.model_validate(content)))
+            return cls(path, content[CHECKSUM], _record(_Content.model_validate(content)))
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]
             where = ".".join(map(str, problem["loc"]))
@@ -106,19 +104,20 @@ def save(record: Record, path: Path) -> str:
 def _text(record: Record) -> tuple[str, str]:
     rows = {name: ranges(subject.rows) for name, subject in record.subjects.items()}
     common = next(iter(rows.values()), "")
-    content: dict[str, Any] = {
-        _MARK: VERSION,
-        **{key: getattr(record, key) for key in _PLAIN},
-        **({KEY: record.bound_to.asked} if record.bound_to.asked else {}),
-        "samples": max((len(subject.rows) for subject in record.subjects.values()), default=0),
-        "rows": common,
-        "subjects": {
-            name: _subject_content(subject) | ({} if rows[name] == common else {"rows": rows[name]})
-            for name, subject in record.subjects.items()
-        },
-    }
-    content[_CHECKSUM] = _checksum(content)
-    return json.dumps(content, indent=1) + "\n", content[_CHECKSUM]
+    content = with_checksum(
+        {
+            _MARK: VERSION,
+            **{key: getattr(record, key) for key in _PLAIN},
+            **({KEY: record.bound_to.asked} if record.bound_to.asked else {}),
+            "samples": max((len(subject.rows) for subject in record.subjects.values()), default=0),
+            "rows": common,
+            "subjects": {
+                name: _subject_content(subject) | ({} if rows[name] == common else {"rows": rows[name]})
+                for name, subject in record.subjects.items()
+            },
+        }
+    )
+    return json.dumps(content, indent=1) + "\n", content[CHECKSUM]
 
 
 def _subject_content(subject: SubjectRecord) -> dict[str, Any]:
@@ -247,8 +246,3 @@ def rows_of(text: str) -> np.ndarray:
     if any(after < before for before, after in pairwise(flat)) or any(a[1] >= b[0] for a, b in pairwise(ends)):
         raise ValueError("rows do not rise")
     return np.concatenate([np.zeros(0, int), *(np.arange(first, last + 1) for first, last in ends)])
-
-
-def _checksum(content: Mapping[str, Any]) -> str:
-    rest = {key: value for key, value in content.items() if key != _CHECKSUM}
-    return "sha256:" + hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

@@ -25,30 +25,30 @@ _PACKS = f"adversarial/{PACK_MANIFEST}"
 _AGAIN = "build or verify again"
 
 
-def finished_report(run: Path | str) -> Report:
+def finished_report(run: Path | str, *, complete: bool = False) -> Report:
     """Read the report of a finished run, and refuse one that is not what the run found.
 
     Nobody can tell a run that was forged throughout; for that a bundle is signed.
 
     Args:
         run: the run's folder, or its `report.json`.
+        complete: as of `unaltered_report`.
 
     Raises:
         UsageError: as of `unaltered_report`, or the report tells what the bits beside it do not.
     """
-    report = unaltered_report(run)
+    report = unaltered_report(run, complete=complete)
     for problem in contradictions(report.data, _folder(run)):
         raise UsageError(f"{problem}; {_AGAIN}")
     return report
 
 
-def unaltered_report(run: Path | str) -> Report:
+def unaltered_report(run: Path | str, *, complete: bool = False) -> Report:
     """Read the report of a run whose files are those that its manifest lists, where it has one.
-
-    What is not there may have been left behind, where only the verdict is carried on.
 
     Args:
         run: the run's folder, or its `report.json`.
+        complete: whether every file must be there; some may have been left behind where only the verdict is carried on.
 
     Raises:
         UsageError: a file is altered, the report is missing or none, or a later build or verification into this folder
@@ -61,12 +61,12 @@ def unaltered_report(run: Path | str) -> Report:
     manifest = record_in(listing)
     entries = listed(manifest)
     if entries is None and listing.is_file():
-        raise UsageError(f"{listing}: no manifest of a run; {_AGAIN}")
+        raise UsageError(f"{listing}: no manifest of a run, or altered since; {_AGAIN}")
     if superseded(manifest):
         raise UsageError(f"{path}: is of an earlier request; the one that was begun here since did not finish")
     for entry in entries or ():
         how = unlike(folder, entry)
-        if how and (how != "missing" or entry["path"] == _PACKS):
+        if how and (complete or how != "missing" or entry["path"] == _PACKS):
             raise UsageError(f"{folder / entry['path']}: {how}; {_AGAIN}")
     return report
 

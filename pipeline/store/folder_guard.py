@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...core.errors import UsageError
-from ...core.reading.json_text import read_json
+from .manifest import MANIFEST, listed
+from .place import record_in
 
 RECIPE = "recipe.yaml"
 
@@ -20,13 +21,11 @@ def check_own(root: Path, *, build: bool) -> None:
     Raises:
         UsageError: what the folder holds would be lost.
     """
-    try:
-        manifest = read_json(root / "manifest.json")
-        published = {entry["path"] for entry in manifest["artifacts"]}
-    except (OSError, ValueError, KeyError, TypeError):
+    entries = listed(record_in(root / MANIFEST))
+    if entries is None:
         if (root / "report.json").exists() and not (root / ".store").exists():
-            raise UsageError(f"--out {root}: holds a report.json that no run here wrote; name another folder") from None
+            raise UsageError(f"--out {root}: holds a report.json that no run here wrote; name another folder")
         return
-    if (RECIPE in published) != build:
+    if any(entry["path"] == RECIPE for entry in entries) != build:
         holds = "a proof of `verify`" if build else "a build"
         raise UsageError(f"--out {root}: holds {holds}, whose files would be removed; name another folder")

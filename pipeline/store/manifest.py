@@ -11,10 +11,13 @@ from typing import Any
 
 from ...core.atomic_write import write_atomically, write_in_turn
 from ...core.model_file import sha256_of
+from ...core.reading.checksum import CHECKSUM, is_whole, with_checksum
 from .artifact import Artifact
 from .place import STORE, record_in
 
 MANIFEST = "manifest.json"
+# The first that has a checksum.
+_VERSION = 2
 # Where the files of `external` lie; in the run's store, which nobody publishes.
 _PLACES = "external.json"
 _FINGERPRINT = "stat:"
@@ -97,13 +100,29 @@ def named_external(root: Path, external: Mapping[str, str]) -> dict[str, str]:
 
 
 def listed(manifest: Any) -> list[dict[str, Any]] | None:
-    """Return the artifacts that a `manifest.json` lists; None where it is not one of ours.
+    """Return the artifacts that a `manifest.json` lists; None where it is not one of ours, or not as it was written.
 
     Args:
         manifest: what the file holds.
     """
-    entries = manifest.get("artifacts") if isinstance(manifest, dict) else None
+    whole = isinstance(manifest, dict) and (_is_old(manifest) or is_whole(manifest))
+    return named_in(manifest) if whole else None
+
+
+def named_in(manifest: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Return what `listed` does, of an altered manifest too."""
+    entries = manifest.get("artifacts")
     return entries if isinstance(entries, list) and all(map(_is_entry, entries)) else None
+
+
+def manifest_text(content: Mapping[str, Any]) -> str:
+    """Return the text of a `manifest.json`, with its checksum."""
+    return json.dumps(with_checksum({**content, "schema_version": _VERSION}), indent=1)
+
+
+def _is_old(manifest: Mapping[str, Any]) -> bool:
+    """Whether a manifest is of a version that had no checksum, and does not only say so."""
+    return manifest.get("schema_version") in (None, 1) and CHECKSUM not in manifest
 
 
 def unlike(root: Path, entry: Mapping[str, Any]) -> str:
@@ -129,8 +148,9 @@ def superseded(manifest: Mapping[str, Any]) -> bool:
 def supersede(root: Path, request: str) -> None:
     """Say of a finished run that its folder is being made anew for another request; publishing ends that."""
     manifest = record_in(root / MANIFEST)
-    if manifest and manifest.get("request") != request and not superseded(manifest):
-        write_atomically(root / MANIFEST, json.dumps({**manifest, _SUPERSEDED: request}, indent=1))
+    known = listed(manifest) is not None  # what was altered gets no checksum that fits
+    if known and manifest.get("request") != request and not superseded(manifest):
+        write_atomically(root / MANIFEST, manifest_text({**manifest, _SUPERSEDED: request}))
 
 
 def _is_entry(entry: Any) -> bool:
@@ -174,17 +194,17 @@ def amend(root: Path, texts: Mapping[str, str]) -> None:
     """
     manifest = record_in(root / MANIFEST)
     files = [(root / path, text) for path, text in texts.items()]
-    if not manifest:
+    entries = listed(manifest)
+    if entries is None:
         write_in_turn(files)
         return
-    entries = listed(manifest) or []
     kept = [entry for entry in entries if entry["path"] not in texts]
     before = {entry["path"]: entry["sha256"] for entry in entries}
     after = text_entries(texts)
     between = [{**entry, _WAS: before.get(entry["path"])} for entry in after]
 
     def listing(entries: Sequence[Mapping[str, Any]]) -> tuple[Path, str]:
-        return root / MANIFEST, json.dumps({**manifest, "artifacts": [*kept, *entries]}, indent=1)
+        return root / MANIFEST, manifest_text({**manifest, "artifacts": [*kept, *entries]})
 
     write_in_turn([listing(between), *files, listing(after)])
 

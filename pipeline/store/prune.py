@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ...core.errors import UsageError
 from .artifact import RECORD
-from .manifest import MANIFEST, listed
+from .manifest import MANIFEST, named_in
 from .place import (
     KEEPING,
     LOCKS,
@@ -197,7 +197,7 @@ def _referred(place: Place, run: Path) -> set[str]:
     """What a run refers to: by its manifest, and by its record where it has not published what it took."""
     manifest = record_in(run / MANIFEST)
     names = set(texts_in(manifest.get("store")))
-    for entry in listed(manifest) or []:
+    for entry in named_in(manifest) or []:  # altered or not: it is no reason to remove more
         if "stage" in entry:
             names |= {f"{entry['stage']}/{entry['key']}", *texts_in(entry.get("parents"))}
     for record, recorded in _records(place):

@@ -24,7 +24,17 @@ from ...core.model_file import sha256_of
 from ...core.reading.json_text import read_json
 from .artifact import RECORD, Artifact, Stage, key_of
 from .machine import machine
-from .manifest import MANIFEST, inside, listed, manifest_entries, named_external, same, supersede, text_entries
+from .manifest import (
+    MANIFEST,
+    inside,
+    listed,
+    manifest_entries,
+    manifest_text,
+    named_external,
+    same,
+    supersede,
+    text_entries,
+)
 from .place import STORE, Place, is_work, record_in
 
 
@@ -229,13 +239,12 @@ class Store:
             if stale is not None and stale not in kept and _is_plain(stale):
                 stale.unlink()
         manifest = {
-            "schema_version": 1,
             "request": request,
             "external": named_external(self.root, external),
             "artifacts": entries,
             "store": sorted(self._taken),
         }
-        write_atomically(self.root / MANIFEST, json.dumps(manifest, indent=1))
+        write_atomically(self.root / MANIFEST, manifest_text(manifest))
         self.place.refer(self._taken)  # and no more to what earlier runs took here
 
 

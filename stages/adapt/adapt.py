@@ -15,6 +15,7 @@ from google.protobuf.message import EncodeError
 from onnx import TensorProto
 
 from ...core.errors import ModelError, StageError, reason_of
+from ...core.memory import half_the_memory
 from ...core.onnx_reader import check, read_onnx
 from ...targets.onnxruntime.every_output import EveryOutput
 from ...targets.process.own_process import FIRST_ANSWER, OwnProcess
@@ -158,7 +159,7 @@ def _answers(model: onnx.ModelProto, images: np.ndarray, batch: int, path: Path)
     try:
         opener = partial(EveryOutput, model.SerializeToString())
         # A process of its own: it may never answer, or take all memory.
-        with closing(OwnProcess(opener, first=first)) as ask:
+        with closing(OwnProcess(opener, first=first, memory=half_the_memory())) as ask:
             ask(images[:1])
             return ask(images)
     except (StageError, EncodeError, ValueError) as error:

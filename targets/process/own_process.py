@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from ...core.errors import EngineFailure
+from ...core.errors import EngineFailure, StageError, reason_of
 from ..base import Engine, EngineFile, targets
 from .framing import receive, send
 
@@ -21,8 +21,8 @@ _OPENING = 10
 FIRST_ANSWER = 5.0
 
 _SERVE = (
-    "import sys; sys.path[:] = sys.argv[3:]; from edgeproof.targets.process.serving import serve; "
-    "serve(int(sys.argv[1]), int(sys.argv[2]))"
+    "import sys; sys.path[:] = sys.argv[4:]; from edgeproof.targets.process.serving import serve; "
+    "serve(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]) or None)"
 )
 # What libraries read that a runtime may use; its own thread counts go by its options.
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -37,6 +37,7 @@ class OwnProcess:
         patience: seconds one batch may take.
         first: seconds a batch may take until one is answered, where that is less.
         threads: of the libraries in the process; one, where processes side by side share the cores.
+        memory: bytes that the process may take; None where that is for the model's owner to say.
 
     Raises:
         EdgeproofError: the opener raised one; anything else it raises comes as a StageError.
@@ -50,11 +51,13 @@ class OwnProcess:
         patience: float = PATIENCE,
         first: float | None = None,
         threads: int = 1,
+        memory: int | None = None,
     ) -> None:
         self._opener = opener
         self._environment = dict.fromkeys(_THREADS, str(threads))
         self._patience = patience
         self._first = first
+        self._memory = memory
         self._open()
 
     def __call__(self, images: Any) -> Any:
@@ -81,7 +84,8 @@ class OwnProcess:
     def _open(self) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            command = [sys.executable, "-P", "-c", _SERVE, str(theirs.fileno()), str(os.getpid()), *sys.path]
+            numbers = map(str, (theirs.fileno(), os.getpid(), self._memory or 0))
+            command = [sys.executable, "-P", "-c", _SERVE, *numbers, *sys.path]
             # A model that prints must not spoil a report on standard output.
             process = subprocess.Popen(
                 command,
@@ -134,6 +138,9 @@ def open_engine(engine: EngineFile, threads: int = 1) -> Engine:
 
     Raises:
         BackendMissing: the target's runtime is not installed.
-        StageError: the file was altered, or the runtime refuses it.
+        StageError: the file was altered, the runtime refuses it, or it takes more memory than there is.
     """
-    return targets[engine.target].load(engine, threads=threads)
+    try:
+        return targets[engine.target].load(engine, threads=threads)
+    except MemoryError as error:
+        raise StageError(f"{engine.path}: {reason_of(error)}") from None

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ...core.memory import half_the_memory
 from ..base import Images
 from .cores import pin
 from .own_process import OwnProcess
@@ -113,7 +114,9 @@ class TimedProcess:
         self, opener: Callable[[], Callable[[Images], Any]], images: Images, *, threads: int, patience: float
     ) -> None:
         started = time.perf_counter()
-        self._process = OwnProcess(partial(Timed, opener, threads), patience=patience, threads=threads)
+        self._process = OwnProcess(
+            partial(Timed, opener, threads), patience=patience, threads=threads, memory=half_the_memory()
+        )
         self.show(images)
         self.cold_start = time.perf_counter() - started
         self.opened: Opened = self._process(("about",))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from edgeproof.core.atomic_write import clear_partial_files, replacing, write_atomically
+from edgeproof.core.atomic_write import clear_partial_files, exchange, replacing, write_atomically
 
 
 @pytest.mark.parametrize(("content", "stored"), [("grün", "grün".encode()), (b"\0\xff", b"\0\xff")])
@@ -47,3 +47,14 @@ def test_what_killed_processes_left_is_cleared(tmp_path: Path):
         path.write_text("")
     clear_partial_files(tmp_path)
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [".hidden", "0.npz", "mine.partial"]
+
+
+def test_folders_change_places_or_stay(tmp_path: Path):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_text(name)
+    changed = exchange(tmp_path / "one", tmp_path / "other")
+    assert (tmp_path / "one" / ("other" if changed else "one")).is_file()
+    assert (tmp_path / "other" / ("one" if changed else "other")).is_file()
+    assert not exchange(tmp_path / "one", tmp_path / "nothing")
+    assert (tmp_path / "one").is_dir()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import io
-import json
 import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from edgeproof.core.errors import EdgeproofError
 from edgeproof.core.onnx_reader import read_onnx
@@ -22,7 +20,7 @@ from edgeproof.pipeline.card.make_card import model_card
 from edgeproof.pipeline.cli.terminal import show
 from edgeproof.pipeline.commands.gate import gate
 from edgeproof.pipeline.commands.lint import lint_file
-from edgeproof.pipeline.gates.baseline import Baseline, _checksum
+from edgeproof.pipeline.gates.baseline import Baseline
 from edgeproof.pipeline.recipe.read import read_recipe
 from edgeproof.pipeline.recipe.recipe import parse_recipe
 from edgeproof.pipeline.reports import formats
@@ -87,7 +85,7 @@ def recipe(path: Path) -> None:
 
 def onnx_file(path: Path) -> None:
     """Lint an ONNX file, and read it as `verify` does before it runs it."""
-    for read in (lambda: lint_file(path), lambda: read_onnx(path, checked=True), lambda: read_signature(path)):
+    for read in (lambda: lint_file(path), lambda: read_onnx(path, checked=True)):
         try:
             read()
         except EdgeproofError as error:
@@ -144,13 +142,6 @@ def _shown(report: Report, *, page: bool) -> None:
 
 
 def _against(run: Path, path: Path) -> None:
-    """Gate against a baseline, its checksum made good: somebody else may do so, too."""
-    try:
-        found: Any = json.loads(path.read_bytes())
-        if isinstance(found, dict) and "checksum" in found:
-            path.write_text(json.dumps({**found, "checksum": _checksum(found)}))
-    except (ValueError, RecursionError):
-        pass
     Baseline.load(path)
     gate(run, require=["robust_accuracy >= baseline - 0.03", "clean_accuracy >= baseline"], baseline=path)
 
@@ -165,6 +156,19 @@ def archive(path: Path, outside: Path) -> None:
 
 
 def copied(run: Path, to: Path) -> Path:
-    """A copy of a run, in place of an earlier one."""
-    shutil.rmtree(to, ignore_errors=True)
-    return Path(shutil.copytree(run, to))
+    """A copy of a run, in place of an earlier one, of which stays what nobody has written since."""
+    sources = {source.relative_to(run): source for source in sorted(run.rglob("*"))}
+    for path in sorted(to.rglob("*"), reverse=True):
+        if path.relative_to(to) not in sources:
+            path.rmdir() if path.is_dir() else path.unlink()
+    for name, source in {Path(): run, **sources}.items():
+        if source.is_dir():
+            (to / name).mkdir(exist_ok=True)
+        elif not (to / name).exists() or _written(source) != _written(to / name):
+            shutil.copy2(source, to / name)
+    return to
+
+
+def _written(path: Path) -> tuple[int, int]:
+    about = path.stat()
+    return about.st_mtime_ns, about.st_size

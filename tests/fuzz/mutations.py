@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from edgeproof.core.reading.checksum import CHECKSUM, with_checksum
 from onnx import helper
 
 NASTY: list[Any] = [
@@ -150,8 +151,20 @@ def _places(value: Any) -> list[tuple[Any, Any]]:
 def mutated_json(value: Any, rng: random.Random) -> bytes:
     """A JSON document, changed as a value or as a text."""
     if rng.random() < 0.3:
-        return mutated_text(json.dumps(value, indent=1), rng, JSON)
-    return json.dumps(mutated_value(value, rng)).encode()
+        content = mutated_text(json.dumps(value, indent=1), rng, JSON)
+    else:
+        content = json.dumps(mutated_value(value, rng)).encode()
+    return _fitted(content) if rng.random() < 0.9 else content
+
+
+def _fitted(content: bytes) -> bytes:
+    """A JSON document whose checksum, if it has one, is made good: somebody else may do so, too."""
+    try:
+        found = json.loads(content)
+        fits = isinstance(found, dict) and CHECKSUM in found
+        return json.dumps(with_checksum(found)).encode() if fits else content
+    except (ValueError, RecursionError):
+        return content
 
 
 def mutated_bytes(content: bytes, rng: random.Random) -> bytes:

@@ -23,6 +23,7 @@ from edgeproof.pipeline.bundle.device.replay_bundle import replay_bundle
 from edgeproof.pipeline.bundle.make_bundle import make_bundle
 from edgeproof.pipeline.commands.gate import gate
 
+from tests import warm
 from tests.fuzz import doors
 from tests.fuzz.mutations import YAML, mutated_archive, mutated_bytes, mutated_json, mutated_onnx, mutated_text
 from tests.pipeline.bundle.conftest import attacks, finished
@@ -175,41 +176,63 @@ def test_archives(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     walk("archives", ARCHIVES, once)
 
 
-def as_process(arguments: Sequence[str | Path], folder: Path) -> None:
-    """Run the command line, which ends in a verdict, or in a line and exit 2 or 3, which is raised here."""
-    command = [sys.executable, "-m", "edgeproof", *map(str, arguments)]
+def as_process(arguments: Sequence[str | Path], folder: Path, *, afresh: bool) -> None:
+    """Run the command line, which ends in a verdict, or in a line and exit 2 or 3, which is raised here.
+
+    Args:
+        arguments: its own.
+        folder: where it is run, and writes.
+        afresh: by an interpreter that starts with nothing, not by a fork of one that has imported everything.
+    """
     limit = float(os.environ.get("FUZZ_SECONDS", "60"))
+    code, err = (_interpreted if afresh else _forked)([*map(str, arguments)], folder, limit)
+    assert "Traceback" not in err
+    assert "\x1b[31m" not in err
+    if code in (2, 3):
+        assert len(err.splitlines()) == 1, err
+        raise UsageError(err)
+    assert code in (0, 1, 4), f"{code}: {err}"
+
+
+def _interpreted(arguments: Sequence[str], folder: Path, limit: float) -> tuple[int, str]:
+    command = [sys.executable, "-m", "edgeproof", *arguments]
     found = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=limit)
-    assert "Traceback" not in found.stderr
-    assert "\x1b[31m" not in found.stderr
-    if found.returncode in (2, 3):
-        assert len(found.stderr.splitlines()) == 1, found.stderr
-        raise UsageError(found.stderr)
-    assert found.returncode in (0, 1, 4), f"{found.returncode}: {found.stderr}"
+    return found.returncode, found.stderr
+
+
+def _forked(arguments: Sequence[str], folder: Path, limit: float) -> tuple[int, str]:
+    process = warm.Process(arguments, folder)
+    if not warm.until(lambda: process.poll() is not None, limit):
+        process.kill()
+        raise subprocess.TimeoutExpired([*arguments], limit)
+    return process.wait(), process.said()[1]
 
 
 def test_processes(whole: Path, float_onnx: Path, tmp_path: Path):
-    """The same mutations through the command line; `FUZZ_SECONDS` is the limit of each."""
+    """The same mutations through the command line, one in ten in an interpreter that starts afresh.
+
+    `FUZZ_SECONDS` is the limit of each.
+    """
     texts, model = recipes(), float_onnx.read_bytes()
 
     def once(rng: random.Random, number: int) -> tuple[Path, Callable[[], object]]:
-        kind = ("recipe", "onnx", "json", "archive")[number % 4]
+        kind, afresh = ("recipe", "onnx", "json", "archive")[number % 4], number // 4 % 10 == 0
         if kind == "recipe":
             path = tmp_path / "recipe.yaml"
             # What is legal would be trained; a key that nobody knows is said last.
             path.write_bytes(mutated_text(rng.choice(texts), rng, YAML) + b"\nnobody_knows: 1\n")
-            return path, lambda: as_process(["build", path], tmp_path)
+            return path, lambda: as_process(["build", path], tmp_path, afresh=afresh)
         if kind == "onnx":
             path = tmp_path / "model.onnx"
             path.write_bytes(mutated_onnx(model, rng))
-            return path, lambda: as_process(["lint", path], tmp_path)
+            return path, lambda: as_process(["lint", path], tmp_path, afresh=afresh)
         if kind == "json":
             run = doors.copied(whole, tmp_path / "run")
             path = run / "report.json"
             path.write_bytes(mutated_json(json.loads((whole / "report.json").read_text()), rng))
-            return path, lambda: as_process(["report", run], tmp_path)
+            return path, lambda: as_process(["report", run], tmp_path, afresh=afresh)
         path = tmp_path / rng.choice(["a.tar", "a.zip"])
         mutated_archive(whole / "bundle", path, rng)
-        return path, lambda: as_process(["verify-bundle", path], tmp_path)
+        return path, lambda: as_process(["verify-bundle", path], tmp_path, afresh=afresh)
 
     walk("processes", 4 * PROCESSES, once)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeproof.core.reading.checksum import CHECKSUM, is_whole
 from edgeproof.pipeline.reports import render
 from edgeproof.pipeline.results.report import Report
 
@@ -214,7 +215,8 @@ def _content(path: Path) -> Any:
 def _unmeasured(value: Any) -> Any:
     if isinstance(value, dict):
         dropped = {"sha256", "path"} if _is_timed(value) else set[str]()
-        return {key: _unmeasured(each) for key, each in value.items() if key not in _MEASURED | dropped}
+        kept = {key: _unmeasured(each) for key, each in value.items() if key not in _MEASURED | dropped}
+        return {**kept, CHECKSUM: is_whole(value)} if CHECKSUM in kept else kept
     if isinstance(value, list):
         return [_unmeasured(each) for each in value if "/tensorboard/" not in str(each)[:200]]
     return re.sub(r"(?<=^page/)[0-9a-f]{24}|[0-9.]+(?= ms)", "…", value) if isinstance(value, str) else value

@@ -11,11 +11,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from edgeproof.core.errors import EngineFailure, StageError, UsageError
 from edgeproof.core.function import load_function
 from edgeproof.targets.base import EngineFile, targets
+from edgeproof.targets.onnxruntime.every_output import EveryOutput
 from edgeproof.targets.process.own_process import OwnProcess, open_engine
+from onnx import TensorProto, helper
 
 MODULE = """
 import os
@@ -85,6 +88,40 @@ def test_until_there_is_an_answer_there_may_be_less_time(model: OwnProcess):
         found(batch(5))  # takes a second
 
 
+def of_unknown_size(path: Path) -> Path:
+    """A model whose one value is as large as its pixels say: `[n, n]` floats, where the first pixel is n."""
+    node, info = helper.make_node, helper.make_tensor_value_info
+    nodes = [
+        node("Flatten", ["x"], ["flat"], axis=0),
+        node("Slice", ["flat", "zero", "one", "one"], ["n"]),
+        node("Cast", ["n"], ["whole"], to=TensorProto.INT64),
+        node("Concat", ["row", "row"], ["shape"], axis=0),
+        node("Squeeze", ["whole", "zero"], ["row"]),
+        node("ConstantOfShape", ["shape"], ["large"]),
+        node("ReduceMax", ["large"], ["y"], keepdims=1),
+    ]
+    nodes[3], nodes[4] = nodes[4], nodes[3]
+    numbers = [helper.make_tensor(name, TensorProto.INT64, [1], [value]) for name, value in (("zero", 0), ("one", 1))]
+    images, answer = info("x", TensorProto.FLOAT, ["N", 1, 1, 1]), info("y", TensorProto.FLOAT, [1, 1])
+    graph = helper.make_graph(nodes, "g", [images], [answer], numbers)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
+
+
+def test_a_value_whose_size_only_running_tells_takes_no_more_than_it_may(tmp_path: Path):
+    content = of_unknown_size(tmp_path / "model.onnx").read_bytes()
+    with closing(OwnProcess(partial(EveryOutput, content), memory=2**30)) as model:
+        assert model(batch(1000))["y"].tolist() == [[0]]
+        with pytest.raises(EngineFailure, match=r"may take 1\.0 GiB here") as caught:
+            model(batch(20_000))  # 1.5 GiB
+        assert "\n" not in str(caught.value)
+        assert model(batch(10_000))["y"].tolist() == [[0]], "400 MB are none of its business"
+    with pytest.raises(StageError, match=r"may take 1\.0 GiB here"):
+        OwnProcess(partial(np.zeros, 2**28), memory=2**30)
+    with closing(OwnProcess(partial(EveryOutput, content))) as model:
+        assert model(batch(20_000))["y"].tolist() == [[0]]
+
+
 def test_a_process_killed_from_outside_is_missed_once(model: OwnProcess):
     _, process = model(batch(0))
     os.kill(process, 9)
@@ -127,3 +164,12 @@ def test_standard_output_stays_clean_and_no_process_outlives_its_parent(tmp_path
             return
         time.sleep(0.1)
     pytest.fail("the model's process is still there")
+
+
+def test_an_engine_that_finds_no_memory_is_named(float_onnx: Path, monkeypatch: pytest.MonkeyPatch):
+    def load(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(type(targets["onnxruntime"]), "load", load)
+    with pytest.raises(StageError, match=f"^{float_onnx}: MemoryError$"):
+        open_engine(EngineFile.of("onnxruntime", float_onnx))

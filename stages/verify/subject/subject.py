@@ -14,6 +14,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from ....core.memory import half_the_memory
 from ....core.model_file import sha256_of
 from ....core.onnx_reader import read_onnx
 from ....targets.base import EngineFile, Images, Logits
@@ -213,7 +214,7 @@ class EngineSubject:
             return opener()
         if self.in_worker:
             return Watched(opener(), patience=self.patience)
-        return OwnProcess(opener, patience=self.patience, first=self.first)
+        return OwnProcess(opener, patience=self.patience, first=self.first, memory=half_the_memory())
 
 
 def in_worker(subject: Subject) -> Subject:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import onnx
 import pytest
 from edgeproof.core.errors import ModelError
-from edgeproof.core.reading.onnx_limits import MOST_NODES, check_limits
-from onnx import TensorProto, helper
+from edgeproof.core.reading.onnx_limits import MOST_NODES, check_data, check_limits
+from onnx import TensorProto, helper, numpy_helper
 
 FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 
@@ -142,3 +143,52 @@ def test_what_onnx_does_not_know():
     check_limits(
         model(helper.make_node("EPContext", ["x"], ["y"], domain="com.microsoft", ep_cache_context=b"\xfa")), "f"
     )
+
+
+KINDS = sorted({*TensorProto.DataType.keys()} - {"UNDEFINED", "STRING"})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [[], [5], [2, 3], [0, 3]], ids=str)
+def test_tensors_of_every_type_are_of_the_size_that_they_say(kind: str, shape: list[int]):
+    """As ONNX's own reader takes them, which fails where data are missing."""
+    number = TensorProto.DataType.Value(kind)
+    count = math.prod(shape)
+    typed = helper.make_tensor("t", number, shape, [0] * count)
+    raw = numpy_helper.from_array(numpy_helper.to_array(typed), "t")
+    for tensor in (typed, raw):
+        check_data(model(helper.make_node("Identity", ["t"], ["y"]), stored=(tensor,)), "f")
+    longer = onnx.TensorProto()
+    longer.CopyFrom(raw)
+    longer.raw_data += b"\0"
+    other_dims = onnx.TensorProto()
+    other_dims.CopyFrom(typed)
+    other_dims.dims[:] = [7, *shape]
+    for tensor in (longer, *([other_dims] if count else [])):
+        for found in (
+            model(stored=(tensor,)),
+            model(helper.make_node("Constant", [], ["y"], value=tensor)),
+        ):
+            with pytest.raises(
+                ModelError, match=r"^f: tensor 't': \[.*\] takes \d+ (bytes|values), and there are \d+$"
+            ):
+                check_data(found, "f")
+    if count:
+        with pytest.raises(ValueError, match="shape"):
+            numpy_helper.to_array(other_dims)
+
+
+def test_tensors_that_say_nothing_of_the_kind():
+    good = helper.make_tensor("t", FLOAT, [2], [0, 0])
+    for change, words in (
+        (lambda tensor: tensor.ClearField("data_type"), "element type 0 is none of ONNX"),
+        (lambda tensor: tensor.dims.__setitem__(0, -1), "a dimension below zero"),
+        (lambda tensor: tensor.segment.SetInParent(), "a part of a tensor"),
+    ):
+        wrong = onnx.TensorProto()
+        wrong.CopyFrom(good)
+        change(wrong)
+        with pytest.raises(ModelError, match=f"^f: tensor 't': {words}"):
+            check_data(model(stored=(wrong,)), "f")
+    nameless = helper.make_node("Constant", [], [], value=helper.make_tensor("", FLOAT, [2], [0, 0]))
+    check_data(model(nameless), "f")

@@ -15,6 +15,7 @@ import onnx
 from edgeproof.pipeline.gates import Condition
 from edgeproof.pipeline.reports import render
 from edgeproof.pipeline.results.report import draw_up
+from edgeproof.pipeline.store.manifest import manifest_text
 from edgeproof.stages.adversarial_pack_manifest import write_manifest
 from edgeproof.stages.data import Split
 from edgeproof.stages.eight_bit import towards
@@ -118,7 +119,7 @@ def write_run(folder: Path, graph: Path, attacks: Attacks, *, gates: tuple[str, 
 def list_artifacts(folder: Path) -> None:
     """Write the run's manifest for what stands there."""
     entries: list[dict[str, Any]] = []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json"):
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / "manifest.json"):
         name = path.relative_to(folder).as_posix()
         entry: dict[str, Any] = {"path": name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
         if name.startswith(("quantize", "engines")):
@@ -126,8 +127,8 @@ def list_artifacts(folder: Path) -> None:
             more = {"seed": 0, "packages": {"onnxruntime": "1.2.3"}, "machine": {}}
             entry |= {"stage": path.parent.relative_to(folder).as_posix(), "key": "k", "parents": parents, **more}
         entries.append(entry)
-    manifest = {"schema_version": 1, "request": "asked", "external": {}, "artifacts": entries}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    manifest = {"request": "asked", "external": {}, "artifacts": entries}
+    (folder / "manifest.json").write_text(manifest_text(manifest))
 
 
 def _subject(name: str, kind: str, digest: str, clean: np.ndarray, robust: np.ndarray) -> dict[str, Any]:

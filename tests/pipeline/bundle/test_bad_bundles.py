@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from edgeproof.core.errors import UsageError
+from edgeproof.core.reading.checksum import with_checksum
 from edgeproof.pipeline.bundle.device.bring_back import bring_back
 from edgeproof.pipeline.bundle.device.replay_bundle import replay_bundle
 from edgeproof.pipeline.bundle.make_bundle import make_bundle
@@ -106,7 +107,7 @@ def test_a_folder_that_is_no_bundle(bundle: Path, tmp_path: Path, change: Callab
 
 def reword(folder: Path, key: str, value: Any) -> None:
     found = json.loads((folder / "bundle.json").read_text())
-    (folder / "bundle.json").write_text(json.dumps({**found, key: value}))
+    (folder / "bundle.json").write_text(json.dumps(with_checksum({**found, key: value})))
 
 
 def escape(folder: Path, path: str) -> None:

@@ -17,7 +17,7 @@ from edgeproof.pipeline.bundle.device.replay_bundle import replay_bundle
 from edgeproof.pipeline.bundle.make_bundle import make_bundle
 from edgeproof.pipeline.gates import Condition
 from edgeproof.pipeline.results.report import Report, regate
-from edgeproof.pipeline.store.manifest import finished_files
+from edgeproof.pipeline.store.manifest import finished_files, manifest_text
 from edgeproof.targets.base import Availability, EngineFile, Target, targets
 from edgeproof.targets.schemes import SCHEMES
 
@@ -249,8 +249,8 @@ def test_a_run_that_was_altered_is_not_bundled(run: Path, tmp_path: Path, name: 
 def test_what_is_of_another_kind_is_refused(name: str, change: Callable[[Any], object], words: str, run: Path):
     found = json.loads((run / name).read_text())
     change(found)
-    (run / name).write_text(json.dumps(found))
-    if name == "report.json":
+    (run / name).write_text(manifest_text(found) if name == "manifest.json" else json.dumps(found))
+    if name != "manifest.json":
         list_artifacts(run)
     with pytest.raises(UsageError, match=words):
         make_bundle(run, plain=True, out=run / "bundle")
@@ -286,7 +286,7 @@ def as_verified(run: Path, path: str, sha256: str, external: dict[str, str]) -> 
     (run / "adversarial/manifest.json").write_text(json.dumps(packs))
     list_artifacts(run)
     manifest = json.loads((run / "manifest.json").read_text())
-    (run / "manifest.json").write_text(json.dumps({**manifest, "external": external}))
+    (run / "manifest.json").write_text(manifest_text({**manifest, "external": external}))
 
 
 def test_a_model_of_elsewhere_is_bundled_from_where_it_was_attacked(run: Path, tmp_path: Path, int8_onnx: Path):

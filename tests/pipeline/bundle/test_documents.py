@@ -221,5 +221,8 @@ def test_a_card_of_no_run(tmp_path: Path, run: Path):
     with pytest.raises(UsageError, match="no such report"):
         model_card(tmp_path / "none")
     shutil.rmtree(run / "adversarial")
+    with pytest.raises(UsageError, match=r"adversarial/manifest\.json: missing"):
+        model_card(run)
+    list_artifacts(run)
     with pytest.raises(UsageError, match="no manifest of packs"):
         model_card(run)

@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from edgeproof.core.errors import BackendMissing, UsageError
+from edgeproof.core.reading.checksum import with_checksum
 from edgeproof.pipeline.bundle.device.replay_bundle import replay_bundle
 from edgeproof.pipeline.bundle.make_bundle import make_bundle
 from edgeproof.pipeline.bundle.verify_bundle import verify_bundle
@@ -43,7 +44,7 @@ def relist(folder: Path, **engine: Any) -> None:
         content = (folder / file["path"]).read_bytes()
         file |= {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
     found["engines"][0] |= engine
-    (folder / "bundle.json").write_text(json.dumps(found))
+    (folder / "bundle.json").write_text(json.dumps(with_checksum(found)))
 
 
 @pytest.mark.parametrize("name", ["a.tar", "a.zip", "a"])
@@ -52,6 +53,22 @@ def test_a_whole_bundle(finished: Path, tmp_path: Path, name: str):
     found = verify_bundle(tmp_path / name)
     assert (found["problems"], found["exit_code"], found["signature"]) == ([], 0, "none")
     assert found["sha256"] == made["sha256"]
+
+
+def test_a_bundle_of_the_version_without_a_checksum(finished: Path, tmp_path: Path):
+    """It keeps its digest, which reports of devices and signatures have."""
+    made = make_bundle(finished, out=tmp_path / "a", plain=True)
+    listing = tmp_path / "a" / "bundle.json"
+    older = {**json.loads(listing.read_text()), "schema_version": 1}
+    del older["checksum"]
+    listing.write_text(json.dumps(older, indent=1, sort_keys=True) + "\n")
+    found = verify_bundle(tmp_path / "a")
+    assert (found["problems"], found["sha256"]) == ([], hashlib.sha256(listing.read_bytes()).hexdigest())
+    assert found["sha256"] != made["sha256"]
+    for change in ({"verdict": "fail"}, {"checksum": "sha256:0"}):
+        listing.write_text(json.dumps({**older, "schema_version": 2, **change}))
+        with pytest.raises(UsageError, match=r"bundle\.json: altered since it was written"):
+            verify_bundle(tmp_path / "a")
 
 
 @pytest.mark.parametrize("name", [GRAPH, "report.json", "adversarial/student.npz", "DEVICE.md"])

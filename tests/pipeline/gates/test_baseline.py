@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from edgeproof.core.errors import UsageError
+from edgeproof.core.reading.checksum import with_checksum
+from edgeproof.pipeline.commands.gate import gate
 from edgeproof.pipeline.gates.baseline import Baseline, ranges, rows_of, save
 from edgeproof.pipeline.gates.record import Record
 from edgeproof.pipeline.gates.record_of_run import record_of
@@ -107,15 +109,11 @@ def test_a_file_that_somebody_touched_is_refused_in_a_line(harm, words: str, run
 
 
 def test_a_checksum_over_nonsense_does_not_make_it_sense(run: Path, tmp_path: Path):
-    from edgeproof.pipeline.gates import baseline as module
-
     path = tmp_path / "base.json"
     save(drawn(run), path)
     content = json.loads(path.read_text())
     for key, value in (("rows", "1-3"), ("subjects", []), ("rows", 7)):
-        changed = {**content, key: value}
-        changed["checksum"] = module._checksum(changed)
-        path.write_text(json.dumps(changed))
+        path.write_text(json.dumps(with_checksum({**content, key: value})))
         with pytest.raises(UsageError, match="not a baseline of this version"):
             Baseline.load(path)
 
@@ -128,10 +126,21 @@ def test_where_nothing_can_be_written(run: Path, tmp_path: Path):
         save(drawn(run), run)
 
 
-def test_bits_of_another_run_are_refused(run: Path):
-    np.savez_compressed(run / "verification" / "onnxruntime.npz", **bits(1000))
-    with pytest.raises(UsageError, match=r"its robust_accuracy is 1, the report says .*of another run"):
-        drawn(run)
+def test_bits_of_another_run_are_refused(tmp_path: Path):
+    gates = [{"name": "robust_accuracy", "limit": ">= 0.75"}]
+    run = finished(tmp_path / "run", {"onnxruntime": bits(200, range(40))}, student=bits(200), gates=gates)
+    save(drawn(run), tmp_path / "base.json")
+    content = (tmp_path / "base.json").read_bytes()
+
+    def refused(words: str) -> None:
+        for update in (False, True):
+            with pytest.raises(UsageError, match=words):
+                gate(run, baseline=tmp_path / "base.json", update_baseline=update, force=update)
+        assert (tmp_path / "base.json").read_bytes() == content
+
+    np.savez_compressed(run / "verification" / "onnxruntime.npz", **bits(200))
+    refused(r"onnxruntime\.npz: its robust_accuracy is 1, the report says 0\.8")
     (run / "verification" / "onnxruntime.npz").unlink()
+    refused("no such file")
     with pytest.raises(UsageError, match="no such file"):
         drawn(run)

