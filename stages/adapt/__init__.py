@@ -4,5 +4,16 @@ from .adapt import Adapted, adapt, adapt_to_itself
 from .config import AdapterConfig, Layout
 from .images import FLATTENED, sizes_in
 from .logits import columns_of
+from .own_classes import noted_classes
 
-__all__ = ["FLATTENED", "Adapted", "AdapterConfig", "Layout", "adapt", "adapt_to_itself", "columns_of", "sizes_in"]
+__all__ = [
+    "FLATTENED",
+    "Adapted",
+    "AdapterConfig",
+    "Layout",
+    "adapt",
+    "adapt_to_itself",
+    "columns_of",
+    "noted_classes",
+    "sizes_in",
+]

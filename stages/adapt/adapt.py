@@ -23,6 +23,7 @@ from .edit import declare_opset, unzip
 from .images import BYTES, adapt_input, own_image_shape
 from .logits import LABELS, adapt_output, fit_columns
 from .order import sort_nodes
+from .own_classes import note_classes
 from .shapes import say_shapes
 
 _PROBES = 32
@@ -109,6 +110,8 @@ def adapt(
     about = {"columns": columns, "image_shape": list(image_shape), "classes": classes, "words": words}
     mapped = {} if config.label_map is None else {"label_map": config.label_map.read_text()}
     others = config.classes_offset > 0 or config.label_map is not None or LABELS in words or columns > classes
+    if others:
+        note_classes(model, classes)
     return Adapted(model, tuple(words), {**config.model_dump(mode="json"), **mapped, **about}, others)
 
 

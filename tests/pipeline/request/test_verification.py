@@ -110,7 +110,7 @@ def test_a_file_in_the_runtimes_own_format(tmp_path: Path):
     report = verify(tmp_path / "model.ort", graph=graph, **asked(tmp_path))
     assert report.subjects[0]["sha256"] == sha256_of(tmp_path / "model.ort")
     assert report.subjects[0]["twin_agreement"]["clean"] == 1
-    words = r"^--normalize: is for an ONNX file; no adapter stands around .*model\.ort: verify a function .*--surrogate"
+    words = r"^--normalize: is for an ONNX file; no adapter stands around .*\.ort: build .*, or verify .*--surrogate"
     with pytest.raises(UsageError, match=words):
         verify(tmp_path / "model.ort", graph=graph, adapter={"normalize": "half"}, **asked(tmp_path))
     with pytest.raises(UsageError, match=r"model\.ort: is no ONNX file; name the one .* with --graph"):
