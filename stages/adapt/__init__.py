@@ -5,6 +5,7 @@ from .config import AdapterConfig, Layout
 from .images import FLATTENED, sizes_in
 from .logits import columns_of
 from .own_classes import noted_classes
+from .rounds import reads_eight_bits
 
 __all__ = [
     "FLATTENED",
@@ -15,5 +16,6 @@ __all__ = [
     "adapt_to_itself",
     "columns_of",
     "noted_classes",
+    "reads_eight_bits",
     "sizes_in",
 ]

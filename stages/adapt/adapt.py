@@ -20,7 +20,7 @@ from ...targets.onnxruntime.every_output import EveryOutput
 from ...targets.process.own_process import FIRST_ANSWER, OwnProcess
 from .config import AdapterConfig
 from .edit import declare_opset, unzip
-from .images import BYTES, adapt_input, own_image_shape
+from .images import adapt_input, own_image_shape
 from .logits import LABELS, adapt_output, fit_columns
 from .order import sort_nodes
 from .own_classes import note_classes
@@ -46,11 +46,6 @@ class Adapted:
     words: tuple[str, ...]
     identity: Mapping[str, Any]
     others: bool
-
-    @property
-    def eight_bit(self) -> bool:
-        """Whether the pixels that the model sees are whole multiples of 1/255."""
-        return BYTES in self.words and self.identity["scale"] in (None, 255)
 
     def save(self, path: Path) -> None:
         """Write it, the weights of a large one into a file beside it."""
