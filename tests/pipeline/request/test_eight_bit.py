@@ -94,10 +94,11 @@ def tiny(folder: Path, weight: np.ndarray, images: np.ndarray, labels: np.ndarra
     onnx.save(proto, folder / "tiny.onnx")
     np.savez(folder / "own.npz", images=images.reshape(-1, *TINY), labels=labels)
     source, threat = DataConfig(dataset=str(folder / "own.npz")), ThreatModel(norm="L2", eps=STEPS_TINY / 255)
-    config = VerifyConfig(samples=len(images), isolate=False, square_queries=100, backward=("relu",))
+    config = VerifyConfig(samples=len(images), isolate=False, square_queries=100, routes=("whitebox", "square"))
     return check_request(str(folder / "tiny.onnx"), source, threat, config, "onnxruntime", scratch=folder)
 
 
+@pytest.mark.slow
 def test_in_l2_what_falls_falls_to_an_image_of_the_ball(tmp_path: Path):
     """Every image of the ball is asked about, and every one that a real-valued image of it is rounded to."""
     rng = np.random.default_rng(5)
