@@ -14,7 +14,7 @@ from ...core.model_file import copy_model, digest_of
 from ...core.reading.json_text import read_json
 from ...core.reading.published_paths import published_path
 from ...core.versions import installed_versions
-from ...core.writing.scratch import scratch_folder
+from ...core.writing.scratch import scratch_folder, without_scratch
 from ...stages.adapt import AdapterConfig
 from ...stages.data import load_dataset
 from ...targets.base import Target, TargetOptions, targets
@@ -158,8 +158,8 @@ def _built(runtime: Target, options: TargetOptions, model: Path, graph: Path, fo
     """Build the engine into a new folder, beside its graph; return its name there and its digest."""
     try:
         engine = runtime.build(graph, folder, options=options)
-    except StageError as error:  # the file is the user's, and its copy with the adapter gone when they read this
-        raise ModelError(str(error).replace(str(graph), str(model))) from None
+    except StageError as error:
+        raise ModelError(without_scratch(error, model)) from None
     if not runtime.runs_graph:
         copy_model(graph, folder, MODEL)
     return {"file": str(engine.path.relative_to(folder)), "sha256": engine.sha256}

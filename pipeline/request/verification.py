@@ -15,6 +15,7 @@ from ...core.function import is_function
 from ...core.model_file import digest_of, engine_files, files_of, sha256_of
 from ...core.onnx_reader import read_onnx
 from ...core.reading.published_paths import published_path
+from ...core.writing.scratch import without_scratch
 from ...stages.adapt import Adapted, AdapterConfig, reads_eight_bits
 from ...stages.data import DataConfig, Dataset, Split, load_dataset
 from ...stages.lint import lint
@@ -228,11 +229,11 @@ def opening(model: str, target: str) -> Iterator[None]:
     try:
         yield
     except EngineFailure as failure:
-        raise ModelError(f"{model}: cannot be opened: {failure}") from None
+        raise ModelError(f"{model}: cannot be opened: {without_scratch(failure, model)}") from None
     except StageError as error:
         if target != OnnxRuntime.name:
             raise
-        raise ModelError(str(error)) from None
+        raise ModelError(without_scratch(error, model)) from None
 
 
 def _options(model: str, own: Path | None, target: str, given: Sequence[str]) -> Mapping[str, Any]:

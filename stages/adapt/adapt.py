@@ -124,6 +124,8 @@ def _says_enough(model: onnx.ModelProto, config: AdapterConfig) -> bool:
     """Whether the file itself says that it answers with logits, and there is nothing else to do."""
     if config.output_name is not None or config.classes_offset or config.label_map is not None:
         return False
+    if config.masked_classes:
+        return False
     if len(model.graph.output) != 1:
         return False
     tensor = model.graph.output[0].type.tensor_type
@@ -158,6 +160,9 @@ def _answers(model: onnx.ModelProto, images: np.ndarray, batch: int, path: Path)
         # A process of its own: it may never answer, or take all memory.
         with closing(OwnProcess(opener, first=first)) as ask:
             ask(images[:1])
-            return ask(images)
+            found = ask(images)
     except (StageError, EncodeError, ValueError) as error:
         raise ModelError(f"{path}: ONNX Runtime cannot run it: {reason_of(error)}") from None
+    # What is optional comes as a tensor, and nodes take it for none.
+    tensors = {value.name for value in model.graph.output if value.type.WhichOneof("value") in (None, "tensor_type")}
+    return {name: each for name, each in found.items() if name in tensors}
