@@ -60,7 +60,8 @@ def _describe(problem: Any, model: type[BaseModel]) -> str:
     value = problem["input"]
     if kind in ("model_type", "dict_type", "model_attributes_type"):
         known = _keys(model, path)
-        message = "must be keys and their values" + (f" ({', '.join(known[:_LISTED])}, ...)" if known else "")
+        shown = [*known[:_LISTED], *(["..."] if len(known) > _LISTED else [])]
+        message = "must be a section of keys" + (f" ({', '.join(shown)})" if known else "")
     if kind == "value_error":
         # A check across keys begins its message with the key it speaks of.
         joint = "." if path and re.match(r"[a-z0-9_.]+: ", message) else ": "
