@@ -176,7 +176,7 @@ def _refuse_best_first(name: str, answers: Mapping[str, np.ndarray], path: Path)
 def _shown(name: str, answers: Mapping[str, np.ndarray]) -> str:
     if name not in answers:
         return f"{name} (no tensor)"
-    return f"{name} [N, {', '.join(map(str, answers[name].shape[1:]))}]"
+    return f"{name} [{', '.join(map(str, ('N', *answers[name].shape[1:])))}]"
 
 
 def _scores(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from ...core.onnx_walk import captured
 from ..eight_bit import STEPS
 
+_OWN = ("", "ai.onnx")
 _MOVES = {"Transpose", "Gather", "Reshape", "Identity"}
 
 
@@ -19,25 +20,20 @@ def reads_eight_bits(model: onnx.ModelProto) -> bool:
     graph = model.graph
     stored = {tensor.name: tensor for tensor in graph.initializer}
     inputs = [value.name for value in graph.input if value.name not in stored]
+    outputs = {output.name for output in graph.output}
     if len(inputs) != 1:
         return False
-    (name,), scaled, shifted = inputs, False, False
-    while name not in {output.name for output in graph.output}:
-        readers = [node for node in graph.node if name in node.input]
-        if len(readers) != 1 or readers[0].input[0] != name:
+    (name,), steps = inputs, [("Mul", STEPS), ("Add", 0.5)]
+    for _ in graph.node:
+        readers = [node for node in graph.node if name in (*node.input, *captured(node))]
+        if name in outputs or len(readers) != 1 or readers[0].domain not in _OWN or readers[0].input[:1] != [name]:
             return False
         (node,) = readers
-        if node.op_type == "Mul" and not scaled:
-            scaled = _is(stored, node, STEPS)
-            fine = scaled
-        elif node.op_type == "Add" and scaled and not shifted:
-            shifted = _is(stored, node, 0.5)
-            fine = shifted
-        elif node.op_type == "Floor":
-            return scaled and shifted
-        else:
-            fine = node.op_type in _MOVES
-        if not fine:
+        if node.op_type == "Floor" and not steps:
+            return True
+        if steps and node.op_type == steps[0][0] and _is(stored, node, steps[0][1]):
+            steps.pop(0)
+        elif node.op_type not in _MOVES:
             return False
         name = node.output[0]
     return False
@@ -46,4 +42,6 @@ def reads_eight_bits(model: onnx.ModelProto) -> bool:
 def _is(stored: dict[str, onnx.TensorProto], node: onnx.NodeProto, value: float) -> bool:
     """Whether the second input of a node is this number."""
     tensor = stored.get(node.input[1])
-    return tensor is not None and not tensor.dims and float(np.ravel(numpy_helper.to_array(tensor))[0]) == value
+    if tensor is None or tensor.dims or tensor.data_location == onnx.TensorProto.EXTERNAL:
+        return False
+    return float(numpy_helper.to_array(tensor)) == value

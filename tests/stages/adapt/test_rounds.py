@@ -30,16 +30,28 @@ def test_what_is_rounded_to_255ths_is_seen_so(tmp_path: Path, dtype: int, scale:
     # By its answers: a shift of less than half a step changes none of them.
     images = some_images()
     near = np.clip(images + np.float32(0.4 / 255), 0, 1)
-    same = np.array_equal(*(answers(adapted.model, each)[0] for each in (images, near)))
-    assert same is expected
+    before, after = (answers(adapted.model, each)[0] for each in (images, near))
+    assert np.array_equal(before, after) is expected
 
 
-def test_a_second_reader_of_the_images_may_see_more(tmp_path: Path):
+@pytest.mark.parametrize("where", ["beside", "inside", "output", "domain"])
+def test_what_may_see_more_than_bytes(tmp_path: Path, where: str):
+    """A second reader, one within a subgraph, the pixels themselves as an answer, somebody else's Floor."""
     path = classifier(tmp_path / "model.onnx", ("N", *SHAPE), dtype=TensorProto.UINT8)
     adapted = adapt(path, AdapterConfig(), SHAPE, CLASSES, some_images())
     assert adapted is not None
+    assert reads_eight_bits(adapted.model)
     graph = adapted.model.graph
-    graph.initializer.append(numpy_helper.from_array(np.array([1, 2, 3], np.int64), "axes"))
-    pixels = next(value.name for value in graph.input)
-    graph.node.append(helper.make_node("ReduceMax", [pixels, "axes"], ["brightest"]))
+    pixels = graph.input[0].name
+    if where == "beside":
+        graph.node.append(helper.make_node("Abs", [pixels], ["bright"]))
+    elif where == "inside":
+        answer = helper.make_tensor_value_info("bright", TensorProto.FLOAT, None)
+        body = helper.make_graph([helper.make_node("Abs", [pixels], ["bright"])], "body", [], [answer])
+        graph.initializer.append(numpy_helper.from_array(np.array(True), "always"))
+        graph.node.append(helper.make_node("If", ["always"], ["chosen"], then_branch=body, else_branch=body))
+    elif where == "output":
+        graph.output.append(graph.input[0])
+    else:
+        next(node for node in graph.node if node.op_type == "Floor").domain = "vendor"
     assert not reads_eight_bits(adapted.model)
