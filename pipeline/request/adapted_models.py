@@ -114,6 +114,8 @@ class AdaptedModels:
             hint = ""
             if highest >= classes:
                 hint = f"; a test image has the label {highest}, the model's go from 0 to {classes - 1}"
+                if highest == classes and data.test.labels.min() == 1:
+                    hint += "; the labels begin at 1, subtract one"
             elif self.name == "npz":
                 hint = f"; name all {classes} in its class_names, or say which are meant with --label-map FILE"
             elif classes > named:

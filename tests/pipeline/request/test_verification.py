@@ -50,6 +50,7 @@ def images_of(folder: Path, labels: list[int]) -> str:
     ("labels", "image", "words"),
     [
         ([0, 1, 7], (3, 2, 2), "its classes are 3, .* a test image has the label 7, the model's go from 0 to 2"),
+        ([1, 2, 3], (3, 2, 2), "a test image has the label 3, .* from 0 to 2; the labels begin at 1, subtract one"),
         ([0, 1, 1], (3, 2, 2), "its classes are 3, those of dataset 'npz' are 2; name all 3 in its class_names"),
         ([0, 1, 2], (3, 4, 1), r"its images are \[batch, 3, 4, 1\], those of the data set \[N, 3, 2, 2\]$"),
         ([0, 1, 2], (1, 2, 2), r"\[N, 3, 2, 2\]; the model takes grey images: give it those of npz as an .npz file"),
