@@ -28,7 +28,7 @@ def other_reading(model: Path, data: Dataset) -> str:
             continue
         for theirs, size in ((sizes[1], sizes[2:]), (sizes[3], sizes[1:3])):
             if theirs == 1 < channels and data.files_digest is None and size in (sides, [0, 0]):
-                return f"; the model takes grey images: give it those of {data.name} as an .npz file of grey ones"
+                return f"; the model takes grey images, make those of {data.name} grey"
             if theirs in (1, channels) and data.files_digest is not None:
                 grey = " --grey" if theirs < channels else ""
                 sized = f" --image-size {size[0]}x{size[1]}" if size != sides and all(size) else ""

@@ -53,7 +53,7 @@ def images_of(folder: Path, labels: list[int]) -> str:
         ([1, 2, 3], (3, 2, 2), "a test image has the label 3, .* from 0 to 2; the labels begin at 1, subtract one"),
         ([0, 1, 1], (3, 2, 2), "its classes are 3, those of dataset 'npz' are 2; name all 3 in its class_names"),
         ([0, 1, 2], (3, 4, 1), r"its images are \[batch, 3, 4, 1\], those of the data set \[N, 3, 2, 2\]$"),
-        ([0, 1, 2], (1, 2, 2), r"\[N, 3, 2, 2\]; the model takes grey images: give it those of npz as an .npz file"),
+        ([0, 1, 2], (1, 2, 2), r"\[N, 3, 2, 2\]; the model takes grey images, make those of npz grey$"),
     ],
 )
 def test_a_model_of_another_task(tmp_path: Path, labels: list[int], image: tuple[int, int, int], words: str):
