@@ -74,6 +74,18 @@ def exchange(one: Path, other: Path) -> bool:
     return renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0
 
 
+def take_place(made: Path, place: Path) -> None:
+    """Put what was made in a scratch folder where it belongs; a folder that stands there is left in the scratch folder.
+
+    In one step where the system can, so that neither is ever gone.
+    """
+    if place.is_dir():
+        if exchange(made, place):
+            return
+        place.rename(made.with_name(f"{made.name}.before"))
+    made.replace(place)
+
+
 def clear_partial_files(folder: Path) -> None:
     """Remove, from a folder that nobody writes in any more, what killed processes left of the files they replaced."""
     for path in folder.rglob(".*.partial"):

@@ -57,6 +57,7 @@ class Plausibility:
     Attributes:
         count: images that were asked about.
         finite: of these with finite answers.
+        masked: the classes whose logits are -inf, where that is all that is not finite.
         correct: answered rightly as they are.
         better: other pixels on which clearly more are, the best of them, and how many.
         permuted: a permutation of the labels by which clearly more are right, the data set's class by the model's;
@@ -67,6 +68,7 @@ class Plausibility:
 
     count: int
     finite: int
+    masked: tuple[int, ...]
     correct: int
     better: tuple[Variant, int] | None
     permuted: tuple[int, ...] | None
@@ -91,12 +93,19 @@ def plausibility(
     return Plausibility(
         len(split),
         int(np.isfinite(answers).all(1).sum()),
+        _masked(answers),
         int(right.sum()),
         None if good else _better(predict, split, right, variants),
         permuted,
         judged,
         _by_chance(int(right.sum()), split.labels),
     )
+
+
+def _masked(answers: NDArray[np.float32]) -> tuple[int, ...]:
+    lowest = np.isneginf(answers)
+    only = (np.isfinite(answers) | lowest).all() and not lowest.all(1).any()
+    return tuple(np.flatnonzero(lowest.any(0)).tolist()) if only else ()
 
 
 def usual_pixels(images: Images) -> Iterator[tuple[tuple[float, ...], tuple[float, ...]]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 _PREFIX = ".edgeproof-scratch-"
 _OURS = re.compile(re.escape(_PREFIX) + r"[a-z0-9_]{8}")
+_A_FILE = re.compile(r"[^\s'\"]*" + _OURS.pattern + r"/[\w./-]*\w")
 
 
 @contextmanager
@@ -35,6 +36,16 @@ def scratch_folder(place: Path | None = None) -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
+
+
+def without_scratch(text: object, file: object) -> str:
+    """A message in which every file of a scratch folder is called as the user calls the one that it was made of.
+
+    Args:
+        text: such as a runtime's own words.
+        file: as the user calls it.
+    """
+    return _A_FILE.sub(lambda _: str(file), str(text))
 
 
 def _made(where: Path) -> tuple[Path, int]:

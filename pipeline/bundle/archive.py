@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from ...core.atomic_write import exchange
+from ...core.atomic_write import take_place
 from ...core.errors import UsageError, reason_of
 from ...core.reading.json_text import MOST
 from ...core.writing.scratch import scratch_folder
@@ -56,10 +56,7 @@ def write_bundle(sources: Sources, out: Path) -> None:
         with scratch_folder(out.parent) as partial:
             made = partial / out.name
             {".tar": _write_tar, ".zip": _write_zip}.get(out.suffix, write_folder)(sources, made)
-            if not (out.is_dir() and exchange(made, out)):
-                if out.is_dir():
-                    out.rename(partial / "before")
-                made.replace(out)
+            take_place(made, out)
     except OSError as error:
         raise UsageError(f"--out {out}: cannot be written ({error.strerror})") from None
 

@@ -11,7 +11,18 @@ import typer
 
 from ...core.errors import UsageError
 from .app import app
-from .arguments import Accelerator, AsJson, DataRoot, Devices, NumNodes, OpenPage, Out, Overrides, SharedStore
+from .arguments import (
+    Accelerator,
+    AsJson,
+    DataRoot,
+    Devices,
+    NumNodes,
+    OpenPage,
+    Out,
+    Overrides,
+    SharedStore,
+    TargetOption,
+)
 from .from_function import Call, asks, with_keys
 from .output import answer, finish
 
@@ -40,6 +51,22 @@ def _finish(run: Call, until: Stop | None, as_json: bool, *, shown: bool = False
         print("\n".join(str(built.folder / name) for name in built.artifacts))
 
 
+def _of_recipe(
+    recipe: Path,
+    out: Path | None,
+    data_root: Path | None,
+    store: Path | None,
+    overrides: list[str] | None,
+    devices: int,
+    num_nodes: int,
+    accelerator: str,
+) -> Call:
+    """The build of a recipe, for a command that takes another file as well."""
+    chosen = {"out": out, "data_root": data_root, "store": store, "overrides": overrides or ()}
+    trained = {"devices": devices, "num_nodes": num_nodes, "accelerator": accelerator}
+    return Call("commands.build:build", {"recipe": recipe, **chosen, **trained})
+
+
 def _stage_command(stop: Stop, words: str) -> None:
     @asks("commands.build:build", without=("until", "workers", "reporter"), overrides="--set")
     def command(run: Call, as_json: AsJson = False) -> None:
@@ -53,7 +80,65 @@ _stage_command("distill", "Make the student, and what it needs.")
 _stage_command("prune", "Remove channels of the student and fine-tune it, and what it needs.")
 _stage_command("export", "Export the student as float ONNX, and what it needs.")
 _stage_command("quantize", "Quantize the ONNX file for every target, and what it needs.")
-_stage_command("compile", "Build every target's engine, and what it needs.")
+
+
+@app.command("compile", rich_help_panel="Stages")
+@with_keys("adapter", "AdapterConfig")
+def compile_(
+    source: Annotated[Path, typer.Argument(help="A recipe, or an ONNX file.", metavar="RECIPE|MODEL")],
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Of an ONNX file: whose images the engine takes, by name, path or function."),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Of an ONNX file: the runtime of the engine (default: onnxruntime).")
+    ] = None,
+    options: TargetOption = None,
+    image_size: Annotated[
+        str | None, typer.Option(help="Of an ONNX file: resize image files to this side, or HEIGHTxWIDTH.")
+    ] = None,
+    grey: Annotated[bool, typer.Option("--grey", help="Of an ONNX file: read image files as grey.")] = False,
+    out: Out = None,
+    overrides: Overrides = None,
+    data_root: DataRoot = None,
+    store: SharedStore = None,
+    devices: Devices = 1,
+    num_nodes: NumNodes = 1,
+    accelerator: Accelerator = "auto",
+    adapter: Mapping[str, Any] | None = None,
+    as_json: AsJson = False,
+) -> None:
+    """Build every target's engine of a recipe and what it needs, or a target's engine of an ONNX file."""
+    if source.suffix != ".onnx":
+        if dataset or target or options or image_size or grey or adapter:
+            raise UsageError(
+                "--dataset, --target, --option, --image-size, --grey and an adapter are for an ONNX file; a recipe has "
+                "its own"
+            )
+        _finish(
+            _of_recipe(source, out, data_root, store, overrides, devices, num_nodes, accelerator), "compile", as_json
+        )
+        return
+    if store is not None or overrides:
+        raise UsageError("--store and --set: are for a recipe; an engine of an ONNX file lies in its own folder")
+    if dataset is None:
+        raise UsageError(f"{source}: an ONNX file needs --dataset as well, whose images the engine takes")
+    from ..commands.compile import compile_file, show_compiled
+    from ..progress import Reporter
+
+    result = compile_file(
+        source,
+        dataset=dataset,
+        out=out or Path("runs") / f"compile-{source.stem}",
+        target=target or "onnxruntime",
+        options=options or (),
+        data_root=data_root,
+        image_size=image_size,
+        grey=grey,
+        adapter=adapter,
+        reporter=Reporter(quiet=as_json),
+    )
+    answer(result, as_json, show_compiled)
 
 
 @app.command(rich_help_panel="Stages")
@@ -94,9 +179,9 @@ def recover(
     if source.suffix != ".onnx":
         if teacher or dataset or eps or adapter:
             raise UsageError("--teacher, --dataset, --eps and an adapter are for an ONNX file; a recipe has its own")
-        chosen = {"out": out, "data_root": data_root, "store": store, "overrides": overrides or ()}
-        trained = {"devices": devices, "num_nodes": num_nodes, "accelerator": accelerator}
-        _finish(Call("commands.build:build", {"recipe": source, **chosen, **trained}), "recover", as_json)
+        _finish(
+            _of_recipe(source, out, data_root, store, overrides, devices, num_nodes, accelerator), "recover", as_json
+        )
         return
     if store is not None:
         raise UsageError(f"--store: is for a recipe; what is learnt in {source} is kept in its own folder")

@@ -184,7 +184,7 @@ def verify(
             before = list(attacks.values())
             attacks[name] = proof.attacked(subject, before=before, inputs=request.answers(name))
         found = proof.aggregated(request.subjects, attacks, curve_of=[request.target])
-        report = _report(request, conditions, findings, found)
+        report = _report(request, conditions, findings, found, surrogate)
         kept = [stage for name, stage in proof.maker.made.items() if name.startswith(f"{_ADAPTED}/")]
         view = {name: (found, name) for name in found.files}
         view |= {f"{stage.stage}/{name}": (stage, name) for stage in kept for name in stage.files}
@@ -250,6 +250,7 @@ def _report(
     conditions: Sequence[Condition],
     findings: Sequence[Finding],
     aggregated: Artifact,
+    surrogate: str | Path | None,
 ) -> Report:
     found = read_figures(aggregated.path(FIGURES_FILE))[request.target]
     path = Path(request.model)
@@ -272,6 +273,10 @@ def _report(
         file = f"{_ADAPTED}/{request.target}/{MODEL}"
         behind = {"path": file, "sha256": engine.engine.sha256, "given": given, "adapter": list(adapted.words)}
         subject = {**subject, **behind}
+    if surrogate is not None:
+        around = request.adapted.get(SURROGATE)
+        lent = {"path": published_path(surrogate), "sha256": request.digests[SURROGATE]}
+        subject = {**subject, "surrogate": {**lent, **({"adapter": list(around.words)} if around else {})}}
     return draw_up(
         name=f"verify-{name_of(request.model)}",
         recipe_digest=f"sha256:{request.digest()}",

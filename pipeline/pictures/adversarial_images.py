@@ -16,6 +16,7 @@ from PIL import Image
 from pydantic import Field
 from rich.console import Console
 
+from ...core.atomic_write import take_place
 from ...core.errors import UsageError
 from ...core.model_file import digest_of
 from ...core.registry import nearest
@@ -105,9 +106,7 @@ def save_pictures(
         (made / LISTING).write_text(listing.getvalue())
         if rows:
             _sheet(made, rows).save(made / SHEET)
-        if png.exists():
-            png.rmdir()
-        made.rename(png)
+        take_place(made, png)
     return {
         "folder": str(png),
         "subject": shown["name"],

@@ -14,6 +14,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 _SHOWN = 3
 _LONGEST = 60
+_LISTED = 3
 
 
 def checked(model: type[Model], values: Any, where: str) -> Model:
@@ -57,6 +58,10 @@ def _describe(problem: Any, model: type[BaseModel]) -> str:
         return f"{where}: missing"
     message = problem["msg"].removeprefix("Value error, ")
     value = problem["input"]
+    if kind in ("model_type", "dict_type", "model_attributes_type"):
+        known = _keys(model, path)
+        shown = [*known[:_LISTED], *(["..."] if len(known) > _LISTED else [])]
+        message = "must be a section of keys" + (f" ({', '.join(shown)})" if known else "")
     if kind == "value_error":
         # A check across keys begins its message with the key it speaks of.
         joint = "." if path and re.match(r"[a-z0-9_.]+: ", message) else ": "

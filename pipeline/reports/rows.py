@@ -54,13 +54,15 @@ def _interval_note(report: Report) -> str:
 
 
 def adapters(report: Report) -> list[str]:
-    """What stood around each subject that wanted other images, or answered otherwise, than is attacked."""
-    return [
+    """What stood around each subject, and each surrogate, that wanted other images or answered otherwise."""
+    own = [
         f"{subject['name']}: {subject['given']['path']} behind its adapter ({', '.join(subject['adapter'])}), "
         f"attacked as {subject['path']}"
         for subject in report.subjects
         if "adapter" in subject
     ]
+    lent = [each for subject in report.subjects if "adapter" in (each := subject.get("surrogate") or {})]
+    return [*own, *(f"surrogate: {each['path']} behind its adapter ({', '.join(each['adapter'])})" for each in lent)]
 
 
 def ledger(report: Report) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

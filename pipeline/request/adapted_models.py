@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...core.errors import ModelError, UsageError
-from ...stages.adapt import Adapted, AdapterConfig, adapt
+from ...core.onnx_reader import read_onnx
+from ...stages.adapt import Adapted, AdapterConfig, adapt, noted_classes
 from ...stages.data import Dataset
 from ...targets.signature import read_signature
 from .image_reading import other_reading
@@ -24,7 +25,10 @@ def surrogate_options(text: str) -> str:
 
 def prepared(engine: str, graph: Path) -> str:
     """The way out where an engine that is no ONNX file wants other pixels: the end of a message."""
-    return f"no adapter stands around {engine}: verify a function that prepares its pixels, with --surrogate {graph}"
+    return (
+        f"no adapter stands around {engine}: build the engine of {graph} with one by `edgeproof compile {graph}`, or "
+        f"verify a function that prepares its pixels, with --surrogate {graph}"
+    )
 
 
 @dataclass
@@ -102,12 +106,16 @@ class AdaptedModels:
                 f"{path}: its images are {signature.image_shape}, those of dataset {self.name!r} are {data.image_shape}"
             )
         classes, named = signature.classes, len(data.class_names)
+        # An adapter may stand in the file already.
         more = name in self.found and self.found[name].others
+        more = more or noted_classes(read_onnx(file, weights=False)) == named
         if classes != named and not (more and classes > named):
             highest = int(data.test.labels.max())
             hint = ""
             if highest >= classes:
                 hint = f"; a test image has the label {highest}, the model's go from 0 to {classes - 1}"
+                if highest == classes and data.test.labels.min() == 1:
+                    hint += "; the labels begin at 1, subtract one"
             elif self.name == "npz":
                 hint = f"; name all {classes} in its class_names, or say which are meant with --label-map FILE"
             elif classes > named:

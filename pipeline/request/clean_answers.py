@@ -67,7 +67,13 @@ def _findings(found: Plausibility, is_function: bool, columns: Sequence[int]) ->
     """What speaks against the model; `columns` are its own numbers of the data set's classes, as far as was said."""
     count = found.count
     if found.finite < count:
-        yield Finding("not-finite", f"the answers to {count - found.finite} of {count} clean images are not finite")
+        way = "it may want pixels in another range (--scale, --mean, --std)"
+        if found.masked:
+            numbers = ", ".join(map(str, found.masked))
+            way = f"-inf is the logit of class {numbers}; verify it with --masked-classes if that one is masked"
+        yield Finding(
+            "not-finite", f"the answers to {count - found.finite} of {count} clean images are not finite; {way}"
+        )
     if found.better is not None:
         variant, correct = found.better
         way = "let the function do what" if is_function else "verify it with"

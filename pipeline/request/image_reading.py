@@ -16,10 +16,9 @@ def other_reading(model: Path, data: Dataset) -> str:
         data: the data set.
 
     Returns:
-        the end of a message; empty where the images do not come from files, are of that size already, or nothing helps.
+        the end of a message; empty where they are of that size already, or nothing helps. Arrays can be turned grey by
+        their owner alone.
     """
-    if data.files_digest is None:
-        return ""
     graph = read_onnx(model, weights=False).graph
     held = {tensor.name for tensor in graph.initializer}
     channels, *sides = data.image_shape
@@ -28,7 +27,9 @@ def other_reading(model: Path, data: Dataset) -> str:
         if value.name in held or len(sizes) != 4:
             continue
         for theirs, size in ((sizes[1], sizes[2:]), (sizes[3], sizes[1:3])):
-            if theirs in (1, channels):
+            if theirs == 1 < channels and data.files_digest is None and size in (sides, [0, 0]):
+                return f"; the model takes grey images, make those of {data.name} grey"
+            if theirs in (1, channels) and data.files_digest is not None:
                 grey = " --grey" if theirs < channels else ""
                 sized = f" --image-size {size[0]}x{size[1]}" if size != sides and all(size) else ""
                 return f"; read the image files with{grey}{sized}" if grey or sized else ""

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ...core.errors import EngineFailure, ModelError, StageError, UsageError
 from ...core.function import is_function
 from ...core.model_file import digest_of, engine_files, files_of, sha256_of
 from ...core.onnx_reader import read_onnx
 from ...core.reading.published_paths import published_path
-from ...stages.adapt import Adapted, AdapterConfig
+from ...core.writing.scratch import without_scratch
+from ...stages.adapt import Adapted, AdapterConfig, reads_eight_bits
 from ...stages.data import DataConfig, Dataset, Split, load_dataset
-from ...stages.eight_bit import STEPS, nearest
 from ...stages.lint import lint
 from ...stages.threat import ThreatModel
 from ...stages.twin import NoTwin, Twin, load_twin
@@ -39,6 +36,7 @@ from ..gates import Condition
 from ..store.user_code import functions_digest
 from .adapted_models import AdaptedModels, prepared, surrogate_options
 from .arguments import option
+from .eight_bit import on_eight_bits
 
 if TYPE_CHECKING:
     import onnx
@@ -200,8 +198,8 @@ def check_request(
             runs = models.file_of(target, own, adapter)
             models.check(own, runs, target)
     notes: list[str] = []
-    if target in models.found and models.found[target].eight_bit:
-        data, threat, notes = _on_grid(data, threat, model)
+    if runs is not None and reads_eight_bits(read_onnx(runs, weights=False)):
+        data, threat, notes = on_eight_bits(data, threat, model)
     with option("--"):
         rows = drawn(data.test, config, shuffled=deciding is not None)
     split = data.test.take(rows)
@@ -225,51 +223,17 @@ def check_request(
         return _with_engine(request, own, runs, other)
 
 
-def _on_grid(data: Dataset, threat: ThreatModel, model: str) -> tuple[Dataset, ThreatModel, list[str]]:
-    """Test images and ball as a model of 8-bit images sees them, so that its own rounding leads out of no Linf ball.
-
-    Returns:
-        The two, and what the user should know of it.
-
-    Raises:
-        UsageError: the ball holds no other such image.
-    """
-    whole = threat.of_radius(threat.geometry.on_grid(threat.eps))
-    if whole.eps <= 0:
-        raise UsageError(f"--eps: {model} takes 8-bit images, whose smallest change is 1/255, got {threat.eps:g}")
-    notes: list[str] = []
-    shown = published_path(model)
-    if whole.eps == threat.eps and threat.norm != "Linf":
-        notes.append(
-            f"8-bit: {shown} rounds what it is shown, which may lead out of an {threat.norm} ball by half a step "
-            "a pixel; robust_accuracy_8bit counts images inside alone"
-        )
-    elif not math.isclose(whole.eps, threat.eps, rel_tol=1e-4):
-        steps = round(whole.eps * STEPS)
-        notes.append(
-            f"8-bit: {shown} takes 8-bit images; the ball of eps {threat.eps:g} holds those within {steps}/255"
-        )
-        threat = whole
-    test = data.test
-    if isinstance(test.images, np.ndarray):  # files are of 8 bits
-        rounded = nearest(test.images)
-        if not np.array_equal(rounded, test.images):
-            data = replace(data, test=replace(test, images=rounded))
-            notes.append(f"8-bit: {shown} takes 8-bit images; the test images are rounded to these")
-    return data, threat, notes
-
-
 @contextmanager
 def opening(model: str, target: str) -> Iterator[None]:
     """Say of an ONNX file that its runtime refuses, or crashes or hangs at, that it is the file."""
     try:
         yield
     except EngineFailure as failure:
-        raise ModelError(f"{model}: cannot be opened: {failure}") from None
+        raise ModelError(f"{model}: cannot be opened: {without_scratch(failure, model)}") from None
     except StageError as error:
         if target != OnnxRuntime.name:
             raise
-        raise ModelError(str(error)) from None
+        raise ModelError(without_scratch(error, model)) from None
 
 
 def _options(model: str, own: Path | None, target: str, given: Sequence[str]) -> Mapping[str, Any]:

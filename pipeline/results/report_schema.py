@@ -112,6 +112,12 @@ class _Twin(_Part):
     adversarial: Share
 
 
+class _Surrogate(_Part):
+    path: str
+    sha256: str
+    adapter: list[str] = []
+
+
 class Subject(_Part):
     """Teacher, student, engine, or a step on the way to one."""
 
@@ -148,6 +154,7 @@ class Subject(_Part):
     sequential: _Sequential | None = None
     given: dict[str, Any] = {}
     adapter: list[str] = []
+    surrogate: _Surrogate | None = None
 
 
 class _Against(_Part):

@@ -21,9 +21,10 @@ from ...targets.onnxruntime.every_output import EveryOutput
 from ...targets.process.own_process import FIRST_ANSWER, OwnProcess
 from .config import AdapterConfig
 from .edit import declare_opset, unzip
-from .images import BYTES, adapt_input, own_image_shape
+from .images import adapt_input, own_image_shape
 from .logits import LABELS, adapt_output, fit_columns
 from .order import sort_nodes
+from .own_classes import note_classes
 from .shapes import say_shapes
 
 _PROBES = 32
@@ -46,11 +47,6 @@ class Adapted:
     words: tuple[str, ...]
     identity: Mapping[str, Any]
     others: bool
-
-    @property
-    def eight_bit(self) -> bool:
-        """Whether the pixels that the model sees are whole multiples of 1/255."""
-        return BYTES in self.words and self.identity["scale"] in (None, 255)
 
     def save(self, path: Path) -> None:
         """Write it, the weights of a large one into a file beside it."""
@@ -110,6 +106,8 @@ def adapt(
     about = {"columns": columns, "image_shape": list(image_shape), "classes": classes, "words": words}
     mapped = {} if config.label_map is None else {"label_map": config.label_map.read_text()}
     others = config.classes_offset > 0 or config.label_map is not None or LABELS in words or columns > classes
+    if others:
+        note_classes(model, classes)
     return Adapted(model, tuple(words), {**config.model_dump(mode="json"), **mapped, **about}, others)
 
 
@@ -126,6 +124,8 @@ def adapt_to_itself(path: Path, config: AdapterConfig) -> Adapted | None:
 def _says_enough(model: onnx.ModelProto, config: AdapterConfig) -> bool:
     """Whether the file itself says that it answers with logits, and there is nothing else to do."""
     if config.output_name is not None or config.classes_offset or config.label_map is not None:
+        return False
+    if config.masked_classes:
         return False
     if len(model.graph.output) != 1:
         return False
@@ -161,6 +161,9 @@ def _answers(model: onnx.ModelProto, images: np.ndarray, batch: int, path: Path)
         # A process of its own: it may never answer, or take all memory.
         with closing(OwnProcess(opener, first=first, memory=half_the_memory())) as ask:
             ask(images[:1])
-            return ask(images)
+            found = ask(images)
     except (StageError, EncodeError, ValueError) as error:
         raise ModelError(f"{path}: ONNX Runtime cannot run it: {reason_of(error)}") from None
+    # What is optional comes as a tensor, and nodes take it for none.
+    tensors = {value.name for value in model.graph.output if value.type.WhichOneof("value") in (None, "tensor_type")}
+    return {name: each for name, each in found.items() if name in tensors}

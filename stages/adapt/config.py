@@ -29,7 +29,7 @@ class AdapterConfig(Config):
 
     Attributes:
         input_name: the input that takes the images, where the others have values of their own.
-        scale: what 1.0 is to the model, such as 255 (default: 255 for uint8 inputs, else 1).
+        scale: what 1.0 is to the model, such as 255 (default: 255 for inputs of whole numbers, else 1).
         mean: what the model takes off each channel after the scale, in its own order of channels; or one for all.
         std: what it then divides by, likewise.
         normalize: a usual mean and std instead of these: imagenet, half ((x - 0.5) / 0.5) or none.
@@ -37,11 +37,13 @@ class AdapterConfig(Config):
             to a model of three.
         layout: the order of the model's axes (default: NCHW or NHWC, as its input's shape says); NCWH and NWHC are of
             models whose images lie on their side.
-        input_dtype: the element type of the model's input, as a check; the file says it.
+        input_dtype: the element type of the model's input, as a check; the file says it. Of whole numbers other than
+            uint8 it says that they are pixels from 0 to 255, of int8 from -128 to 127.
         flatten: the model takes rows of numbers, [N, C * H * W], as its input's shape says; a check as well.
         output_name: the output that is the answer, where there are several.
         classes_offset: how many of the model's classes come before the data set's first, such as a background class.
         label_map: a text file with a line for each class of the data set, the model's number of that class.
+        masked_classes: -inf is the logit of a class that is never answered; -10000 stands for it.
     """
 
     input_name: str | None = None
@@ -51,20 +53,39 @@ class AdapterConfig(Config):
     normalize: Literal["imagenet", "half", "none"] | None = None
     channels: Literal["RGB", "BGR", "GREY"] = "RGB"
     layout: Layout | None = None
-    input_dtype: Literal["float32", "float16", "float64", "uint8"] | None = None
+    input_dtype: (
+        Literal[
+            "float32",
+            "float16",
+            "bfloat16",
+            "float64",
+            "uint8",
+            "int8",
+            "uint16",
+            "int16",
+            "uint32",
+            "int32",
+            "uint64",
+            "int64",
+        ]
+        | None
+    ) = None
     flatten: bool = False
     output_name: str | None = None
     classes_offset: int = Field(default=0, ge=0)
     label_map: Path | None = None
+    masked_classes: bool = False
 
     @model_validator(mode="before")
     @classmethod
     def _lists(cls, values: Any) -> Any:
-        """Numbers of a command line stand in one word, `0.5,0.5,0.5`."""
+        """Numbers of a command line stand in one word, `0.5,0.5,0.5`; one for all may stand alone."""
         if not isinstance(values, dict):
             return values
-        split = {key: values[key].split(",") for key in ("mean", "std") if isinstance(values.get(key), str)}
-        return {**values, **split}
+        found = {key: values[key] for key in ("mean", "std") if key in values}
+        lists = {key: value.split(",") for key, value in found.items() if isinstance(value, str)}
+        alone = {key: [value] for key, value in found.items() if isinstance(value, int | float) and value is not True}
+        return {**values, **lists, **alone}
 
     @model_validator(mode="after")
     def _consistent(self) -> AdapterConfig:

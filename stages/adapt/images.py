@@ -17,10 +17,20 @@ from .edit import PIXELS, Chain, in_front, per_channel, unused
 _DTYPES: dict[int, str] = {
     TensorProto.FLOAT: "float32",
     TensorProto.FLOAT16: "float16",
+    TensorProto.BFLOAT16: "bfloat16",
     TensorProto.DOUBLE: "float64",
     TensorProto.UINT8: "uint8",
+    TensorProto.INT8: "int8",
+    TensorProto.UINT16: "uint16",
+    TensorProto.INT16: "int16",
+    TensorProto.UINT32: "uint32",
+    TensorProto.INT32: "int32",
+    TensorProto.UINT64: "uint64",
+    TensorProto.INT64: "int64",
 }
 _BYTE = 255.0
+# What is said where 0 to 255 goes to a signed byte as -128 to 127, as in TFLite.
+_SIGNED = 128.0
 # What is said of a model that takes rows of numbers.
 FLATTENED = "flattened"
 _COLOURS = 3
@@ -28,8 +38,6 @@ _CHANNELS = (1, _COLOURS, 4)
 _OTHER_INPUTS = "give the others initialisers in the file, or verify a function that gives them"
 # How many inputs a message names.
 _NAMED = 5
-# What is said of a model that takes whole numbers.
-BYTES = "uint8 input"
 
 Dimension = int | str
 
@@ -76,7 +84,7 @@ def adapt_input(
         said.append(FLATTENED)
     if kind != "float32":
         chain.then("Cast", to=value.type.tensor_type.elem_type)
-        said.append(BYTES if kind == "uint8" else f"{kind} input")
+        said.append(f"{kind} input")
     dynamic = any(not isinstance(size, int) for size in dimensions[1:])
     if chain.nodes or dynamic:
         batch = dimensions[0]
@@ -154,15 +162,27 @@ def _image_input(model: onnx.ModelProto, name: str | None, path: Path) -> onnx.V
 
 
 def _dtype(value: onnx.ValueInfoProto, config: AdapterConfig, path: Path) -> str:
+    if value.type.WhichOneof("value") not in (None, "tensor_type"):
+        what = str(value.type.WhichOneof("value")).removesuffix("_type")
+        raise ModelError(f"{path}: input {value.name!r} is no tensor ({what}); images are one, [N, C, H, W]")
     kind = int(value.type.tensor_type.elem_type)
     if kind not in _DTYPES:
         known = onnx.TensorProto.DataType.Name(kind) if kind in onnx.TensorProto.DataType.values() else str(kind)
-        raise ModelError(f"{path}: input {value.name!r} is {known}; images are float32, float16, float64 or uint8")
-    if config.input_dtype not in (None, _DTYPES[kind]):
-        raise UsageError(
-            f"--input-dtype {config.input_dtype}: input {value.name!r} of {path} is {_DTYPES[kind]}; leave it out"
+        raise ModelError(f"{path}: input {value.name!r} is {known}; images are {', '.join(_DTYPES.values())}")
+    found = _DTYPES[kind]
+    if config.input_dtype not in (None, found):
+        raise UsageError(f"--input-dtype {config.input_dtype}: input {value.name!r} of {path} is {found}; leave it out")
+    if _is_whole(found) and found != "uint8" and config.input_dtype is None:
+        # It may as well take the numbers of words.
+        pixels = "-128 to 127" if found == "int8" else "0 to 255"
+        raise ModelError(
+            f"{path}: input {value.name!r} is {found}; say --input-dtype {found} if it takes pixels from {pixels}"
         )
-    return _DTYPES[kind]
+    return found
+
+
+def _is_whole(kind: str) -> bool:
+    return "int" in kind
 
 
 def _shown(config: AdapterConfig, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -219,7 +239,8 @@ def _fits(dimensions: Sequence[Dimension], sizes: Sequence[int]) -> bool:
 
 def _values(chain: Chain, config: AdapterConfig, kind: str, channels: int) -> Iterator[str]:
     """The nodes on the pixels' values, and what they do in words."""
-    scale = config.scale or (_BYTE if kind == "uint8" else 1.0)
+    whole = _is_whole(kind)
+    scale = config.scale or (_BYTE if whole else 1.0)
     mean, std = config.normalization()
     for option, values in (("mean", mean), ("std", std)):
         if len(values) not in (1, channels):
@@ -228,10 +249,9 @@ def _values(chain: Chain, config: AdapterConfig, kind: str, channels: int) -> It
                 f"--{said}: has {len(values)} numbers, the images have {channels} channel(s); say --mean and --std "
                 "of one number each, or of one a channel"
             )
-    if kind == "uint8" and (any(mean) or any(value != 1 for value in std)):
+    if whole and (any(mean) or any(value != 1 for value in std)):
         raise UsageError(
-            "--normalize, --mean, --std: the model takes whole numbers from 0 to 255 and normalises itself; "
-            "leave them out"
+            "--normalize, --mean, --std: the model takes whole numbers and normalises itself; leave them out"
         )
     if config.channels == "BGR":
         if channels != _COLOURS:
@@ -250,12 +270,15 @@ def _values(chain: Chain, config: AdapterConfig, kind: str, channels: int) -> It
     if any(value != 1 for value in std):
         chain.then("Div", per_channel(std, channels))
         yield f"std {_listed(std)}"
-    if kind == "uint8":
+    if whole:
         # Half up, in whatever opset; a cast alone would cut off.
         chain.then("Add", np.float32(0.5))
         chain.then("Floor")
-        chain.clip(0, _BYTE)
+        chain.clip(0, min(_BYTE if "8" in kind else float(np.iinfo(kind).max), np.floor(scale + 0.5)))
         yield "rounded to whole numbers"
+        if kind == "int8" and scale == _BYTE:
+            chain.then("Sub", np.float32(_SIGNED))
+            yield f"less {_SIGNED:g}"
 
 
 def _listed(values: Sequence[float]) -> str:

@@ -15,6 +15,7 @@ from .edit import Chain, behind
 
 # The logit of a class that there is none of.
 NEVER = -1e4
+_BEFORE = "export the logits before that, or verify a function that puts them in the order of the classes"
 # What is said of a model that answers with labels.
 LABELS = "labels"
 # What scores may be without a DequantizeLinear, as from TFLite: what they are multiples of changes no label.
@@ -54,28 +55,30 @@ def adapt_output(
     # Of one image; exporters' `squeeze` takes away the axis of a batch of one.
     bare = {name for name, each in answers.items() if images == 1 and each.shape[:1] != (1,)}
     answers = {name: each.reshape(1, -1) if name in bare else each for name, each in answers.items()}
+    # A row a class instead of an image.
+    turned = {name for name, each in answers.items() if 1 < classes != images > 1 and each.shape == (classes, images)}
+    answers = {name: each.T if name in turned else each for name, each in answers.items()}
     name = _chosen(model, config, answers, classes, path)
     found = answers[name]
     chain, said = Chain(model, name), [f"output {name}"] if len(model.graph.output) > 1 else []
+    if name in turned:
+        chain.then("Transpose", perm=[1, 0])
+        said.append("a row a class turned")
     if name in bare:
         chain.then("Flatten", axis=0)
         said.append("no axis of the batch")
-    if _are_labels(found):
+    if _are_labels(found, classes):
         # One more for what is none of the classes, which is then wrong whatever is right.
         wide = max([int(found.max(initial=0)), *columns]) + 2
         _labels(chain, found, wide)
         said.append(LABELS)
     else:
-        if found.dtype != np.float32:
-            chain.then("Cast", to=TensorProto.FLOAT)
-            said.append(f"{found.dtype} output")
-        wide = int(np.prod(found.shape[1:], dtype=int))
-        if found.ndim != 2:
-            chain.then("Flatten", axis=1)
-            said.append(f"output {list(found.shape[1:])} flattened")
-        if wide == 1 and classes == 2:
-            said.append(_binary(model, chain, found))
-            wide = 2
+        wide = _scores(model, chain, config, found, classes, said)
+        if wide == 1 < classes:
+            raise ModelError(
+                f"{path}: output {name!r} is one number an image; of {classes} classes it can be nothing but their "
+                "number, which is whole"
+            )
     if config.label_map is not None or config.classes_offset:
         if max(columns) >= wide:
             option = "--classes-offset" if config.label_map is None else "--label-map"
@@ -123,19 +126,23 @@ def _chosen(
             raise UsageError(f"--output-name: output {config.output_name!r} of {path} is no tensor")
         if not _may_answer(answers[config.output_name]):
             raise UsageError(f"--output-name: {_shown(config.output_name, answers)} of {path} is no row of logits")
+        _refuse_best_first(config.output_name, answers, path)
         return config.output_name
     rows = {name: found for name, found in answers.items() if _may_answer(found)}
-    labels = [name for name, found in rows.items() if _are_labels(found)]
+    labels = [name for name, found in rows.items() if _are_labels(found, classes)]
     scores = [name for name in rows if name not in labels]
     sizes = {name: int(np.prod(answers[name].shape[1:], dtype=int)) for name in scores}
     exact = [name for name in scores if sizes[name] == classes]
     wide = [name for name in scores if sizes[name] >= classes]
     fitting = exact or wide or scores or labels
     if len(fitting) == 1:
+        _refuse_best_first(fitting[0], answers, path)
         return fitting[0]
     listed = ", ".join(_shown(name, answers) for name in names)
     if not fitting:
-        raise ModelError(f"{path}: none of its outputs is a row of logits an image ({listed})")
+        several = [name for name, found in answers.items() if found.dtype.kind in "iu" and found.ndim == 2]
+        hint = f"; the whole numbers of {several[0]!r} may be the best classes (top-k): {_BEFORE}" if several else ""
+        raise ModelError(f"{path}: none of its outputs is a row of logits an image ({listed}){hint}")
     raise UsageError(f"{path}: has several outputs, name the logits with --output-name: {listed}")
 
 
@@ -145,13 +152,51 @@ def _may_answer(found: np.ndarray) -> bool:
     return row and (found.dtype.kind == "f" or found.dtype in _QUANTIZED or _are_labels(found))
 
 
-def _are_labels(found: np.ndarray) -> bool:
-    """Whether there is a whole number an image."""
-    return found.dtype.kind in "iu" and found.ndim >= 1 and int(np.prod(found.shape[1:], dtype=int)) == 1
+def _are_labels(found: np.ndarray, classes: int = 0) -> bool:
+    """Whether there is a whole number an image; a float that is one may be a logit where there are two classes."""
+    whole = found.dtype.kind in "iu" or (
+        classes > 2 and found.dtype.kind == "f" and bool((found == found.round()).all())
+    )
+    return whole and found.ndim >= 1 and int(np.prod(found.shape[1:], dtype=int)) == 1
+
+
+def _refuse_best_first(name: str, answers: Mapping[str, np.ndarray], path: Path) -> None:
+    """Refuse the scores of a TopK: they stand by rank, and another output says of which classes they are."""
+    found = answers[name]
+    if found.ndim != 2 or found.shape[1] < 2 or (np.diff(found.astype(np.float64), axis=1) > 0).any():
+        return
+    for other, places in answers.items():
+        if places.dtype.kind in "iu" and places.shape == found.shape:
+            raise ModelError(
+                f"{path}: output {name!r} is of the {found.shape[1]} best classes by rank, which {other!r} names "
+                f"(top-k); {_BEFORE}"
+            )
 
 
 def _shown(name: str, answers: Mapping[str, np.ndarray]) -> str:
-    return f"{name} [N, {', '.join(map(str, answers[name].shape[1:]))}]" if name in answers else f"{name} (no tensor)"
+    if name not in answers:
+        return f"{name} (no tensor)"
+    return f"{name} [{', '.join(map(str, ('N', *answers[name].shape[1:])))}]"
+
+
+def _scores(
+    model: onnx.ModelProto, chain: Chain, config: AdapterConfig, found: np.ndarray, classes: int, said: list[str]
+) -> int:
+    """Rows of float32 from whatever scores there are; return how many stand in one, and add to what is `said`."""
+    if found.dtype != np.float32:
+        chain.then("Cast", to=TensorProto.FLOAT)
+        said.append(f"{found.dtype} output")
+    wide = int(np.prod(found.shape[1:], dtype=int))
+    if found.ndim != 2:
+        chain.then("Flatten", axis=1)
+        said.append(f"output {list(found.shape[1:])} flattened")
+    if config.masked_classes:
+        chain.then("Max", np.float32(NEVER))
+        said.append("masked classes")
+    if wide == 1 and classes == 2:
+        said.append(_binary(model, chain, found))
+        wide = 2
+    return wide
 
 
 def _labels(chain: Chain, found: np.ndarray, depth: int) -> None:

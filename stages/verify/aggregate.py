@@ -12,7 +12,7 @@ import numpy as np
 
 from ..adversarial_pack_manifest import write_manifest
 from ..data import Split
-from ..eight_bit import towards
+from ..eight_bit import nearest_inside, towards
 from ..statistics.estimate import Estimate
 from ..statistics.paired import compare_paired
 from ..statistics.proportions import retention, retention_interval
@@ -27,7 +27,7 @@ from .measures.curve import Curve
 from .measures.examples import EXAMPLES, save_examples
 from .routes.base import routes
 from .shards.sequential import Sequential
-from .subject.subject import Predict, Subject, digest_of_subject, fooled
+from .subject.subject import Predict, Subject, digest_of_subject, fooled, sees_eight_bits
 
 REPLAY = "replay"
 
@@ -86,7 +86,10 @@ def aggregate(
             name: Candidates.join([part for part in (own.get(name), evaluation.earlier) if part is not None], shape)
             for name in subjects
         }
-        faced = {name: _faced(name, attacked, predictors[name], split, more[name]) for name in subjects}
+        faced = {
+            name: _faced(name, attacked, predictors[name], evaluation, more[name], on_grid=sees_eight_bits(subject))
+            for name, subject in subjects.items()
+        }
         curves = {} if curve is None else curve.figures(faced, predictors)
         figures: dict[str, SubjectFigures] = {}
         for name in subjects:
@@ -115,16 +118,26 @@ def _opened(subjects: Mapping[str, Subject]) -> Iterator[dict[str, Predict]]:
         yield predictors
 
 
-def _faced(name: str, attacked: Mapping[str, Attacked], predict: Predict, split: Split, more: Candidates) -> Attacked:
+def _faced(
+    name: str,
+    attacked: Mapping[str, Attacked],
+    predict: Predict,
+    evaluation: Evaluation,
+    more: Candidates,
+    *,
+    on_grid: bool,
+) -> Attacked:
     """Show a subject the candidates found on all the others, as they are and rounded to 8 bits.
 
     Args:
         name: the subject's.
         attacked: what was found on each.
         predict: the subject's forward.
-        split: the samples.
+        evaluation: as it was attacked.
         more: candidates that were found on the subject itself after its attacks, or in earlier runs.
+        on_grid: whether it sees 8-bit images alone, so that no others count.
     """
+    split, threat = evaluation.split, evaluation.threat
     mine = attacked[name]
     shape = mine.candidates.images.shape[1:]
     others = [other.candidates for key, other in attacked.items() if key != name]
@@ -132,8 +145,12 @@ def _faced(name: str, attacked: Mapping[str, Attacked], predict: Predict, split:
     if not len(pool):
         return mine
     rows = pool.rows_in(mine.index)
-    by_rounded = fooled(predict, towards(pool.images, split.images[rows]), rows, mine.label)
-    broken = by_rounded | fooled(predict, pool.images, rows, mine.label)
+    clean = split.images[rows]
+    rounded = (
+        nearest_inside(pool.images, clean, threat.geometry, threat.eps) if on_grid else towards(pool.images, clean)
+    )
+    by_rounded = fooled(predict, rounded, rows, mine.label)
+    broken = by_rounded if on_grid else by_rounded | fooled(predict, pool.images, rows, mine.label)
     eight_bit = mine.eight_bit & ~by_rounded
     if not any(map(len, others)) and not (broken & mine.robust).any():
         return replace(mine, eight_bit=eight_bit)  # nothing of others was replayed

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from edgeproof.core.atomic_write import clear_partial_files, exchange, replacing, write_atomically
+from edgeproof.core import atomic_write
+from edgeproof.core.atomic_write import clear_partial_files, exchange, replacing, take_place, write_atomically
 
 
 @pytest.mark.parametrize(("content", "stored"), [("grün", "grün".encode()), (b"\0\xff", b"\0\xff")])
@@ -58,3 +59,22 @@ def test_folders_change_places_or_stay(tmp_path: Path):
     assert (tmp_path / "other" / ("one" if changed else "other")).is_file()
     assert not exchange(tmp_path / "one", tmp_path / "nothing")
     assert (tmp_path / "one").is_dir()
+
+
+@pytest.mark.parametrize("can", [True, False])
+def test_what_was_made_takes_its_place_over_whatever_stands_there(
+    can: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    if not can:
+        monkeypatch.setattr(atomic_write, "exchange", lambda one, other: False)
+    for name in ("made", "folder"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    take_place(tmp_path / "made", tmp_path / "folder")
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["made"]
+    take_place(tmp_path / "folder", tmp_path / "nothing")
+    assert [path.name for path in (tmp_path / "nothing").iterdir()] == ["made"]
+    for name in ("new", "old"):
+        (tmp_path / name).write_text(name)
+    take_place(tmp_path / "new", tmp_path / "old")
+    assert (tmp_path / "old").read_text() == "new"

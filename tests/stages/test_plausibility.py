@@ -90,6 +90,21 @@ def test_a_permutation_needs_images_enough():
     assert found.permuted is None
 
 
+def test_classes_that_are_masked():
+    split = task(200)
+
+    def of(*lowest: int, nan: bool = False) -> tuple[int, ...]:
+        answers = columns(split.images)
+        answers[:, list(lowest)] = -np.inf
+        answers[7, 0] = np.nan if nan else answers[7, 0]
+        return plausibility(lambda _: answers, split).masked
+
+    assert of() == ()
+    assert of(1) == (1,)
+    assert of(1, nan=True) == ()
+    assert of(*range(columns(split.images).shape[1])) == ()
+
+
 def test_guesses_and_rows_that_are_no_numbers():
     def masked(images: np.ndarray) -> np.ndarray:
         logits = np.random.default_rng(0).normal(size=(len(images), CLASSES)).astype(np.float32)

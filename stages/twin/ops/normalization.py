@@ -38,7 +38,11 @@ def _by_own_statistics(node: Node, epsilon: float) -> Kernel:
         x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         own_variance, own_mean = torch.var_mean(x, (0, *range(2, x.dim())), correction=0)
-        y = F.batch_norm(x, own_mean, own_variance, scale, bias, False, 0.0, epsilon)
+        # `F.batch_norm` differentiates by no statistics that it is given.
+        mu, deviation, gain, shift = (
+            each.reshape(-1, *[1] * (x.dim() - 2)) for each in (own_mean, (own_variance + epsilon).sqrt(), scale, bias)
+        )
+        y = (x - mu) / deviation * gain + shift
         later_mean = momentum * mean + (1 - momentum) * own_mean
         return y, later_mean, momentum * variance + (1 - momentum) * own_variance
 

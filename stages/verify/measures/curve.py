@@ -16,11 +16,12 @@ import numpy as np
 import torch
 
 from ...data import Split
+from ...eight_bit import nearest_inside
 from ...statistics.estimate import Estimate
 from ...threat import ThreatModel
 from ..attacks.autoattack import ROUNDING, Attack
 from ..evidence.candidates import Candidates
-from ..subject.subject import Predict, Subject, is_correct
+from ..subject.subject import Predict, Subject, is_correct, sees_eight_bits
 from .curve_attacks import attack_other_radii
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Curve:
         evaluation: the verification's.
         curve: which balls.
         rows: the samples that the curve is about, of the verification's.
+        eight_bit: the subjects that see 8-bit images alone.
     """
 
     found: Mapping[str, Candidates]
@@ -54,6 +56,7 @@ class Curve:
     evaluation: Evaluation
     curve: CurveConfig
     rows: np.ndarray
+    eight_bit: frozenset[str] = frozenset()
 
     @classmethod
     def attacked(
@@ -79,8 +82,10 @@ class Curve:
             curve=config.curve,
             workers=workers,
         )
+        eight_bit = frozenset(name for name in found if sees_eight_bits(subjects[name]))
+        found = {name: on_grid(each, drawn, threat) if name in eight_bit else each for name, each in found.items()}
         inside = {name: within(each, drawn, threat) for name, each in found.items()}
-        return cls(found, inside, evaluation, config.curve, rows)
+        return cls(found, inside, evaluation, config.curve, rows, eight_bit)
 
     def joined(self, attacked: Mapping[str, Attacked]) -> dict[str, Attacked]:
         """The attacked subjects, whose candidates now hold those that lie in the ball, for all to face."""
@@ -108,7 +113,8 @@ class Curve:
         for name in self.found:
             verdict = RadiusVerdict(faced[name].clean_correct[self.rows], faced[name].robust[self.rows])
             if len(self.found[name]) or not verdict.clean_correct.any():
-                distances = smallest_known(predictors[name], verdict, drawn, known, threat)
+                shown = on_grid(known, drawn, threat) if name in self.eight_bit else known
+                distances = smallest_known(predictors[name], verdict, drawn, shown, threat)
                 curves[name] = RadiusCurve.drawn_up(distances, verdict, radii, self.curve.attacks, seed)
         return curves
 
@@ -117,6 +123,13 @@ def sizes_of(candidates: Candidates, split: Split, threat: ThreatModel) -> np.nd
     """How far each candidate `[M]` is from the clean image of its sample, in the threat model's norm."""
     delta = candidates.images - split.images[candidates.rows_in(split.index)]
     return threat.geometry.size(torch.from_numpy(delta)).numpy().astype(np.float64)
+
+
+def on_grid(candidates: Candidates, split: Split, threat: ThreatModel) -> Candidates:
+    """The candidates as 8-bit images, none of them further from its clean image than it was."""
+    clean = split.images[candidates.rows_in(split.index)]
+    sizes = sizes_of(candidates, split, threat)
+    return replace(candidates, images=nearest_inside(candidates.images, clean, threat.geometry, sizes))
 
 
 def within(candidates: Candidates, split: Split, threat: ThreatModel) -> Candidates:

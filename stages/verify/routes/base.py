@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, Protocol, Self
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ....core.errors import EdgeproofError
 from ....core.registry import Registry
+from ...eight_bit import nearest_inside
 from ...threat import ThreatModel
 from ..attacks.autoattack import Attack, AttackRun, inside, run_attack
 from ..evidence.candidates import Candidates
@@ -129,11 +130,19 @@ class Context:
     def judge(self, candidates: Candidates, batch: Batch) -> np.ndarray:
         """Say which samples have a candidate that the subject itself gets wrong.
 
-        No attack is believed: candidates are put back into the ball and shown to the subject.
+        No attack is believed: candidates are put back into the ball, for a subject that sees nothing else as 8-bit
+        images, and shown to the subject.
         """
         rows = candidates.rows_in(batch.index)
-        images = inside(torch.from_numpy(candidates.images), batch.images[rows], self.threat).numpy()
-        return fooled(self.opened.predict, images, rows, batch.labels.numpy())
+        return fooled(self.opened.predict, self.counted(candidates, batch).images, rows, batch.labels.numpy())
+
+    def counted(self, candidates: Candidates, batch: Batch) -> Candidates:
+        """The candidates as they count: inside of the ball, and for a subject that sees nothing else of 8 bits."""
+        clean = batch.images[candidates.rows_in(batch.index)]
+        images = inside(torch.from_numpy(candidates.images), clean, self.threat).numpy()
+        if self.opened.eight_bit:
+            images = nearest_inside(images, clean.numpy(), self.threat.geometry, self.threat.eps)
+        return replace(candidates, images=images)
 
 
 class Route(ABC):

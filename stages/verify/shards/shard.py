@@ -76,10 +76,11 @@ def attack_shard(
             result.bits[name] = surviving.copy()
             result.seconds[name] = time.perf_counter() - started
         started = time.perf_counter()
-        result.candidates = Candidates.join(found, split.images.shape[1:])
+        ended = Candidates.join(found, split.images.shape[1:])
+        result.candidates = context.counted(ended, batch) if opened.eight_bit else ended
         shard = Shard(context, batch, result, clean, repeated)
         question(shard, attacks=True)
-        attack_eight_bit(result, batch, context)
+        attack_eight_bit(result, batch, context, ended)
         question(shard, attacks=False)
         result.seconds["checks"] = time.perf_counter() - started
         return result
@@ -103,15 +104,15 @@ def strengthen_shard(subject: Subject, result: ShardResult, threat: ThreatModel,
         context = Context(opened, threat, restarted, pool, restarts=config.strong_restarts)
         surviving = result.robust.copy()
         batch = Batch(torch.from_numpy(split.images), torch.from_numpy(split.labels), split.index)
-        found = [result.candidates]
+        ended = result.candidates
         if surviving.any():
             again = partial(run_white_box, context=context, order=list(result.bits))
             outcome = nearest_first(batch.where(surviving), result.candidates, opened.predict, again)
             result.warnings |= failures(outcome.warnings)
             surviving[surviving] = ~outcome.broken
-            found.append(outcome.candidates)
+            ended = Candidates.join([ended, outcome.candidates], split.images.shape[1:])
         del result.bits[ROUNDED]  # which comes again, as the last
         result.bits[STRONG] = surviving
-        result.candidates = Candidates.join(found, split.images.shape[1:])
-        attack_eight_bit(result, batch, context)
+        result.candidates = context.counted(ended, batch) if opened.eight_bit else ended
+        attack_eight_bit(result, batch, context, ended)
         return result

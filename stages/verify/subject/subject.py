@@ -21,6 +21,7 @@ from ....targets.base import EngineFile, Images, Logits
 from ....targets.process.own_process import PATIENCE, OwnProcess, open_engine
 from ....targets.process.watched import Watched
 from ....targets.signature import signature_of
+from ...adapt import reads_eight_bits
 from ...classifier import Classifier
 from ...distill.folded import FoldedCopy
 from ...threat import ThreatModel
@@ -49,6 +50,7 @@ class OpenedSubject:
         doubts: names of what is known against the figure before any attack.
         coarse: whether the graph quantizes activations to fewer than 8 bits.
         labels_only: whether the answers are labels, as one-hot rows.
+        eight_bit: whether the subject sees 8-bit images alone, so that no others count.
         guard: `predict` itself, where it is a model that may fail.
         fresh: opens a copy that has seen no image, where the model may remember what it saw.
     """
@@ -62,6 +64,7 @@ class OpenedSubject:
     doubts: frozenset[str] = frozenset()
     coarse: bool = False
     labels_only: bool = False
+    eight_bit: bool = False
     guard: Guarded | None = None
     fresh: Callable[[], Guarded] | None = None
 
@@ -166,6 +169,7 @@ class EngineSubject:
         if smooth:
             gradients |= {mode: AttackableEngine(predict, twin) for mode, twin in twins.items()}
         bare = unmasked(model) if smooth else None
+        eight_bit = reads_eight_bits(model)
         del model  # as large as a twin
         if bare is not None:
             # Second, where the checks and the probe take notice of it.
@@ -187,6 +191,7 @@ class EngineSubject:
             in_batches(inner) if inner is not None else None,
             frozenset() if gradients else frozenset({"no-gradients"}),
             coarse=coarse,
+            eight_bit=eight_bit,
             guard=predict,
         )
 
@@ -220,6 +225,11 @@ class EngineSubject:
 def in_worker(subject: Subject) -> Subject:
     """The subject for a worker that may die of it; see `EngineSubject.in_worker`."""
     return replace(subject, in_worker=True) if isinstance(subject, EngineSubject) else subject
+
+
+def sees_eight_bits(subject: Subject) -> bool:
+    """Whether a subject sees 8-bit images alone, as its graph says."""
+    return isinstance(subject, EngineSubject) and reads_eight_bits(read_onnx(subject.graph, weights=False))
 
 
 def digest_of_subject(subject: Subject) -> str | None:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from edgeproof.core.writing.scratch import scratch_folder
+from edgeproof.core.writing.scratch import scratch_folder, without_scratch
 
 _HOLDS = """
 import sys, time
@@ -51,3 +51,10 @@ def test_what_is_somebody_elses_stays(tmp_path: Path):
     with pytest.raises(KeyError), scratch_folder(tmp_path):
         raise KeyError
     assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_files_of_a_scratch_folder_are_called_as_the_users_own(tmp_path: Path):
+    with scratch_folder(tmp_path) as folder:
+        told = f"{folder}/new/model.onnx: refused: Load model from '{folder}/model.onnx' failed: {tmp_path}/other.onnx"
+        expected = f"vendor.onnx: refused: Load model from 'vendor.onnx' failed: {tmp_path}/other.onnx"
+        assert without_scratch(told, "vendor.onnx") == expected

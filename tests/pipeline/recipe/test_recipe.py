@@ -29,6 +29,8 @@ def parsed(*overrides: str):
         ("adapter.normalize=imagnet", "adapter.normalize: input should be 'imagenet', 'half' or 'none', got 'imagnet'"),
         ("adapter.label_map=/nope.txt", "adapter.label_map: /nope.txt: no such file"),
         ("surrogate_adapter={normalize: half, mean: [0]}", "surrogate_adapter.normalize: says the mean and the std"),
+        ("data=[1]", "data: must be a section of keys (dataset, seed, root, ...), got [1]"),
+        ("threat=0.1", "threat: must be a section of keys (norm, eps), got 0.1"),
         ("foo=1", "foo: unknown key (known: schema_version, name, data"),
         ("distill.epochs=many", "distill.epochs: input should be a valid integer"),
         ("distill.epochs=many", "got 'many'"),

@@ -122,3 +122,21 @@ def test_a_surrogate_without_a_twin_is_refused_by_its_name(float_onnx: Path, tmp
 def test_an_option_of_the_surrogate_needs_one(float_onnx: Path, tmp_path: Path):
     with pytest.raises(UsageError, match=r"^--surrogate-normalize: needs a --surrogate"):
         asked(float_onnx, tmp_path, None, surrogate_adapter=HALF)
+
+
+def test_a_masked_class_is_named_with_the_option_that_helps(float_onnx: Path, tmp_path: Path):
+    model = onnx.load(float_onnx)
+    (output,) = model.graph.output
+    mask = np.where(np.arange(10) == 3, -np.inf, 0).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(mask, "mask"))
+    model.graph.node.append(onnx.helper.make_node("Add", [output.name, "mask"], ["masked"]))
+    output.name = "masked"
+    onnx.save(model, tmp_path / "masked.onnx")
+    request = asked(float_onnx, tmp_path / "untold", tmp_path / "masked.onnx")
+    finding = next(
+        each for each in said_of(request, tmp_path / "masked.onnx", AdapterConfig()) if "finite" in each.name
+    )
+    assert "-inf is the logit of class 3; verify it with --surrogate-masked-classes if" in finding.sentence
+    told = AdapterConfig(masked_classes=True)
+    request = asked(float_onnx, tmp_path / "told", tmp_path / "masked.onnx", surrogate_adapter=told)
+    assert not [each for each in said_of(request, tmp_path / "masked.onnx", told) if "finite" in each.name]

@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 from edgeproof.core.errors import UsageError
 from edgeproof.core.model_file import sha256_of
+from edgeproof.pipeline.results.finished_run import finished_report
 from edgeproof.pipeline.store.folder_guard import check_own
 from onnx import TensorProto, helper, numpy_helper
 
@@ -49,8 +50,10 @@ def images_of(folder: Path, labels: list[int]) -> str:
     ("labels", "image", "words"),
     [
         ([0, 1, 7], (3, 2, 2), "its classes are 3, .* a test image has the label 7, the model's go from 0 to 2"),
+        ([1, 2, 3], (3, 2, 2), "a test image has the label 3, .* from 0 to 2; the labels begin at 1, subtract one"),
         ([0, 1, 1], (3, 2, 2), "its classes are 3, those of dataset 'npz' are 2; name all 3 in its class_names"),
         ([0, 1, 2], (3, 4, 1), r"its images are \[batch, 3, 4, 1\], those of the data set \[N, 3, 2, 2\]$"),
+        ([0, 1, 2], (1, 2, 2), r"\[N, 3, 2, 2\]; the model takes grey images, make those of npz grey$"),
     ],
 )
 def test_a_model_of_another_task(tmp_path: Path, labels: list[int], image: tuple[int, int, int], words: str):
@@ -110,11 +113,26 @@ def test_a_file_in_the_runtimes_own_format(tmp_path: Path):
     report = verify(tmp_path / "model.ort", graph=graph, **asked(tmp_path))
     assert report.subjects[0]["sha256"] == sha256_of(tmp_path / "model.ort")
     assert report.subjects[0]["twin_agreement"]["clean"] == 1
-    words = r"^--normalize: is for an ONNX file; no adapter stands around .*model\.ort: verify a function .*--surrogate"
+    words = r"^--normalize: is for an ONNX file; no adapter stands around .*\.ort: build .*, or verify .*--surrogate"
     with pytest.raises(UsageError, match=words):
         verify(tmp_path / "model.ort", graph=graph, adapter={"normalize": "half"}, **asked(tmp_path))
     with pytest.raises(UsageError, match=r"model\.ort: is no ONNX file; name the one .* with --graph"):
         verify(tmp_path / "model.ort", **{**asked(tmp_path), "out": tmp_path / "other"})
+
+
+def test_what_stands_around_a_surrogate_is_in_the_report(tmp_path: Path):
+    model, other = linear_model(tmp_path / "model.onnx", (3, 2, 2)), linear_model(tmp_path / "other.onnx", (2, 2, 3))
+    report = verify(model, **asked(tmp_path), surrogate=other, surrogate_adapter={"normalize": "half"})
+    (subject,) = report.subjects
+    assert "adapter" not in subject
+    words = ["mean 0.5", "std 0.5", "layout NHWC"]
+    assert subject["surrogate"] == {"path": "other.onnx", "sha256": sha256_of(other), "adapter": words}
+    told = "surrogate: other.onnx behind its adapter (mean 0.5, std 0.5, layout NHWC)"
+    assert told in (tmp_path / "proof" / "summary.md").read_text()
+    page = (tmp_path / "proof" / "report.html").read_text()
+    assert sha256_of(other) in page
+    assert "mean 0.5, std 0.5, layout NHWC" in page
+    assert finished_report(tmp_path / "proof").data == report.data
 
 
 def asked(folder: Path) -> dict[str, Any]:

@@ -167,7 +167,7 @@ def test_an_adapter_of_the_recipe_and_an_option_that_wins(tmp_path: Path):
         ),
         ("surrogate_adapter: {std: [0]}", {}, r"recipe\.yaml: surrogate_adapter\.std: must be above 0"),
         ("adapter: half", {}, r"recipe\.yaml: adapter: must be a section of keys, got 'half'"),
-        ("", {"adapter": {"input_dtype": "int8"}}, "^--input-dtype: input should be 'float32'"),
+        ("", {"adapter": {"input_dtype": "int4"}}, "^--input-dtype: input should be 'float32'"),
         ("", {"surrogate_adapter": {"scale": 0}}, "^--surrogate-scale: input should be greater"),
         ("", {"surrogate_adapter": {"classes_offset": -1}}, "^--surrogate-classes-offset: input should be greater"),
     ],

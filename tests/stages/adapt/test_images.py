@@ -42,6 +42,33 @@ CASES: dict[str, tuple[tuple[int | str, ...], int, dict[str, Any], Prepare]] = {
     "layout": (NHWC, TensorProto.FLOAT, {}, lambda x: x.transpose(0, 2, 3, 1)),
     "bytes": (NHWC, TensorProto.UINT8, {}, lambda x: np.round(x * 255).astype(np.uint8).transpose(0, 2, 3, 1)),
     "half precision": (NCHW, TensorProto.FLOAT16, {}, lambda x: x.astype(np.float16)),
+    "signed bytes": (
+        NCHW,
+        TensorProto.INT8,
+        {"input_dtype": "int8"},
+        lambda x: (np.round(x * 255) - 128).astype(np.int8),
+    ),
+    "signed bytes from 0 to 127": (
+        NCHW,
+        TensorProto.INT8,
+        {"input_dtype": "int8", "scale": 127},
+        lambda x: np.floor(x * np.float32(127) + np.float32(0.5)).astype(np.int8),
+    ),
+    **{
+        f"pixels as {kind.__name__}": (
+            NHWC,
+            helper.np_dtype_to_tensor_dtype(np.dtype(kind)),
+            {"input_dtype": kind.__name__},
+            lambda x, kind=kind: np.round(x * 255).astype(kind).transpose(0, 2, 3, 1),
+        )
+        for kind in (np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64)
+    },
+    "16 bits": (
+        NCHW,
+        TensorProto.UINT16,
+        {"input_dtype": "uint16", "scale": 65535},
+        lambda x: np.floor(x * np.float32(65535) + np.float32(0.5)).astype(np.uint16),
+    ),
     "rows": (("N", PIXELS), TensorProto.FLOAT, {}, lambda x: x.reshape(len(x), -1)),
     "rows, channels last": (
         ("N", PIXELS),
@@ -99,11 +126,13 @@ def test_a_batch_that_cannot_be_is_any(tmp_path: Path, batch: int):
     [
         (NCHW, TensorProto.FLOAT, {"layout": "NHWC"}, r"--layout NHWC: input 'images' of .* \[N, 3, 5, 4\], not"),
         (NCHW, TensorProto.FLOAT, {"mean": (0.5, 0.5)}, "--mean: has 2 numbers, the images have 3 channel"),
-        (NHWC, TensorProto.UINT8, {"normalize": "half"}, "the model takes whole numbers from 0 to 255"),
+        (NHWC, TensorProto.UINT8, {"normalize": "half"}, "the model takes whole numbers and normalises itself"),
         (NCHW, TensorProto.FLOAT, {"input_dtype": "uint8"}, "--input-dtype uint8: input 'images' of .* is float32"),
         (NCHW, TensorProto.FLOAT, {"input_name": "data"}, r"--input-name: .* has no input 'data' \(it has: images\)"),
         (NCHW, TensorProto.FLOAT, {"flatten": True}, "--flatten: input 'images' of .* is no row of numbers"),
-        (NCHW, TensorProto.INT64, {}, "input 'images' is INT64; images are float32, float16, float64 or uint8"),
+        (NCHW, TensorProto.INT64, {}, "is int64; say --input-dtype int64 if it takes pixels from 0 to 255"),
+        (NCHW, TensorProto.INT8, {}, "is int8; say --input-dtype int8 if it takes pixels from -128 to 127"),
+        (NCHW, TensorProto.BOOL, {}, "input 'images' is BOOL; images are float32, float16, bfloat16, float64, uint8"),
         (("N", 3, 8, 8), TensorProto.FLOAT, {}, r"its images are \[N, 3, 8, 8\], those of the data set \[N, 3, 5, 4\]"),
     ],
 )
@@ -130,6 +159,36 @@ def test_what_contradicts_the_file(
 def test_settings_that_mean_nothing(settings: dict[str, Any], words: str):
     with pytest.raises(ValueError, match=words):
         AdapterConfig.model_validate(settings)
+
+
+def test_bfloat16(tmp_path: Path):
+    """NumPy has no such type: rounded by hand, to the nearest even of the upper 16 bits."""
+    path = classifier(tmp_path / "model.onnx", NCHW, dtype=TensorProto.BFLOAT16)
+    found = adapt(path, AdapterConfig(), SHAPE, CLASSES, some_images())
+    assert found is not None
+    assert found.words == ("bfloat16 input",)
+    bits = some_images().view(np.uint32)
+    rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
+    (expected,) = answers(classifier(tmp_path / "plain.onnx", NCHW), rounded)
+    np.testing.assert_allclose(answers(found.model, some_images())[0], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_one_number_of_a_recipe_is_for_all_channels():
+    assert AdapterConfig.model_validate({"mean": 0.5, "std": 2}) == AdapterConfig(mean=(0.5,), std=(2.0,))
+    with pytest.raises(ValueError, match="mean"):
+        AdapterConfig.model_validate({"mean": True})
+
+
+def test_a_sequence_of_images_is_no_tensor(tmp_path: Path):
+    path = classifier(tmp_path / "model.onnx", NCHW)
+    model = onnx.load(path)
+    model.graph.input[0].CopyFrom(helper.make_tensor_sequence_value_info("images", TensorProto.FLOAT, None))
+    model.graph.node[0].input[0] = "first"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0), "place"))
+    model.graph.node.insert(0, helper.make_node("SequenceAt", ["images", "place"], ["first"]))
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match=r"model\.onnx: input 'images' is no tensor \(sequence\); images are one"):
+        adapt(path, AdapterConfig(), SHAPE, CLASSES, some_images())
 
 
 def test_images_on_their_side_are_no_guess(tmp_path: Path):

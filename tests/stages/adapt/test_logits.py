@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from edgeproof.core.errors import UsageError
+from edgeproof.core.errors import ModelError, UsageError
 from edgeproof.stages.adapt import AdapterConfig, adapt
 from onnx import TensorProto, helper
 
@@ -43,7 +43,7 @@ def test_one_of_several_outputs(tmp_path: Path):
     path = classifier(
         tmp_path / "m.onnx", NCHW, behind=[SOFTMAX, ARGMAX], outputs=[SCORES, value("shares", "N", CLASSES), LABEL]
     )
-    with pytest.raises(UsageError, match=r"--output-name: scores \[N, 6\], shares \[N, 6\], label \[N, \]"):
+    with pytest.raises(UsageError, match=r"--output-name: scores \[N, 6\], shares \[N, 6\], label \[N\]"):
         adapted(path)
     np.testing.assert_array_equal(adapted(path, output_name="scores"), own(path, 0))
     np.testing.assert_array_equal(adapted(path, output_name="shares"), own(path, 1))
@@ -87,6 +87,78 @@ def test_labels_that_are_no_class_of_ours_are_wrong_whatever_is_right(tmp_path: 
     np.testing.assert_array_equal(found[ours], labels[ours])
     assert (found[~ours] >= CLASSES).all()
     assert not ours.all()
+
+
+@pytest.mark.parametrize("keepdims", [0, 1])
+def test_labels_as_floats(tmp_path: Path, keepdims: int):
+    best = helper.make_node("ArgMax", ["scores"], ["whole"], axis=1, keepdims=keepdims)
+    floats = helper.make_node("Cast", ["whole"], ["label"], to=TensorProto.FLOAT)
+    outputs = [value("label", *("N", 1)[: 1 + keepdims])]
+    path = classifier(tmp_path / "m.onnx", NCHW, behind=[best, floats], outputs=outputs)
+    np.testing.assert_array_equal(adapted(path).argmax(1), own(path).reshape(-1))
+
+
+def test_one_number_that_is_no_label(tmp_path: Path):
+    most = helper.make_node("ReduceMax", ["scores"], ["most"], keepdims=1, axes=[1])
+    path = classifier(tmp_path / "m.onnx", NCHW, behind=[most], outputs=[value("most", "N", 1)])
+    with pytest.raises(ModelError, match=r"m\.onnx: output 'most' is one number an image; of 6 classes"):
+        adapted(path)
+
+
+def test_a_row_a_class_is_turned(tmp_path: Path):
+    turned = helper.make_node("Transpose", ["scores"], ["columns"], perm=[1, 0])
+    path = classifier(tmp_path / "m.onnx", NCHW, behind=[turned], outputs=[value("columns", CLASSES, "N")])
+    np.testing.assert_array_equal(adapted(path), own(path).T)
+
+
+@pytest.mark.parametrize("most", [3, CLASSES])
+def test_the_best_classes_by_rank_are_no_logits(tmp_path: Path, most: int):
+    behind = [
+        helper.make_node("Constant", [], ["most"], value_ints=[most]),
+        helper.make_node("TopK", ["scores", "most"], ["best", "places"], axis=1),
+    ]
+    best, places = value("best", "N", most), value("places", "N", most, dtype=TensorProto.INT64)
+    path = classifier(tmp_path / "m.onnx", NCHW, behind=behind, outputs=[best, places])
+    for settings in ({}, {"output_name": "best"}):
+        with pytest.raises(
+            ModelError, match=r"best classes by rank, which 'places' names \(top-k\); export the logits"
+        ):
+            adapted(path, **settings)
+    path = classifier(tmp_path / "m.onnx", NCHW, behind=behind, outputs=[places])
+    with pytest.raises(ModelError, match=r"the whole numbers of 'places' may be the best classes \(top-k\): export"):
+        adapted(path)
+    # Beside the scores themselves they are no answer.
+    path = classifier(tmp_path / "m.onnx", NCHW, behind=behind, outputs=[SCORES, places])
+    np.testing.assert_array_equal(adapted(path), own(path))
+
+
+def test_a_class_that_is_masked(tmp_path: Path):
+    mask = helper.make_tensor("mask", TensorProto.FLOAT, [CLASSES], [0, 0, float("-inf"), 0, 0, 0])
+    behind = [
+        helper.make_node("Constant", [], ["mask"], value=mask),
+        helper.make_node("Add", ["scores", "mask"], ["masked"]),
+    ]
+    path = classifier(tmp_path / "m.onnx", NCHW, behind=behind, outputs=[value("masked", "N", CLASSES)])
+    expected = own(path)
+    assert np.isneginf(expected[:, 2]).all()
+    found = adapted(path, masked_classes=True)
+    np.testing.assert_array_equal(np.delete(found, 2, 1), np.delete(expected, 2, 1))
+    assert (found[:, 2] == -10000).all()
+
+
+@pytest.mark.parametrize("kind", ["sequence", "optional"])
+def test_what_is_no_tensor_answers_nothing(tmp_path: Path, kind: str):
+    maker = {"sequence": "SequenceConstruct", "optional": "Optional"}[kind]
+    tensor = helper.make_tensor_type_proto(TensorProto.FLOAT, ["N", CLASSES])
+    made = helper.make_sequence_type_proto(tensor) if kind == "sequence" else helper.make_optional_type_proto(tensor)
+    behind = [helper.make_node(maker, ["scores"], ["wrapped"])]
+    path = classifier(tmp_path / "m.onnx", NCHW, behind=behind, outputs=[helper.make_value_info("wrapped", made)])
+    with pytest.raises(ModelError, match=r"m\.onnx: none of its outputs .* \(wrapped \(no tensor\)\)$"):
+        adapted(path)
+    path = classifier(
+        tmp_path / "m.onnx", NCHW, behind=behind, outputs=[SCORES, helper.make_value_info("wrapped", made)]
+    )
+    np.testing.assert_array_equal(adapted(path), own(classifier(tmp_path / "plain.onnx", NCHW)))
 
 
 def test_axes_of_one_number_go(tmp_path: Path):

@@ -363,3 +363,21 @@ def test_every_claim_is_a_range_of_opsets() -> None:
     assert all(1 <= since <= until for since, until in claims.values())
     schemas = {schema.name for schema in onnx.defs.get_all_schemas_with_history() if schema.domain == ""}
     assert {name for name in claims if "::" not in name} - {"SimplifiedLayerNormalization"} <= schemas
+
+
+def test_batch_normalization_by_the_images_own_statistics_has_their_gradient():
+    """As a network exported in training mode has it; torch's own module is the reference."""
+    names = ("scale", "shift", "mean", "variance")
+    values = {name: np.array([0.5, 2.0], np.float32) for name in names}
+    node = helper.make_node("BatchNormalization", ["x", *names], ["y", "m", "v"], training_mode=1, momentum=0.9)
+    twin = Twin(model([node], inputs={"x": ["n", 2, 3, 3]}, initializers=values))
+    reference = torch.nn.BatchNorm2d(2).train()
+    with torch.no_grad():
+        for each in (reference.weight, reference.bias):
+            each.copy_(torch.from_numpy(values["scale"]))
+    found, expected = (torch.randn(4, 2, 3, 3, generator=torch.Generator().manual_seed(0)) for _ in range(2))
+    answers = twin(found.requires_grad_()), reference(expected.requires_grad_())
+    for each in answers:
+        (each * torch.arange(each.numel()).reshape(each.shape)).sum().backward()
+    torch.testing.assert_close(*answers)
+    torch.testing.assert_close(found.grad, expected.grad)

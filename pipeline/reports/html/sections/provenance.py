@@ -19,8 +19,11 @@ def provenance_section(run: RunView) -> Section:
         Table(
             "subjects",
             "What was attacked",
-            ("subject", "file", "SHA-256", *(("adapter",) if any("adapter" in each for each in run.subjects) else ())),
-            [_attacked(each, run.subjects) for each in run.subjects],
+            ("subject", "file", "SHA-256", *(("adapter",) if _adapted(run.subjects) else ())),
+            [
+                *(_attacked(each, run.subjects) for each in run.subjects),
+                *(_lending(each["surrogate"], run.subjects) for each in run.subjects if each.get("surrogate")),
+            ],
         ),
         Table(
             "environment",
@@ -62,9 +65,18 @@ def provenance_section(run: RunView) -> Section:
     )
 
 
+def _lending(surrogate: Mapping[str, Any], subjects: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    named = "surrogate", str(surrogate["path"]), str(surrogate["sha256"])
+    return (*named, ", ".join(surrogate.get("adapter", ()))) if _adapted(subjects) else named
+
+
+def _adapted(subjects: Sequence[Mapping[str, Any]]) -> bool:
+    return any("adapter" in each or "adapter" in (each.get("surrogate") or {}) for each in subjects)
+
+
 def _attacked(subject: Mapping[str, Any], subjects: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     named = subject["name"], str(subject.get("path", "")), str(subject.get("sha256", ""))
-    if not any("adapter" in each for each in subjects):
+    if not _adapted(subjects):
         return named
     given = subject.get("given", {})
     of = f" around {given['path']}, SHA-256 {given['sha256']}" if given else ""

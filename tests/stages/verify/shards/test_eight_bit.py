@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 from edgeproof.stages.data import Split
-from edgeproof.stages.eight_bit import towards, whole_steps
+from edgeproof.stages.eight_bit import nearest_inside, towards, whole_steps
+from edgeproof.stages.norms.base import norms
 from edgeproof.stages.threat import ThreatModel
 from edgeproof.stages.verify import Attacked, Evaluation, VerifyConfig, attack_subject
 from edgeproof.stages.verify.subject.subject import OpenedSubject, in_batches
@@ -31,6 +32,28 @@ def test_every_pixel_goes_to_the_grid_towards_the_clean_one_and_not_past_it():
         assert pixel == pytest.approx(nearest / 255 if inside else own, abs=1e-6)
     assert (np.abs(found - clean) <= np.abs(images - clean) + 1e-6).all()
     assert np.array_equal(towards(found, clean), found)
+
+
+@pytest.mark.parametrize(("norm", "eps"), [("L2", 0.05), ("L2", 2.5 / 255), ("Linf", 8 / 255), ("Linf", 7.5 / 255)])
+def test_the_nearest_8_bit_image_that_a_ball_holds(norm: str, eps: float):
+    random = np.random.default_rng(2)
+    clean = np.rint(random.uniform(0.2, 0.8, (40, 1, 4, 4)) * 255) / 255
+    geometry = norms[norm]
+    delta = torch.from_numpy(random.normal(size=clean.shape) / 255 * 4)
+    images = (clean + geometry.clip(delta, eps).numpy()).astype(np.float32)
+    found = nearest_inside(images, clean.astype(np.float32), geometry, eps)
+    moved = np.rint((found - clean) * 255)
+    assert np.abs((found - clean) * 255 - moved).max() < 1e-3
+    order = np.inf if norm == "Linf" else 2
+    sizes = np.linalg.norm(moved.reshape(40, -1), order, axis=1)
+    assert (sizes <= eps * 255 + 1e-3).all()
+    # Nearer to the image than what is rounded towards the clean one; where the ball holds the nearest, that one.
+    nearest, safe = np.rint(images * 255), np.rint(towards(images, clean.astype(np.float32)) * 255)
+    holds = np.linalg.norm((nearest - clean * 255).reshape(40, -1), order, axis=1) <= eps * 255 + 1e-3
+    assert np.array_equal(np.rint(found * 255)[holds], nearest[holds])
+    off = [np.abs(each - images * 255).reshape(40, -1).sum(1) for each in (np.rint(found * 255), safe)]
+    assert (off[0] <= off[1] + 1e-3).all()
+    assert (off[0] < off[1] - 0.5).any()
 
 
 @pytest.mark.parametrize(("eps", "steps"), [(8 / 255, 8), (np.float32(8 / 255), 8), (0.1, 25), (0.003, 0), (1.0, 255)])
