@@ -15,7 +15,7 @@ from tests.e2e.vendor import as_vendors_ship, with_a_background
 pytestmark = pytest.mark.slow
 
 ON = ("--dataset", "digits")
-ATTACKED = (*ON, "--eps", "0.1", "--samples", "20", "--workers", "1", "--no-curve", *FEW, "--json")
+ATTACKED = (*ON, "--eps", "0.1", "--samples", "20", "--workers", "1", *FEW, "--json")
 
 
 def bits(folder: Path, target: str) -> dict[str, np.ndarray]:
