@@ -20,8 +20,9 @@ T = TypeVar("T")
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the closest known name, or an empty string."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    names = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    return f"; did you mean {names[close[0]]!r}?" if close else ""
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,14 @@ class Registry(Generic[T]):
             if name.startswith(family.prefix):
                 return self._member(family, name)
         known = [*self.names(), *(family.form for family in self._families)]
-        raise UsageError(f"unknown {self.kind} {name!r}{nearest(name, known)} (known: {', '.join(known)})")
+        guess = nearest(name, known) or self._as_function(name)
+        raise UsageError(f"unknown {self.kind} {name!r}{guess} (known: {', '.join(known)})")
+
+    def _as_function(self, name: str) -> str:
+        """What a name may mean that looks like one of Python."""
+        module, dot, own = name.rpartition(".")
+        looks_so = self._functions and dot and all(part.isidentifier() for part in name.split("."))
+        return f"; one of your own is written {module}:{own}" if looks_so else ""
 
     def check(self, name: str) -> str:
         """Return `name` if it is known; a validator for config models, so it raises ValueError."""

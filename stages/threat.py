@@ -62,7 +62,9 @@ class ThreatModel(Config):
         widest = self.geometry.widest
         if self.eps <= 0 or self.eps > widest:
             allowed = "above 0" if math.isinf(widest) else f"in (0, {widest:g}]"
-            raise ValueError(f"eps: must be {allowed} for {self.norm}, got {self.eps:g}")
+            whole = widest == 1 and self.eps.is_integer() and 1 < self.eps < STEPS
+            hint = f"; pixels are in [0, 1]: did you mean {self.eps:g}/{STEPS}?" if whole else ""
+            raise ValueError(f"eps: must be {allowed} for {self.norm}, got {self.eps:g}{hint}")
         return self
 
     @property

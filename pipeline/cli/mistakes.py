@@ -22,8 +22,9 @@ def told(mistake: Any) -> str:
     param = getattr(mistake, "param", None)
     problems = getattr(mistake.__cause__, "errors", list)()  # pydantic's, in newer versions
     if param is not None and problems:
+        from ...core.config import what_is_wrong
+
         named = next((name for name in param.opts if name.startswith("--")), param.name)
-        text, value = problems[0]["msg"], problems[0]["input"]
-        message = f"{named}: {text[0].lower()}{text[1:]}, got {value!r}"
+        message = f"{named}: {what_is_wrong(problems[0])}, got {problems[0]['input']!r}"
     command = "edgeproof" if mistake.ctx is None else mistake.ctx.command_path
     return f"{message} (see {command} --help)"

@@ -23,6 +23,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ...core.atomic_write import write_atomically
+from ...core.config import what_is_wrong
 from ...core.errors import UsageError, reason_of
 from ...core.reading.checksum import CHECKSUM, is_whole, with_checksum
 from ...core.reading.json_text import read_json
@@ -82,7 +83,9 @@ class Baseline:
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]
             where = ".".join(map(str, problem["loc"]))
-            raise UsageError(f"--baseline {path}: not a baseline of this version ({where}: {problem['msg']})") from None
+            raise UsageError(
+                f"--baseline {path}: not a baseline of this version ({where}: {what_is_wrong(problem)})"
+            ) from None
         except ValueError as error:
             raise UsageError(f"--baseline {path}: not a baseline of this version ({error})") from None
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
+from ...core.config import what_is_wrong
 from ...core.registry import nearest
 from ...targets.base import TargetOptions, targets
 
@@ -70,7 +71,6 @@ def _checked(choice: Any) -> str | dict[str, dict[str, Any]]:
 def _told(error: ValidationError, kind: type[TargetOptions]) -> str:
     """The first problem of a target's options, as what follows the target's name."""
     problem = error.errors(include_url=False)[0]
-    message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "dataclass_type":
         return f": options as {{name: value}}, got {problem['input']!r}"
     path = "".join(f".{part}" for part in problem["loc"])
@@ -79,5 +79,5 @@ def _told(error: ValidationError, kind: type[TargetOptions]) -> str:
         listed = f" (known: {', '.join(known)})" if known else " (this target has none)"
         return f"{path}: unknown option{nearest(path.removeprefix('.'), known)}{listed}"
     if not path:  # of `__post_init__`, which begins with the option
-        return f".{message}"
-    return f"{path}: {message[0].lower()}{message[1:]}, got {problem['input']!r}"
+        return f".{problem['msg'].removeprefix('Value error, ')}"
+    return f"{path}: {what_is_wrong(problem)}, got {problem['input']!r}"

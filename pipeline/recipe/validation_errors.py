@@ -7,6 +7,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from ...core.config import what_is_wrong
 from ...core.errors import UsageError
 from ...core.registry import nearest
 
@@ -56,7 +57,7 @@ def _describe(problem: Any, model: type[BaseModel]) -> str:
         return f"{where}: unknown key{guess}{listed}"
     if kind == "missing":
         return f"{where}: missing"
-    message = problem["msg"].removeprefix("Value error, ")
+    message = problem["msg"].removeprefix("Value error, ") if kind == "value_error" else what_is_wrong(problem)
     value = problem["input"]
     if kind in ("model_type", "dict_type", "model_attributes_type"):
         known = _keys(model, path)
@@ -67,7 +68,7 @@ def _describe(problem: Any, model: type[BaseModel]) -> str:
         joint = "." if path and re.match(r"[a-z0-9_.]+: ", message) else ": "
         told = isinstance(value, (dict, list, BaseModel)) or repr(value) in message
         return (f"{'.'.join(path)}{joint}{message}" if path else message) + ("" if told else f", got {_shown(value)}")
-    return f"{where}: {message[0].lower()}{message[1:]}, got {_shown(value)}"
+    return f"{where}: {message}, got {_shown(value)}"
 
 
 def _shown(value: object) -> str:

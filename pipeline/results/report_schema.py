@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ...core.config import what_is_wrong
 from ..gates.result import Outcome, RunOutcome
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -251,10 +252,10 @@ def checked_report(data: Mapping[str, Any]) -> dict[str, Any]:
         ReportSchema.model_validate(data)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-        where, message = list(problem["loc"]), problem["msg"].removeprefix("Value error, ")
+        where = list(problem["loc"])
         verb = "are" if any(isinstance(part, int) for part in where) else "is"
         those = f"not a report of edgeproof: its {where[0]} {verb} not a report's"
-        raise ValueError(f"{those} ({'.'.join(map(str, where))}: {message[0].lower()}{message[1:]})") from None
+        raise ValueError(f"{those} ({'.'.join(map(str, where))}: {what_is_wrong(problem)})") from None
     # A report written elsewhere to the documented form has no such lists; its own doubt must not get lost.
     inconclusive = data.get("verdict", "inconclusive") == "inconclusive"
     lists = {

@@ -175,6 +175,13 @@ ImageSize = Annotated[
 ]
 
 
+def _known(name: str) -> str:
+    try:
+        return datasets.check(name)
+    except ValueError as error:
+        raise ValueError(f"{error}; nor is a folder or an .npz file of that name here") from None
+
+
 class DataConfig(Config):
     """Which data set, where it lies, and how what is not test data becomes train and validation.
 
@@ -194,7 +201,7 @@ class DataConfig(Config):
         extra_fraction: the share of every training batch that is drawn from `extra`.
     """
 
-    dataset: Annotated[str, AfterValidator(datasets.check)]
+    dataset: Annotated[str, AfterValidator(_known)]
     seed: int = Field(default=0, ge=0, lt=2**32)
     root: Path | None = None
     validation: (

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from ...core.config import Config
+from ...core.config import Config, what_is_wrong
 from ...core.errors import UsageError, reason_of
 from ...core.reading.json_text import read_json
 
@@ -120,7 +120,7 @@ def read_pruning(path: Path) -> PruningRecord:
     except ValidationError as error:
         problem = error.errors()[0]
         at = ".".join(map(str, problem["loc"]))
-        raise UsageError(f"{path}: not a valid pruning record ({at and at + ': '}{problem['msg']})") from None
+        raise UsageError(f"{path}: not a valid pruning record ({at and at + ': '}{what_is_wrong(problem)})") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: not a valid pruning record ({reason_of(error)})") from None
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from ....core.config import Config
+from ....core.config import Config, what_is_wrong
 from ....core.errors import UsageError
 from ....core.registry import nearest
 from ...models import ModelName
@@ -110,7 +110,7 @@ class TrainConfig(Config):
                 except ValidationError as error:
                     problem = error.errors()[0]
                     path = ".".join(str(part) for part in problem["loc"])
-                    raise ValueError(f"{name}.{path}: {problem['msg']}") from None
+                    raise ValueError(f"{name}.{path}: {what_is_wrong(problem)}") from None
                 except ValueError as error:
                     raise ValueError(f"{name}.{error}") from None
         return tuple({name: options} for name, options in checked.items())

@@ -66,8 +66,8 @@ def test_a_model_of_another_task(tmp_path: Path, labels: list[int], image: tuple
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"seed": -1}, "--seed: input should be greater than or equal to 0, got -1"),
-        ({"samples": 0}, "--samples: input should be greater than or equal to 1, got 0"),
+        ({"seed": -1}, "--seed: must be at least 0, got -1"),
+        ({"samples": 0}, "--samples: must be at least 1, got 0"),
     ],
 )
 def test_settings_that_no_run_can_have(tmp_path: Path, settings: dict[str, int], words: str):

@@ -253,8 +253,8 @@ def test_a_baseline_keeps_what_its_gates_were_bound_to(run: Path, tmp_path: Path
         ("eps", "--for 'eps': must be of the form KEY=VALUE (norm, eps, dataset, samples, effort)"),
         ("epsilon=1", "--for epsilon: unknown key; did you mean 'eps'?"),
         ("eps=big", "--for eps: must be a number or a fraction such as 8/255, got 'big'"),
-        ("samples=0", "--for samples: input should be greater than or equal to 1, got '0'"),
-        ("effort=none", "--for effort: input should be 'standard', got 'none'"),
+        ("samples=0", "--for samples: must be at least 1, got '0'"),
+        ("effort=none", "--for effort: must be 'standard', got 'none'"),
     ],
 )
 def test_bindings_that_are_wrong(run: Path, said: str, words: str):

@@ -77,7 +77,7 @@ def test_it_is_read_as_it_was_written(tmp_path: Path):
             "is of model 'cnn8_wide' for 1×8×8 images and 10 classes, not of 'cnn8_small' for 1×8×8",
         ),
         ({"classes": 7}, "is of model 'cnn8_small' for 1×8×8 images and 7 classes, not of"),
-        ({"schema_version": 2}, r"not a valid pruning record \(schema_version: Input should be 1\)"),
+        ({"schema_version": 2}, r"not a valid pruning record \(schema_version: must be 1\)"),
         ({"layers": {"0": {"outputs": ["x"]}}}, r"not a valid pruning record \(layers\.0\.outputs\.0: "),
         ({"layers": {"99": {"outputs": [1]}}}, "does not fit model 'cnn8_small': layer '99' is missing"),
         ({"layers": {"2": {"outputs": [1]}}}, "does not fit model 'cnn8_small': layer '2' is a ReLU"),
