@@ -28,6 +28,8 @@ _LAYERS = {
     *("QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger"),
     *("FusedConv", "FusedGemm", "FusedMatMul"),
 }
+# What squashes logits, one by one or a row at a time, and leaves the largest the largest.
+_SQUASHES = {"Softmax", "LogSoftmax", "Sigmoid", "Tanh", "Softplus", "Softsign"}
 # What may stand behind it and hides nothing.
 _PLAIN = {
     *("QuantizeLinear", "DequantizeLinear", "Add", "Identity", "Dropout"),
@@ -60,8 +62,8 @@ def inner_logits(
     images = np.random.default_rng(0).uniform(size=(_PROBES, *image_shape)).astype(np.float32)
     labels = predict(images).argmax(1)
     best: tuple[float, nn.Module] | None = None
-    for name in (*deep, *behind):
-        twin = _twin_of(model, name)
+    for name in (*deep, *behind, None):
+        twin = _unsquashed(model) if name is None else _twin_of(model, name)
         found = None if twin is None else _answer(twin, images)
         if twin is None or found is None or found.shape[1] not in (classes, classes - 1):
             continue
@@ -135,8 +137,7 @@ def _is_float_cast(node: onnx.NodeProto) -> bool:
 
 def _twin_of(model: onnx.ModelProto, name: str) -> Twin | None:
     """The twin of what computes one value, as one row an image, float32; None where it cannot be made."""
-    part = onnx.ModelProto()
-    part.CopyFrom(model)
+    part = _copy(model)
     row, single = f"{name}/row", f"{name}/float32"
     part.graph.node.append(onnx.helper.make_node("Flatten", [name], [row]))
     part.graph.node.append(onnx.helper.make_node("Cast", [row], [single], to=onnx.TensorProto.FLOAT))
@@ -155,6 +156,24 @@ def _twin_of(model: onnx.ModelProto, name: str) -> Twin | None:
         return Twin(part)
     except (NoTwin, ModelError):
         return None
+
+
+def _unsquashed(model: onnx.ModelProto) -> Twin | None:
+    """The twin of the answer without what squashes it: where its classes are put into another order behind that."""
+    part, tail = _copy(model), _tail(model)
+    squashes = [node for node in part.graph.node if node.op_type in _SQUASHES and node.output[0] in tail]
+    for node in squashes:
+        node.CopyFrom(onnx.helper.make_node("Identity", [node.input[0]], [node.output[0]]))
+    try:
+        return Twin(part) if squashes else None
+    except (NoTwin, ModelError):
+        return None
+
+
+def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
+    part = onnx.ModelProto()
+    part.CopyFrom(model)
+    return part
 
 
 def _read(graph: onnx.GraphProto) -> Iterator[str]:

@@ -34,6 +34,24 @@ def test_logits_are_found_behind_one_more_layer(float_onnx: Path, digits: Datase
     assert torch.allclose(found(images), load_twin(float_onnx)(images), atol=1e-5)
 
 
+@pytest.mark.parametrize("squash", ["Softmax", "Sigmoid"])
+def test_logits_of_shares_in_another_order_are_in_that_order(
+    float_onnx: Path, digits: Dataset, tmp_path: Path, squash: str
+):
+    """As behind an adapter that puts a background class, or a vendor's order, in its place."""
+    shares, order = onnx.load(float_onnx), np.random.default_rng(0).permutation(10)
+    shares.graph.node.append(helper.make_node(squash, [shares.graph.output[0].name], ["shares"]))
+    shares.graph.initializer.append(onnx.numpy_helper.from_array(order, "order"))
+    shares.graph.node.append(helper.make_node("Gather", ["shares", "order"], ["ordered"], axis=1))
+    del shares.graph.output[:]
+    shares.graph.output.append(helper.make_tensor_value_info("ordered", TensorProto.FLOAT, ["N", 10]))
+    onnx.save(shares, tmp_path / "shares.onnx")
+    images = torch.from_numpy(digits.test.images[:50])
+    found = inner_of(tmp_path / "shares.onnx")
+    assert found is not None
+    assert torch.allclose(found(images), load_twin(float_onnx)(images)[:, order], atol=1e-5)
+
+
 def test_logits_of_an_adapted_model_of_labels(float_onnx: Path, digits: Dataset, tmp_path: Path):
     """The adapter's rows have one class more than the layer that the labels come from."""
     labels = onnx.load(float_onnx)
