@@ -15,6 +15,8 @@ from .edit import Chain, behind
 
 # The logit of a class that there is none of.
 NEVER = -1e4
+# Of masked classes' models: no image is answered whose logits are all below it.
+LOWEST = NEVER / 2
 _BEFORE = "export the logits before that, or verify a function that puts them in the order of the classes"
 # What is said of a model that answers with labels.
 LABELS = "labels"
@@ -73,7 +75,7 @@ def adapt_output(
         _labels(chain, found, wide)
         said.append(LABELS)
     else:
-        wide = _scores(model, chain, config, found, classes, said)
+        wide = _scores(model, chain, config, found, classes, said, path)
         if wide == 1 < classes:
             raise ModelError(
                 f"{path}: output {name!r} is one number an image; of {classes} classes it can be nothing but their "
@@ -87,6 +89,11 @@ def adapt_output(
         others = [column for column in range(wide) if column not in columns]
         chain.then("Gather", np.array([*columns, *others], np.int64), axis=1)
         said.append(f"classes {_ranges(columns)} of {wide} first")
+    if config.masked_classes and LABELS not in said:
+        # Where no class is above those that stand for -inf, one is that is none of them, so that no tie is right.
+        chain.then("MatMul", np.eye(wide, wide + 1, dtype=np.float32))
+        wide += 1
+        chain.then("Add", np.where(np.arange(wide) < wide - 1, np.float32(0), np.float32(LOWEST)))
     if not _static(model, wide):
         said.append(f"{wide} classes")
     if said:
@@ -180,7 +187,13 @@ def _shown(name: str, answers: Mapping[str, np.ndarray]) -> str:
 
 
 def _scores(
-    model: onnx.ModelProto, chain: Chain, config: AdapterConfig, found: np.ndarray, classes: int, said: list[str]
+    model: onnx.ModelProto,
+    chain: Chain,
+    config: AdapterConfig,
+    found: np.ndarray,
+    classes: int,
+    said: list[str],
+    path: Path,
 ) -> int:
     """Rows of float32 from whatever scores there are; return how many stand in one, and add to what is `said`."""
     if found.dtype != np.float32:
@@ -191,6 +204,12 @@ def _scores(
         chain.then("Flatten", axis=1)
         said.append(f"output {list(found.shape[1:])} flattened")
     if config.masked_classes:
+        best = float(found.reshape(len(found), -1).max(1).min())
+        if np.isfinite(best) and best <= LOWEST:
+            raise ModelError(
+                f"{path}: the largest of an image's logits is {best:g}, where {NEVER:g} stands for -inf "
+                "(--masked-classes); take a constant off them, or verify a function"
+            )
         chain.then("Max", np.float32(NEVER))
         said.append("masked classes")
     if wide == 1 and classes == 2:
