@@ -15,7 +15,7 @@ from .edit import Chain, behind
 
 # The logit of a class that there is none of.
 NEVER = -1e4
-# Of masked classes' models: no image is answered whose logits are all below it.
+# Of models with masked classes: an image whose logits are all below it is answered wrongly.
 LOWEST = NEVER / 2
 _BEFORE = "export the logits before that, or verify a function that puts them in the order of the classes"
 # What is said of a model that answers with labels.
@@ -75,7 +75,9 @@ def adapt_output(
         _labels(chain, found, wide)
         said.append(LABELS)
     else:
-        wide = _scores(model, chain, config, found, classes, said, path)
+        if config.masked_classes:
+            _refuse_low(found, path)
+        wide = _scores(model, chain, config, found, classes, said)
         if wide == 1 < classes:
             raise ModelError(
                 f"{path}: output {name!r} is one number an image; of {classes} classes it can be nothing but their "
@@ -187,13 +189,7 @@ def _shown(name: str, answers: Mapping[str, np.ndarray]) -> str:
 
 
 def _scores(
-    model: onnx.ModelProto,
-    chain: Chain,
-    config: AdapterConfig,
-    found: np.ndarray,
-    classes: int,
-    said: list[str],
-    path: Path,
+    model: onnx.ModelProto, chain: Chain, config: AdapterConfig, found: np.ndarray, classes: int, said: list[str]
 ) -> int:
     """Rows of float32 from whatever scores there are; return how many stand in one, and add to what is `said`."""
     if found.dtype != np.float32:
@@ -204,18 +200,22 @@ def _scores(
         chain.then("Flatten", axis=1)
         said.append(f"output {list(found.shape[1:])} flattened")
     if config.masked_classes:
-        best = float(found.reshape(len(found), -1).max(1).min())
-        if np.isfinite(best) and best <= LOWEST:
-            raise ModelError(
-                f"{path}: the largest of an image's logits is {best:g}, where {NEVER:g} stands for -inf "
-                "(--masked-classes); take a constant off them, or verify a function"
-            )
         chain.then("Max", np.float32(NEVER))
         said.append("masked classes")
     if wide == 1 and classes == 2:
         said.append(_binary(model, chain, found))
         wide = 2
     return wide
+
+
+def _refuse_low(found: np.ndarray, path: Path) -> None:
+    """Refuse logits of masked classes' models that would be taken for -inf."""
+    best = float(found.reshape(len(found), -1).max(1).min())
+    if np.isfinite(best) and best <= LOWEST:
+        raise ModelError(
+            f"{path}: the largest of an image's logits is {best:g}, where {NEVER:g} stands for -inf "
+            "(--masked-classes); add a constant to all of them, or verify a function"
+        )
 
 
 def _labels(chain: Chain, found: np.ndarray, depth: int) -> None:
