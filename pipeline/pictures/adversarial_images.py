@@ -118,9 +118,10 @@ def save_pictures(
 
 def show_pictures(result: dict[str, Any], console: Console) -> None:
     """Print what was written for people."""
+    sheet = f", {SHEET} shows them" if result["written"] else ""
     console.print(
         f"{result['folder']}: {result['written']} of the {result['fallen']} samples that 8-bit images take from "
-        f"{result['subject']}; {LISTING} lists them, {SHEET} shows them",
+        f"{result['subject']}; {LISTING} lists them{sheet}",
         highlight=False,
         markup=False,
         soft_wrap=True,

@@ -17,7 +17,7 @@ from ..store.manifest import MANIFEST, inside, listed, superseded, unlike
 from ..store.place import record_in
 from ..store.sample_bits import pack_manifest, read_columns
 from .figures_from_bits import Columns, disagreements
-from .report import MEASURED_SINCE, Report, regate
+from .report import Report, regate
 
 REPORT, BITS = "report.json", "verification"
 # Small, and the attacks' own word of what they were.
@@ -154,9 +154,6 @@ def _of_verdict(report: Report, path: Path) -> Iterator[str]:
     for gate in again.data["gates"]:
         if told.get(gate["name"], gate["outcome"]) != gate["outcome"]:
             yield f"{path}: its gate {gate['name']} is {told[gate['name']]}, judged again {gate['outcome']}"
-    judged = again.data["verdict"]
-    if judged == "measured" and report.data["schema_version"] < MEASURED_SINCE:
-        judged = "pass"
-    for key, found in (("verdict", judged), ("exit_code", again.data["exit_code"])):
-        if report.data.get(key) != found:
-            yield f"{path}: its {key} is {report.data.get(key)}, judged again {found}"
+    for key in ("verdict", "exit_code"):
+        if report.data.get(key) != again.data[key]:
+            yield f"{path}: its {key} is {report.data.get(key)}, judged again {again.data[key]}"

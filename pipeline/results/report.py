@@ -15,12 +15,12 @@ from ...core.reading.printable import texts_as
 from ...core.reading.published_paths import without_places
 from ...core.versions import installed_versions
 from ...targets.base import targets
-from ..gates import Condition, Verdict, judge
-from ..gates.bound_to import KEY, NOTHING, BoundTo, bindings
+from ..gates import NO_GATE, Condition, Verdict, judge
+from ..gates.bound_to import KEY, NOTHING, BoundTo, bindings, is_binding
 from ..gates.pair import Pair
 from ..store.machine import machine
 from ..store.run_files import RunFiles
-from .device_verdict import with_devices
+from .device_verdict import with_devices, without_devices
 from .report_schema import checked_report
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Report:
         if (found := data.get("schema_version")) not in _READ:
             raise UsageError(f"{path}: schema_version {found!r}, this edgeproof reads {_READ[0]} to {_READ[-1]}")
         try:
-            return cls(checked_report(data), RunFiles(path.parent))
+            return cls(_measured(checked_report(data)), RunFiles(path.parent))
         except ValueError as error:
             raise UsageError(f"{path}: {error}") from None
 
@@ -176,6 +176,15 @@ def regate(
     beside = {} if verdict.baseline is None else {"baseline": dict(verdict.baseline)}
     judged = with_devices({**report.data, **_verdict(verdict), **asked, "gates": gates, **beside})
     return replace(report, data=judged)
+
+
+def _measured(data: dict[str, Any]) -> dict[str, Any]:
+    """A report of before `MEASURED_SINCE` as it would be written now: a run without gates is no pass."""
+    own = without_devices(data)
+    gated = not all(map(is_binding, data.get("gates", ())))
+    if data["schema_version"] >= MEASURED_SINCE or gated or own.get("verdict") != "pass":
+        return data
+    return with_devices({**own, "verdict": "measured", "reasons": [NO_GATE]})
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:

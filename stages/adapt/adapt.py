@@ -105,7 +105,8 @@ def adapt(
         return None
     about = {"columns": columns, "image_shape": list(image_shape), "classes": classes, "words": words}
     mapped = {} if config.label_map is None else {"label_map": config.label_map.read_text()}
-    others = config.classes_offset > 0 or config.label_map is not None or LABELS in words or columns > classes
+    others = config.classes_offset > 0 or config.label_map is not None or columns > classes
+    others |= LABELS in words or config.masked_classes
     if others:
         note_classes(model, classes)
     return Adapted(model, tuple(words), {**config.model_dump(mode="json"), **mapped, **about}, others)

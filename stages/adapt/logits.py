@@ -15,6 +15,8 @@ from .edit import Chain, behind
 
 # The logit of a class that there is none of.
 NEVER = -1e4
+# Of models with masked classes: an image whose logits are all below it is answered wrongly.
+LOWEST = NEVER / 2
 _BEFORE = "export the logits before that, or verify a function that puts them in the order of the classes"
 # What is said of a model that answers with labels.
 LABELS = "labels"
@@ -73,6 +75,8 @@ def adapt_output(
         _labels(chain, found, wide)
         said.append(LABELS)
     else:
+        if config.masked_classes:
+            _refuse_low(found, path)
         wide = _scores(model, chain, config, found, classes, said)
         if wide == 1 < classes:
             raise ModelError(
@@ -87,6 +91,11 @@ def adapt_output(
         others = [column for column in range(wide) if column not in columns]
         chain.then("Gather", np.array([*columns, *others], np.int64), axis=1)
         said.append(f"classes {_ranges(columns)} of {wide} first")
+    if config.masked_classes and LABELS not in said:
+        # Where no class is above those that stand for -inf, one is that is none of them, so that no tie is right.
+        chain.then("MatMul", np.eye(wide, wide + 1, dtype=np.float32))
+        wide += 1
+        chain.then("Add", np.where(np.arange(wide) < wide - 1, np.float32(0), np.float32(LOWEST)))
     if not _static(model, wide):
         said.append(f"{wide} classes")
     if said:
@@ -197,6 +206,16 @@ def _scores(
         said.append(_binary(model, chain, found))
         wide = 2
     return wide
+
+
+def _refuse_low(found: np.ndarray, path: Path) -> None:
+    """Refuse logits of masked classes' models that would be taken for -inf."""
+    best = float(found.reshape(len(found), -1).max(1).min())
+    if np.isfinite(best) and best <= LOWEST:
+        raise ModelError(
+            f"{path}: the largest of an image's logits is {best:g}, where {NEVER:g} stands for -inf "
+            "(--masked-classes); add a constant to all of them, or verify a function"
+        )
 
 
 def _labels(chain: Chain, found: np.ndarray, depth: int) -> None:

@@ -76,10 +76,19 @@ def test_a_baseline_is_made_held_against_and_never_moved_by_a_merge_request(
     pushed = {"GITHUB_EVENT_NAME": "push", "CI_PIPELINE_SOURCE": "push"}
     job = judged(runner, workspace, tmp_path, pushed, **moving)
     assert (job.code, baseline.is_file()) == (0, True), job.log
+    if runner is run_action:
+        assert job.outputs["verdict"] == "pass"
     job = judged(runner, workspace, tmp_path, baseline="baselines/digits.json", require="size_bytes <= baseline")
     assert job.code == 0, job.log
     wrong = judged(runner, workspace, tmp_path, baseline="baselines/none.json")
     assert (wrong.code, "no such file" in wrong.log) == (2, True)
+
+
+def test_a_baseline_of_a_run_without_gates_is_no_pass(workspace: Path, tmp_path: Path):
+    shutil.copytree(ROOT / "tests" / "data" / "written_by_0_1" / "proof", workspace / "runs" / "proof")
+    moving = {"baseline": "proof.json", "update-baseline": "true", "run": "runs/proof"}
+    job = judged(run_action, workspace, tmp_path, {"GITHUB_EVENT_NAME": "push"}, **moving)
+    assert (job.code, job.outputs["verdict"]) == (0, "measured"), job.log
 
 
 @RUNNERS

@@ -198,3 +198,15 @@ def test_what_is_no_bundle(tmp_path: Path):
         (tmp_path / "empty").mkdir(exist_ok=True)
         with pytest.raises(UsageError, match=name):
             verify_bundle(tmp_path / name)
+
+
+def test_a_bundle_that_calls_a_run_without_gates_a_pass_is_of_a_version_that_did(finished: Path, tmp_path: Path):
+    make_bundle(finished, out=tmp_path / "a", plain=True)
+    report, listing = (tmp_path / "a" / name for name in ("report.json", "bundle.json"))
+    told = {**json.loads(report.read_text()), "gates": [], "verdict": "pass", "exit_code": 0, "reasons": []}
+    listing.write_text(json.dumps({**json.loads(listing.read_text()), "verdict": "pass"}))
+    for version, problems in ((2, 0), (3, 1)):
+        report.write_text(json.dumps({**told, "schema_version": version}))
+        relist(tmp_path / "a")
+        found = [each for each in verify_bundle(tmp_path / "a")["problems"] if "its verdict is pass" in each]
+        assert len(found) == problems, version

@@ -17,6 +17,7 @@ from edgeproof.pipeline.bundle.make_bundle import make_bundle
 from edgeproof.pipeline.card.make_card import model_card
 from edgeproof.pipeline.commands.compare import compare
 from edgeproof.pipeline.commands.gate import gate
+from edgeproof.pipeline.evidence.in_toto import result_of
 from edgeproof.pipeline.results.finished_run import finished_report
 from edgeproof.pipeline.store.manifest import amend, finished_files, supersede
 from edgeproof.stages.verify.config import VerifyConfig
@@ -210,9 +211,11 @@ def test_a_weaker_attack_fails_gates_that_are_bound_to_the_standard_one(run: Pat
     assert not list(weaker(VerifyConfig().of_attacks())), "the defaults are the standard"
 
 
-def test_a_run_without_gates_was_a_pass_before(run: Path):
+def test_a_run_without_gates_that_was_called_a_pass_is_read_as_measured(run: Path):
+    """So that nobody gets a pass by the version that a report gives itself."""
     rewrite(run, lambda data: data.update(gates=[], schema_version=2))
-    assert finished_report(run).data["verdict"] == "pass"
+    report = finished_report(run)
+    assert (report.data["verdict"], result_of(report), report.exit_code) == ("measured", "WARNED", 0)
     rewrite(run, lambda data: data.update(schema_version=3))
     with pytest.raises(UsageError, match="its verdict is pass, judged again measured"):
         finished_report(run)

@@ -142,8 +142,34 @@ def test_a_class_that_is_masked(tmp_path: Path):
     expected = own(path)
     assert np.isneginf(expected[:, 2]).all()
     found = adapted(path, masked_classes=True)
-    np.testing.assert_array_equal(np.delete(found, 2, 1), np.delete(expected, 2, 1))
+    np.testing.assert_array_equal(np.delete(found[:, :CLASSES], 2, 1), np.delete(expected, 2, 1))
     assert (found[:, 2] == -10000).all()
+    np.testing.assert_array_equal(found[:, :CLASSES].argmax(1), found.argmax(1))
+
+
+def test_where_all_logits_are_as_low_as_masked_ones_no_class_is_right(tmp_path: Path):
+    """Clipped they would be equal, and the first class the answer."""
+    low = [
+        helper.make_node("Constant", [], ["one"], value_float=1.0),
+        helper.make_node("Constant", [], ["much"], value_float=1e5),
+        helper.make_node("ReduceMax", ["images"], ["largest"], axes=[1, 2, 3], keepdims=1),
+        helper.make_node("Flatten", ["largest"], ["row"]),
+        helper.make_node("Greater", ["row", "one"], ["bright"]),
+        helper.make_node("Cast", ["bright"], ["as_float"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["as_float", "much"], ["drop"]),
+        helper.make_node("Sub", ["scores", "drop"], ["low"]),
+    ]
+    path = classifier(tmp_path / "m.onnx", NCHW, behind=low, outputs=[value("low", "N", CLASSES)])
+    found = adapt(path, AdapterConfig(masked_classes=True), SHAPE, CLASSES, some_images())
+    assert found is not None
+    (bright,) = answers(found.model, some_images() + 1)
+    assert (bright.argmax(1) == CLASSES).all()
+    (dark,) = answers(found.model, some_images())
+    np.testing.assert_array_equal(dark.argmax(1), own(path).argmax(1))
+    with pytest.raises(
+        ModelError, match=r"m\.onnx: the largest of an image's logits is -[\d.e+]+, where -10000 stands"
+    ):
+        adapt(path, AdapterConfig(masked_classes=True), SHAPE, CLASSES, some_images() + 1)
 
 
 @pytest.mark.parametrize("kind", ["sequence", "optional"])
