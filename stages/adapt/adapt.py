@@ -21,10 +21,11 @@ from ...targets.onnxruntime.every_output import EveryOutput
 from ...targets.process.own_process import FIRST_ANSWER, OwnProcess
 from .config import AdapterConfig
 from .edit import declare_opset, unzip
-from .images import adapt_input, own_image_shape
+from .images import WHOLE, adapt_input, own_image_shape
 from .logits import LABELS, adapt_output, fit_columns
 from .order import sort_nodes
 from .own_classes import note_classes
+from .rounds import note_eight_bits
 from .shapes import say_shapes
 
 _PROBES = 32
@@ -90,6 +91,8 @@ def adapt(
     if unzip(model):
         words.append("numbers instead of dictionaries")
     words += adapt_input(model, config, image_shape, path)
+    if WHOLE in words:
+        note_eight_bits(model)
     from ..twin.batch import written_batch  # with torch, which `lint` does without
 
     if not _batch(model).dim_value and written_batch(model.graph) and not _answers_each(model, images, path):

@@ -42,6 +42,10 @@ _NAMED = 5
 Dimension = int | str
 
 
+# The word of an adapter that rounds.
+WHOLE = "rounded to whole numbers"
+
+
 def adapt_input(
     model: onnx.ModelProto, config: AdapterConfig, image_shape: tuple[int, int, int], path: Path
 ) -> list[str]:
@@ -275,7 +279,7 @@ def _values(chain: Chain, config: AdapterConfig, kind: str, channels: int) -> It
         chain.then("Add", np.float32(0.5))
         chain.then("Floor")
         chain.clip(0, min(_BYTE if "8" in kind else float(np.iinfo(kind).max), np.floor(scale + 0.5)))
-        yield "rounded to whole numbers"
+        yield WHOLE
         if kind == "int8" and scale == _BYTE:
             chain.then("Sub", np.float32(_SIGNED))
             yield f"less {_SIGNED:g}"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import onnx
 
-_KEY = "edgeproof.classes"
+from .notes import note, noted
+
+_KEY = "classes"
 
 
 def note_classes(model: onnx.ModelProto, classes: int) -> None:
     """Say in the model that its first so many logits are the data set's classes, and the others none of them."""
-    properties = {each.key: each.value for each in model.metadata_props}
-    onnx.helper.set_model_props(model, {**properties, _KEY: str(classes)})
+    note(model, _KEY, str(classes))
 
 
 def noted_classes(model: onnx.ModelProto) -> int | None:
     """What `note_classes` has said; None where nobody has."""
-    said = next((each.value for each in model.metadata_props if each.key == _KEY), "")
+    said = noted(model, _KEY)
     return int(said) if said.isascii() and said.isdigit() else None

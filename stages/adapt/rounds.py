@@ -7,16 +7,26 @@ from onnx import numpy_helper
 
 from ...core.onnx_walk import captured
 from ..eight_bit import STEPS
+from .notes import note, noted
 
+_KEY, _EIGHT_BIT = "images", "8-bit"
 _OWN = ("", "ai.onnx")
 _MOVES = {"Transpose", "Gather", "Reshape", "Identity"}
 
 
-def reads_eight_bits(model: onnx.ModelProto) -> bool:
-    """Whether the graph multiplies its images by 255 and rounds them half up before anything else, as adapters do.
+def note_eight_bits(model: onnx.ModelProto) -> None:
+    """Say in the model that it was made around one whose input is of 8 bits."""
+    note(model, _KEY, _EIGHT_BIT)
 
-    What the graph does is looked at, not what the file says of itself.
+
+def reads_eight_bits(model: onnx.ModelProto) -> bool:
+    """Whether the graph was made around one of 8-bit input: noted, and that it does round to multiples of 1/255.
+
+    One of float input that rounds by itself is another thing: a change too small for 8 bits may move it a whole step,
+    so that its attacker keeps all of the ball.
     """
+    if noted(model, _KEY) != _EIGHT_BIT:
+        return False
     graph = model.graph
     stored = {tensor.name: tensor for tensor in graph.initializer}
     inputs = [value.name for value in graph.input if value.name not in stored]
