@@ -16,7 +16,8 @@ from edgeproof.core.errors import BackendMissing, UsageError
 from edgeproof.core.reading.checksum import with_checksum
 from edgeproof.pipeline.bundle.device.replay_bundle import replay_bundle
 from edgeproof.pipeline.bundle.make_bundle import make_bundle
-from edgeproof.pipeline.bundle.verify_bundle import verify_bundle
+from edgeproof.pipeline.bundle.verify_bundle import show_verified, verify_bundle
+from rich.console import Console
 
 from tests.pipeline.bundle.small_run import weakened
 
@@ -198,3 +199,9 @@ def test_what_is_no_bundle(tmp_path: Path):
         (tmp_path / "empty").mkdir(exist_ok=True)
         with pytest.raises(UsageError, match=name):
             verify_bundle(tmp_path / name)
+
+
+def test_a_whole_bundle_is_intact_and_passes_no_gate(capsys: pytest.CaptureFixture[str]):
+    found = {"bundle": "b", "sha256": "0", "files": 1, "engines": ["e"], "signature": "none", "problems": []}
+    show_verified(found, Console())
+    assert capsys.readouterr().out.endswith("sha256:0: INTACT\n")
