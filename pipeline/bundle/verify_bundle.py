@@ -68,7 +68,7 @@ def show_verified(result: dict[str, Any], console: Console) -> None:
         "valid": "signature valid",
         "invalid": "signature INVALID",
     }
-    verdict = "FAIL" if result["problems"] else "PASS"
+    verdict = "FAIL" if result["problems"] else "INTACT"
     lines = [
         *result["problems"],
         f"{result['bundle']}: {result['files']} files, {', '.join(result['engines'])}; {words[result['signature']]}",

@@ -44,7 +44,7 @@ def on_eight_bits(data: Dataset, threat: ThreatModel, model: str) -> tuple[Datas
         )
         threat = whole
     elif threat.norm != "Linf":
-        notes.append(f"8-bit: {shown} takes 8-bit images; of the {threat.norm} ball such ones count alone")
+        notes.append(f"8-bit: {shown} takes 8-bit images; only 8-bit images inside the {threat.norm} ball are counted")
     test = data.test
     if isinstance(test.images, np.ndarray):  # files are of 8 bits
         rounded = nearest(test.images)

@@ -175,13 +175,6 @@ ImageSize = Annotated[
 ]
 
 
-def _known(name: str) -> str:
-    try:
-        return datasets.check(name)
-    except ValueError as error:
-        raise ValueError(f"{error}; nor is a folder or an .npz file of that name here") from None
-
-
 class DataConfig(Config):
     """Which data set, where it lies, and how what is not test data becomes train and validation.
 
@@ -201,7 +194,7 @@ class DataConfig(Config):
         extra_fraction: the share of every training batch that is drawn from `extra`.
     """
 
-    dataset: Annotated[str, AfterValidator(_known)]
+    dataset: Annotated[str, AfterValidator(datasets.check)]
     seed: int = Field(default=0, ge=0, lt=2**32)
     root: Path | None = None
     validation: (
@@ -221,6 +214,10 @@ class DataConfig(Config):
             return values
         named = folder_or_file(str(values["dataset"]))
         if named is None:
+            try:
+                datasets.check(str(values["dataset"]))
+            except ValueError as error:
+                raise ValueError(f"dataset: {error}; nor is a folder or an .npz file of that name here") from None
             return values
         dataset, root = named
         if values.get("root") is not None:

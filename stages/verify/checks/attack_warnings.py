@@ -35,7 +35,7 @@ class AttackWarnings(Check[Counter]):
     Each warning is a finding by its own name: `randomised`, `probabilities`, `dynamic`, `zero-gradient`,
     `no-gradients`, `labels-only`, `attack-failed` (an attack raised), `no-targeted-dlr`, `not-autoattack`.
     `zero-gradient` and the last two do not make the verdict inconclusive, nor does `probabilities` where the logits in
-    front of them were attacked.
+    front of them were attacked. For `probabilities`, export the logits, or name an inner output with `--output-name`.
     """
 
     name = "attack-warnings"

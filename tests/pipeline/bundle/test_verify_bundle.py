@@ -16,7 +16,8 @@ from edgeproof.core.errors import BackendMissing, UsageError
 from edgeproof.core.reading.checksum import with_checksum
 from edgeproof.pipeline.bundle.device.replay_bundle import replay_bundle
 from edgeproof.pipeline.bundle.make_bundle import make_bundle
-from edgeproof.pipeline.bundle.verify_bundle import verify_bundle
+from edgeproof.pipeline.bundle.verify_bundle import show_verified, verify_bundle
+from rich.console import Console
 
 from tests.pipeline.bundle.small_run import weakened
 
@@ -210,3 +211,9 @@ def test_a_bundle_that_calls_a_run_without_gates_a_pass_is_of_a_version_that_did
         relist(tmp_path / "a")
         found = [each for each in verify_bundle(tmp_path / "a")["problems"] if "its verdict is pass" in each]
         assert len(found) == problems, version
+
+
+def test_a_whole_bundle_is_intact_and_passes_no_gate(capsys: pytest.CaptureFixture[str]):
+    found = {"bundle": "b", "sha256": "0", "files": 1, "engines": ["e"], "signature": "none", "problems": []}
+    show_verified(found, Console())
+    assert capsys.readouterr().out.endswith("sha256:0: INTACT\n")

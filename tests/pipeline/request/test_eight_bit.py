@@ -69,7 +69,7 @@ def test_what_is_of_8_bits_stays_as_it_is(tmp_path: Path):
 def test_in_another_norm_it_is_said_what_counts(tmp_path: Path):
     images = np.random.default_rng(1).integers(0, 256, (9, *SHAPE), np.uint8)
     (told,) = request(tmp_path, images, norm="L2", eps=0.5).warnings
-    assert told == "8-bit: bytes.onnx takes 8-bit images; of the L2 ball such ones count alone"
+    assert told == "8-bit: bytes.onnx takes 8-bit images; only 8-bit images inside the L2 ball are counted"
 
 
 @pytest.mark.parametrize("norm", ["Linf", "L2"])
