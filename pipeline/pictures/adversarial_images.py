@@ -95,6 +95,7 @@ def save_pictures(
                 "label": int(found["label"][place]),
                 "answer": int(answer),
                 "attack": str(found["attack"][place]),
+                "largest_change": f"{np.abs(adversarial[place] - found['clean'][place]).max():.6g}",
                 **_write(made, int(found["index"][place]), clean[place], adversarial[place]),
             }
             for place, answer in zip(written, answers, strict=True)
@@ -140,13 +141,13 @@ def _chosen(engines: list[Any], name: str | None) -> Any:
 
 
 def _write(folder: Path, row: int, clean: np.ndarray, adversarial: np.ndarray) -> dict[str, str]:
-    """One sample's three pictures: their names by kind, and the largest change of a pixel."""
+    """One sample's three pictures: their names by kind."""
     delta = adversarial - clean
     largest = float(np.abs(delta).max()) or 1.0
     names = {kind: f"{row:05}-{kind}.png" for kind in _KINDS}
     for name, image in zip(names.values(), (clean, adversarial, 0.5 + delta / (2 * largest)), strict=True):
         picture_of(image).save(folder / name)
-    return {"largest_change": f"{largest:.6g}", **names}
+    return names
 
 
 def _sheet(folder: Path, rows: list[dict[str, Any]]) -> Image.Image:

@@ -217,7 +217,9 @@ class DataConfig(Config):
             try:
                 datasets.check(str(values["dataset"]))
             except ValueError as error:
-                raise ValueError(f"dataset: {error}; nor is a folder or an .npz file of that name here") from None
+                own = is_function(str(values["dataset"]))
+                hint = "" if own else "; nor is a folder or an .npz file of that name here"
+                raise ValueError(f"dataset: {error}{hint}") from None
             return values
         dataset, root = named
         if values.get("root") is not None:

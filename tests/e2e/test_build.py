@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -25,7 +26,9 @@ pytestmark = pytest.mark.slow
 
 def test_report_json_is_as_documented(run: Path):
     report = json.loads((run / "report.json").read_text())
-    assert report["schema_version"] == 2
+    assert report["schema_version"] == 3
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", report["when"])
+    assert report["test_images"] == 500
     assert (report["verdict"], report["exit_code"], report["name"]) == ("pass", 0, "digits")
     assert report["recipe_digest"].startswith("sha256:")
     assert report["threat_model"] == {"norm": "Linf", "eps": 0.1}
