@@ -9,6 +9,9 @@ from rich.segment import Segment
 
 from ..core.reading.printable import printable
 
+# Of verdicts and outcomes.
+COLOURS = {"pass": "green", "measured": "cyan", "fail": "red", "inconclusive": "yellow"}
+
 
 class Terminal(Console):
     """A console of rich's; what it is given to print comes out as `printable`, and rich's own styles as they are."""

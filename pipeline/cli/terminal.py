@@ -14,15 +14,14 @@ from ..gates import STOPPING
 from ..reports.reasons import reasons
 from ..reports.rows import GATE_COLUMNS, adapters, attack_note, gate_rows, tables, verdict_words, warnings
 from ..results.report import Report
-
-_COLOURS = {"pass": "green", "measured": "cyan", "fail": "red", "inconclusive": "yellow"}
+from ..terminal import COLOURS
 
 
 def show(report: Report, console: Console) -> None:
     """Print ledger, gates, warnings, then what stops a merge and what to do about it and, last, the verdict."""
     shown = [_table(columns, rows) for columns, rows in tables(report)]
     if report.data["gates"]:
-        coloured = [(*row[:-1], Text(row[-1], style=_COLOURS[row[-1]])) for row in gate_rows(report)]
+        coloured = [(*row[:-1], Text(row[-1], style=COLOURS[row[-1]])) for row in gate_rows(report)]
         shown.append(_table(GATE_COLUMNS, coloured))
     for table in shown:
         console.print(table, "")
@@ -35,9 +34,9 @@ def show(report: Report, console: Console) -> None:
         if reason.outcome in STOPPING:
             line = f"{reason.title}: {reason.outcome}. {reason.text}"
             console.print("")
-            console.print(line, style=_COLOURS[reason.outcome], highlight=False, markup=False)
+            console.print(line, style=COLOURS[reason.outcome], highlight=False, markup=False)
     line = f"{in_one_line(report.data['name'])}: {verdict_words(report)}"
-    console.print(line, style=f"bold {_COLOURS[report.data['verdict']]}", highlight=False, markup=False)
+    console.print(line, style=f"bold {COLOURS[report.data['verdict']]}", highlight=False, markup=False)
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:

@@ -7,7 +7,8 @@ from typing import Any
 
 from rich.console import Console
 
-_COLOURS = {"pass": "green", "measured": "cyan", "fail": "red", "inconclusive": "yellow"}
+from ...terminal import COLOURS
+
 _ORIGINS = {"bundle": "from the bundle", "built": "built here", "given": "given", "answers": "its answers, given"}
 _SHOWN = 10
 
@@ -46,7 +47,7 @@ def show_devices(report: Mapping[str, Any], console: Console) -> None:
         console.print("\n".join([*lines, *device_lines(device)]), highlight=False, markup=False, soft_wrap=True)
         _verdict(device, console)
     reasons = f" ({'; '.join(report['reasons'])})" if report["reasons"] else ""
-    colour = _COLOURS[report["verdict"]]
+    colour = COLOURS[report["verdict"]]
     console.print(
         f"{report['name']}: {report['verdict'].upper()}{reasons}",
         style=f"bold {colour}",
@@ -73,7 +74,7 @@ def _verdict(found: Mapping[str, Any], console: Console) -> None:
     reasons = f" ({'; '.join(found['reasons'])})" if found["reasons"] else ""
     console.print(
         found["outcome"].upper() + reasons,
-        style=f"bold {_COLOURS[found['outcome']]}",
+        style=f"bold {COLOURS[found['outcome']]}",
         highlight=False,
         markup=False,
         soft_wrap=True,
