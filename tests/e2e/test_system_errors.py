@@ -107,6 +107,7 @@ def commands(folder: Path) -> dict[str, list[str | Path]]:
         "doctor": ["doctor"],
         "targets": ["targets"],
         "list": ["list", "figures"],
+        "pack": ["pack", run, "--png", out],
         "schema": ["schema"],
         "store": ["store", "list", "runs/digits/.store"],
     }
