@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from .errors import StageError, reason_of
@@ -54,8 +54,8 @@ def finished(
 
 def _run(jobs: Mapping[int, Callable[[], T]], processes: int) -> Generator[tuple[int, T], None, None]:
     from joblib import Parallel, delayed, parallel_config
+    from joblib.externals.loky.backend import resource_tracker
 
-    _start_resource_tracker()
     todo = [delayed(_job)(place, job, os.getpid()) for place, job in jobs.items()]
     # Its own folder would be one in /dev/shm, which stays there where everybody is killed at once.
     with (
@@ -63,7 +63,9 @@ def _run(jobs: Mapping[int, Callable[[], T]], processes: int) -> Generator[tuple
         parallel_config(backend="loky", inner_max_num_threads=1, temp_folder=str(scratch)),
         safe_children(),
     ):
-        results: Any = Parallel(n_jobs=processes, return_as="generator_unordered", max_nbytes=None)(todo)
+        with _deaf_children():
+            resource_tracker.ensure_running()
+            results: Any = Parallel(n_jobs=processes, return_as="generator_unordered", max_nbytes=None)(todo)
         try:
             # Not `yield from`, which would close it before the warning is off.
             for each in results:  # noqa: UP028
@@ -74,18 +76,20 @@ def _run(jobs: Mapping[int, Callable[[], T]], processes: int) -> Generator[tuple
                 results.close()
 
 
-def _start_resource_tracker() -> None:
-    """Start the process that clears up after the pool, deaf to a hangup, which reaches it with everybody else."""
-    from joblib.externals.loky.backend import resource_tracker
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """What starts meanwhile hears neither Ctrl-C nor a hangup, which reach a whole group: this process ends its own.
 
-    if not hasattr(signal, "SIGHUP") or threading.current_thread() is not threading.main_thread():
+    Who hears them while still importing says so in a traceback. One that comes meanwhile waits, and is not lost.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
         return
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
-        with safe_children():
-            resource_tracker.ensure_running()
+        yield
     finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _job(place: int, job: Callable[[], T], parent: int) -> tuple[int, T]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,12 @@ def threads_and_process() -> tuple[str | None, int, str | None]:
 
 def die() -> int:
     os._exit(3)
+
+
+def heard_by_a_group() -> int:
+    for number in (signal.SIGINT, signal.SIGHUP):
+        os.kill(os.getpid(), number)
+    return os.getpid()
 
 
 def test_every_job_is_done_once_by_workers_of_one_thread(monkeypatch: pytest.MonkeyPatch):
@@ -44,6 +51,12 @@ def test_what_a_worker_dies_of_is_done_carefully():
     assert dict(finished(jobs, 2, careful=careful, what="squares")) == {0: 4, 1: 9}
     with pytest.raises(StageError, match=r"^squares: a worker process died twice: "):
         list(finished([die, die], 2, what="squares"))
+
+
+def test_workers_leave_the_signals_of_a_group_to_whom_they_work_for():
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    assert os.getpid() not in dict(finished([heard_by_a_group] * 2, 2, what="signals")).values()
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
 
 
 def test_a_reader_who_has_enough_leaves_the_rest(tmp_path: Path):
