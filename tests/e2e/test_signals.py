@@ -28,7 +28,7 @@ def test_a_signal(number: signal.Signals, everybody: bool, tmp_path: Path, float
     script, out = tmp_path / "session.py", tmp_path / "out"
     script.write_text(_OWN_SESSION)
     arguments = ["verify", float_onnx, "--dataset", "digits", "--eps", "0.1", *FEW, "--workers", "2"]
-    many = ["--set", "verify.shard_size=20", "--set", "verify.square_queries=5000", "--out", out]
+    many = ["--set", "verify.shard_size=5", "--set", "verify.attacks=[apgd-ce]", "--out", out]
     process = warm.Process([*map(str, [*arguments, *many])], tmp_path, {**ENV, "EDGEPROOF_STORE": ""}, script)
     assert until(lambda: [*out.glob(".store/partial/*/shards/*.npz")], 120), process.said()
     assert len(in_session(process.pid)) >= 3
