@@ -14,6 +14,7 @@ from ...core.errors import UsageError
 from ...core.function import is_function
 from ...core.model_file import engine_files, sha256_of
 from ...core.reading.published_paths import published_path
+from ...core.user_modules import modules_beside_recipe
 from ...core.writing.scratch import scratch_folder
 from ...stages.adapt import AdapterConfig
 from ...stages.quantize.precisions.base import precision_of
@@ -46,6 +47,7 @@ _ADAPTED = "adapted"
 _ADAPTER_CODE, _CLEAN_CODE = "edgeproof.stages.adapt.adapt", "edgeproof.pipeline.request.clean_answers"
 
 
+@modules_beside_recipe
 def verify(
     model: str | Path,
     *,
