@@ -45,10 +45,14 @@ def _finish(run: Call, until: Stop | None, as_json: bool, *, shown: bool = False
         return
     if built.report is not None:
         finish(built.report, as_json, built.folder, shown=shown)
-    elif as_json:
-        print(json.dumps({"folder": str(built.folder), "artifacts": list(built.artifacts)}))
+        return
+    from ..results.stage_figures import figure_lines, stage_figures
+
+    figures = stage_figures(built.folder, built.artifacts)
+    if as_json:
+        print(json.dumps({"folder": str(built.folder), "artifacts": list(built.artifacts), "figures": figures}))
     else:
-        print("\n".join(str(built.folder / name) for name in built.artifacts))
+        print("\n".join([*figure_lines(figures), *(str(built.folder / name) for name in built.artifacts)]))
 
 
 def _of_recipe(
