@@ -16,6 +16,7 @@ from .arguments import (
     AsJson,
     DataRoot,
     Devices,
+    DryRun,
     NumNodes,
     OpenPage,
     Out,
@@ -32,8 +33,13 @@ if TYPE_CHECKING:
 
 @app.command()
 @asks("commands.build:build", without=("until", "reporter"), overrides="--set")
-def build(run: Call, open_page: OpenPage = False, as_json: AsJson = False) -> None:
+def build(run: Call, open_page: OpenPage = False, dry_run: DryRun = False, as_json: AsJson = False) -> None:
     """Run a recipe from teacher to attacked engine, and report."""
+    if dry_run:
+        from ..plan.build_plan import show_plan
+
+        answer(Call("plan.build_plan:plan_build", run.given)(), as_json, show_plan)
+        return
     _finish(run, None, as_json, shown=open_page)
 
 
