@@ -36,8 +36,8 @@ def data_words(data: Mapping[str, Any]) -> str:
 def cost_of(cost: AttackCost) -> dict[str, Any]:
     """Return a cost as JSON-able data."""
     return {
-        "seconds": round(cost.seconds, 1),
-        "seconds_if_all_withstand": round(cost.most, 1),
+        "seconds": _rounded(cost.seconds),
+        "seconds_if_all_withstand": _rounded(cost.most),
         "bytes": cost.bytes,
         "workers": cost.workers,
         "per_sample": {"gradients": cost.gradients, "answers": cost.answers},
@@ -53,6 +53,11 @@ def cost_of(cost: AttackCost) -> dict[str, Any]:
             for each in cost.asked
         ],
     }
+
+
+def _rounded(seconds: float) -> float:
+    """To three digits: an estimate knows no more."""
+    return float(f"{seconds:.3g}")
 
 
 def cost_words(cost: Mapping[str, Any]) -> list[str]:

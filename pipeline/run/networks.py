@@ -123,14 +123,15 @@ class Networks:
 
     def _teacher(self, name: str, config: TeacherConfig) -> Artifact:
         training = config.training
-        settings: dict[str, Any] = {"model": teacher_model(config, self._artifacts.recipe.threat)}
+        threat = self._artifacts.recipe.threat
+        settings: dict[str, Any] = {"model": teacher_model(config, threat), "threat": threat}
         inputs: dict[str, str] = {}
         code = [f"{STAGES}.teacher.making"]
         if config.trained_elsewhere:
             settings |= {"normalize": config.normalize, "weights": config.weights}
             inputs["weights"] = self._teacher_weights(name, config)
         else:
-            settings |= {"train": self._trained(training, inputs), "threat": self._artifacts.recipe.threat}
+            settings |= {"train": self._trained(training, inputs)}
             code += method_code(training)
         known = name in self._artifacts.made
         made = self._artifacts.make(

@@ -94,10 +94,11 @@ def _asked(
     if curve and config.curve is not None and sources:
         balls = [ball.eps > threat.eps for ball in config.curve.balls(threat)]
         gradient = [attack for attack in config.curve.attacks if attack != "square"]
-        for wider, on in ((True, "standing"), (False, "fallen")):
-            steps = STEPS * balls.count(wider) * len(gradient)
-            if steps:
-                yield Asked(f"curve, {'wider' if wider else 'smaller'} balls", on, steps, kept=balls.count(wider))
+        for wider in (True, False):
+            count, on = balls.count(wider), "standing" if wider else "fallen"
+            if count and gradient:
+                name = f"curve, {'wider' if wider else 'smaller'} balls"
+                yield Asked(name, on, STEPS * count * len(gradient), kept=count)
 
 
 def _gradient(attack: str, source: str, classes: int, threat: ThreatModel, *, first: bool) -> Iterator[Asked]:
