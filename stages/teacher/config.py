@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from ...core.config import Config
+from ...core.config import Config, Like
 from ...core.function import is_function
 from ..distill import TrainConfig
 from ..models import ModelName
@@ -39,7 +39,7 @@ class TeacherConfig(Config):
     weights: str | None = None
     robustbench: ZooName | None = None
     pretrained: bool = False
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    sha256: Annotated[str, Like(r"^[0-9a-f]{64}$", "64 hexadecimal digits, as sha256sum prints them")] | None = None
     normalize: Normalization | None = None
     require_robust: Annotated[float, Field(gt=0, le=1)] | None = None
     train: TrainConfig | None = None

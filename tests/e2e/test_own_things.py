@@ -89,6 +89,7 @@ def init(shop: Path, *more: str):
     return edgeproof("init", "recipe.yaml", "--data", "./goods.npz", *more, cwd=shop)
 
 
+@pytest.mark.slow
 def test_what_init_writes_builds_from_anywhere(shop: Path, tmp_path: Path):
     done = init(shop, "--model", "shopnet:ShopNet")
     assert done.code == 0, done.err
