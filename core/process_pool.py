@@ -14,6 +14,8 @@ from .errors import StageError, reason_of
 from .memory import end_quickly, keep_freed_memory
 from .orphan import end_with
 from .safe_path import safe_children
+from .user_modules import Place, adopt
+from .user_modules import place as place_of_modules
 from .writing.scratch import scratch_folder
 
 T = TypeVar("T")
@@ -56,7 +58,8 @@ def _run(jobs: Mapping[int, Callable[[], T]], processes: int) -> Generator[tuple
     from joblib import Parallel, delayed, parallel_config
     from joblib.externals.loky.backend import resource_tracker
 
-    todo = [delayed(_job)(place, job, os.getpid()) for place, job in jobs.items()]
+    beside = place_of_modules()
+    todo = [delayed(_job)(place, job, os.getpid(), beside) for place, job in jobs.items()]
     # Its own folder would be one in /dev/shm, which stays there where everybody is killed at once.
     with (
         scratch_folder() as scratch,
@@ -92,8 +95,9 @@ def _deaf_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _job(place: int, job: Callable[[], T], parent: int) -> tuple[int, T]:
+def _job(place: int, job: Callable[[], T], parent: int, beside: Place) -> tuple[int, T]:
     end_with(parent)
+    adopt(beside)
     if os.getpid() != parent:
         end_quickly()
     keep_freed_memory()

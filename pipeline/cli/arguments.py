@@ -32,6 +32,12 @@ TargetOption = Annotated[
 ]
 OpenPage = Annotated[bool, typer.Option("--open", help="Open the report's page when all is done.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Say what would run, what is there already and what the rest would take; write nothing."
+    ),
+]
 OutputOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -16,6 +16,7 @@ from .arguments import (
     AsJson,
     DataRoot,
     Devices,
+    DryRun,
     NumNodes,
     OpenPage,
     Out,
@@ -32,8 +33,13 @@ if TYPE_CHECKING:
 
 @app.command()
 @asks("commands.build:build", without=("until", "reporter"), overrides="--set")
-def build(run: Call, open_page: OpenPage = False, as_json: AsJson = False) -> None:
+def build(run: Call, open_page: OpenPage = False, dry_run: DryRun = False, as_json: AsJson = False) -> None:
     """Run a recipe from teacher to attacked engine, and report."""
+    if dry_run:
+        from ..plan.build_plan import show_plan
+
+        answer(Call("plan.build_plan:plan_build", run.given)(), as_json, show_plan)
+        return
     _finish(run, None, as_json, shown=open_page)
 
 
@@ -45,10 +51,14 @@ def _finish(run: Call, until: Stop | None, as_json: bool, *, shown: bool = False
         return
     if built.report is not None:
         finish(built.report, as_json, built.folder, shown=shown)
-    elif as_json:
-        print(json.dumps({"folder": str(built.folder), "artifacts": list(built.artifacts)}))
+        return
+    from ..results.stage_figures import figure_lines, stage_figures
+
+    figures = stage_figures(built.folder, built.artifacts)
+    if as_json:
+        print(json.dumps({"folder": str(built.folder), "artifacts": list(built.artifacts), "figures": figures}))
     else:
-        print("\n".join(str(built.folder / name) for name in built.artifacts))
+        print("\n".join([*figure_lines(figures), *(str(built.folder / name) for name in built.artifacts)]))
 
 
 def _of_recipe(

@@ -12,7 +12,7 @@ import typer
 from ...core.errors import UsageError
 from ...core.reading.printable import in_one_line
 from .app import app
-from .arguments import AnnotationsOption, AsJson, LocationOption, OpenPage, OutputOption
+from .arguments import AnnotationsOption, AsJson, DryRun, LocationOption, OpenPage, OutputOption
 from .from_function import Call, asks, with_keys
 from .output import answer, finish, write
 
@@ -25,9 +25,15 @@ def verify(
     annotations: AnnotationsOption = "auto",
     location: LocationOption = None,
     open_page: OpenPage = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Prove the robustness of a model that somebody else exported, by attacking it."""
+    if dry_run:
+        from ..plan.verify_plan import show_plan
+
+        answer(Call("plan.verify_plan:plan_verification", prove.given)(), as_json, show_plan)
+        return
     from ..progress import Reporter
     from ..reports.deliver import Outputs
 

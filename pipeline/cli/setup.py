@@ -8,21 +8,47 @@ from typing import Annotated
 
 import typer
 
+from ...core.reading.printable import in_one_line
 from .app import app
-from .arguments import AsJson
+from .arguments import AsJson, DataRoot
 from .output import answer
 
 
 @app.command()
 def init(
     path: Annotated[Path, typer.Argument(help="Where the recipe goes.")] = Path("recipe.yaml"),
+    use: Annotated[
+        str,
+        typer.Option("--for", help="build a student, prove a finished model, or gate a repository's merge requests."),
+    ] = "build",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="The model that ships: a name, or package.module:function, which may lie beside the recipe. "
+            "To prove: its ONNX file."
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="The images: a name, a folder, an .npz file, or package.module:function. Left out: digits."),
+    ] = None,
+    image_size: Annotated[
+        str | None, typer.Option(help="Resize image files to this side, or to HEIGHTxWIDTH such as 48x64.")
+    ] = None,
+    grey: Annotated[bool, typer.Option("--grey", help="Read image files as grey.")] = False,
+    data_root: DataRoot = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
-    """Write a commented recipe to start from."""
-    from ..commands.init import write_recipe
+    """Write a commented recipe to start from, for your own model and images if you name them."""
+    from ..commands.init import write_starter
 
-    write_recipe(path, force=force)
-    print(f"{path}: written; run it with: edgeproof build {path}")
+    written = write_starter(
+        path, use, model=model, data=data, data_root=data_root, image_size=image_size, grey=grey, force=force
+    )
+    for line in written.seen:
+        print(in_one_line(line))
+    print(f"written: {', '.join(map(str, written.files))}")
+    print("next: " + "\n      ".join(written.following))
 
 
 @app.command()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from ...core.errors import UsageError
+from ...core.user_modules import modules_beside_recipe
 from ...core.versions import installed_versions
 from ..progress import Reporter
 from ..reports import render
@@ -70,6 +71,7 @@ class Built:
         return 0 if self.report is None else self.report.exit_code
 
 
+@modules_beside_recipe
 def build(
     recipe: Path | str,
     *,

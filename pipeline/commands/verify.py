@@ -14,6 +14,7 @@ from ...core.errors import UsageError
 from ...core.function import is_function
 from ...core.model_file import engine_files, sha256_of
 from ...core.reading.published_paths import published_path
+from ...core.user_modules import modules_beside_recipe
 from ...core.writing.scratch import scratch_folder
 from ...stages.adapt import AdapterConfig
 from ...stages.quantize.precisions.base import precision_of
@@ -46,6 +47,7 @@ _ADAPTED = "adapted"
 _ADAPTER_CODE, _CLEAN_CODE = "edgeproof.stages.adapt.adapt", "edgeproof.pipeline.request.clean_answers"
 
 
+@modules_beside_recipe
 def verify(
     model: str | Path,
     *,
@@ -121,7 +123,7 @@ def verify(
         BackendMissing: the target's runtime, or what attacks labels, is not installed (exit code 4).
     """
     reporter = reporter or Reporter(quiet=True)
-    conditions = _conditions(gates, folder_of(model, out))
+    conditions = conditions_of(gates, folder_of(model, out))
     if sequential and not any(condition.figure in ACCURACIES for condition in conditions):
         raise UsageError(f"--sequential: needs a gate to decide, on one of: {', '.join(ACCURACIES)}")
     if sequential and num_nodes > 1:
@@ -178,7 +180,7 @@ def verify(
     with place.locked():
         request = request.on({name: _kept(proof.maker, request, name) for name in request.adapted})
         place.begin(request.digest())
-        findings = _examined(proof, request, settings, surrogate)
+        findings = examined(proof, request, settings, surrogate)
         attacks: dict[str, Artifact] = {}
         for name, subject in request.subjects.items():
             before = list(attacks.values())
@@ -197,7 +199,7 @@ def verify(
     return report
 
 
-def _conditions(gates: Sequence[str], folder: Path) -> list[Condition]:
+def conditions_of(gates: Sequence[str], folder: Path) -> list[Condition]:
     """The gates, none of which may need a baseline."""
     with option("--gate: "):
         conditions = [Condition.parse_line(line, routes.names()) for line in gates]
@@ -223,7 +225,7 @@ def _kept(maker: Maker, request: Request, name: str) -> Path:
     return maker.make(stage, lambda folder, _: adapted.save(folder / MODEL)).path(MODEL)
 
 
-def _examined(proof: Proof, request: Request, settings: Settings, surrogate: str | Path | None) -> list[Finding]:
+def examined(proof: Proof, request: Request, settings: Settings, surrogate: str | Path | None) -> list[Finding]:
     """What the answers to clean images speak against the model, and against its surrogate."""
 
     def of(subject: Subject, name: str, model: str, known: AdapterConfig) -> list[Finding]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import UsageError, reason_of
+from ...core.function import is_function
 from ...core.reading.bounded import check_encodable
 from ...core.reading.yaml_text import parse_yaml, read_yaml
 
@@ -77,12 +79,20 @@ def _make_absolute(raw: dict[str, Any], folder: Path) -> None:
             keys = keys.get(section) if isinstance(keys, dict) else None
         if isinstance(keys, dict) and isinstance(keys.get(key), str):
             keys[key] = _absolute(keys[key], folder, ".".join((*sections, key)))
+    data = raw.get("data")
+    if isinstance(data, dict) and isinstance(data.get("dataset"), str) and _is_path(data["dataset"]):
+        data["dataset"] = _absolute(data["dataset"], folder, "data.dataset")
     for section, key in LISTS:
         if isinstance(raw.get(section), dict) and isinstance(raw[section].get(key), list):
             files = raw[section][key]
             raw[section][key] = [
                 _absolute(file, folder, f"{section}.{key}") if isinstance(file, str) else file for file in files
             ]
+
+
+def _is_path(dataset: str) -> bool:
+    """Whether a data set is named by a path, told without looking at what is registered."""
+    return not is_function(dataset) and (os.sep in dataset or dataset.lower().endswith(".npz"))
 
 
 def _absolute(file: str, folder: Path, key: str) -> str:

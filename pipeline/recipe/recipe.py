@@ -8,12 +8,12 @@ import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from ...core.config import Config
+from ...core.config import Config, Like
 from ...core.errors import UsageError
 from ...core.model_file import sha256_of
 from ...core.reading.published_paths import published_path
@@ -41,6 +41,9 @@ from .validation_errors import one_line
 
 # The figures whose gates decide which layers are quantized.
 CHOOSING = ("clean_accuracy", "robust_accuracy", "robust_accuracy_8bit", "retention")
+RunName = Annotated[
+    str, Like(r"^[A-Za-z0-9][A-Za-z0-9._-]*$", "of letters, digits, '.', '_' and '-', with a letter or a digit first")
+]
 # Sections whose training learns from a teacher.
 DISTILLATIONS = ("distill", "prune.train", "recover")
 
@@ -56,7 +59,7 @@ class Recipe(Config):
     """All sections of a run, in ledger order; each is the config model that stands beside its stage."""
 
     schema_version: Literal[1]
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: RunName
     data: DataConfig
     threat: ThreatModel
     teacher: TeacherConfig
@@ -206,6 +209,8 @@ def _section(recipe: Any, keys: Sequence[str | int]) -> Any:
 
 
 def _bound_to(keys: Any) -> BoundTo:
+    if not isinstance(keys, dict):
+        raise ValueError(f"{KEY}: must be a section of keys ({', '.join(BoundTo.model_fields)}), got {keys!r}")
     try:
         return BoundTo.model_validate(keys)
     except ValidationError as error:

@@ -41,7 +41,10 @@ def one_line(error: ValidationError, model: type[BaseModel]) -> str:
         error: what pydantic found.
         model: the validated model, whose keys are offered for unknown ones.
     """
-    problems = [_describe(problem, model) for problem in error.errors(include_url=False)]
+    found = error.errors(include_url=False)
+    # A list whose entries are wrong is not too short as well.
+    inside = {problem["loc"][:depth] for problem in found for depth in range(len(problem["loc"]))}
+    problems = [_describe(each, model) for each in found if not (each["type"] == "too_short" and each["loc"] in inside)]
     more = f" (and {len(problems) - _SHOWN} more)" if len(problems) > _SHOWN else ""
     return "; ".join(problems[:_SHOWN]) + more
 

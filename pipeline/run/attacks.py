@@ -27,13 +27,16 @@ class Attacks:
         networks: teacher and student.
         engines: the engines.
         workers: processes that attack; one a core when None.
+
+    Attributes:
+        workers: how many attack.
     """
 
     def __init__(self, artifacts: Artifacts, networks: Networks, engines: Engines, workers: int | None = None) -> None:
         self._artifacts = artifacts
         self._networks = networks
         self._engines = engines
-        self._workers = workers or default_workers()
+        self.workers = workers or default_workers()
 
     @cached_property
     def samples(self) -> Split:
@@ -53,7 +56,7 @@ class Attacks:
         except UsageError as error:
             raise UsageError(f"verify.packs: {error}") from None
         evaluation = Evaluation(self.samples, recipe.threat, recipe.verify, earlier=found.of(self.samples.index))
-        proof = Proof(self._artifacts.maker, dataset, evaluation, Workforce(self._workers))
+        proof = Proof(self._artifacts.maker, dataset, evaluation, Workforce(self.workers))
         self._artifacts.weights |= {str(pack.resolve()): digest for pack, digest in proof.packs.items()}
         return proof
 

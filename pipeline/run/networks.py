@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from ...core.errors import StageError
 from ...core.model_file import sha256_of
 from ...stages.checkpoint import WEIGHTS
 from ...stages.distill import TrainConfig
@@ -16,6 +17,7 @@ from ...stages.prune import prune_student
 from ...stages.student import distil_student
 from ...stages.teacher import TeacherConfig, make_teacher, teacher_model, weight_file
 from ...stages.teacher.pretrained import weights_digest
+from ...stages.teacher.validation import VALIDATION, TeacherValidation
 from ..store.artifact import Artifact, Stage
 from .artifacts import STAGES, Artifacts
 from .plugin_code import module_of
@@ -30,7 +32,11 @@ class Networks:
         self._artifacts = artifacts
 
     def teacher(self) -> Artifact:
-        """The teacher's weights."""
+        """The teacher's weights.
+
+        Raises:
+            StageError: it is less robust than the recipe requires.
+        """
         return self._teacher("teacher", self._artifacts.recipe.teacher)
 
     def natural_teacher(self) -> Artifact | None:
@@ -117,16 +123,18 @@ class Networks:
 
     def _teacher(self, name: str, config: TeacherConfig) -> Artifact:
         training = config.training
-        settings: dict[str, Any] = {"model": teacher_model(config, self._artifacts.recipe.threat)}
+        threat = self._artifacts.recipe.threat
+        settings: dict[str, Any] = {"model": teacher_model(config, threat), "threat": threat}
         inputs: dict[str, str] = {}
         code = [f"{STAGES}.teacher.making"]
         if config.trained_elsewhere:
             settings |= {"normalize": config.normalize, "weights": config.weights}
             inputs["weights"] = self._teacher_weights(name, config)
         else:
-            settings |= {"train": self._trained(training, inputs), "threat": self._artifacts.recipe.threat}
+            settings |= {"train": self._trained(training, inputs)}
             code += method_code(training)
-        return self._artifacts.make(
+        known = name in self._artifacts.made
+        made = self._artifacts.make(
             Stage(
                 name,
                 config=settings,
@@ -147,6 +155,20 @@ class Networks:
             ),
             total=training.epochs,
         )
+        if not known:
+            self._look_at(name, config, TeacherValidation.read(made.path(VALIDATION)))
+        return made
+
+    def _look_at(self, name: str, config: TeacherConfig, found: TeacherValidation) -> None:
+        """Refuse a teacher that is less robust than it must be, and warn of one that is not robust at all."""
+        if config.require_robust is not None and found.pgd_accuracy < config.require_robust:
+            raise StageError(
+                f"{name}.require_robust: {config.require_robust:g} is asked for, and the {name} has "
+                f"{found.pgd_accuracy:.3f} ({found.right})"
+            )
+        if name == "teacher":
+            for line in found.warnings:
+                self._artifacts.reporter.notice(f"{name}: {line}")
 
     def _teacher_weights(self, name: str, config: TeacherConfig) -> str:
         """The digest of the weights that a teacher from elsewhere comes with."""

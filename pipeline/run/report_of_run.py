@@ -9,6 +9,7 @@ from ...stages.checkpoint import WEIGHTS
 from ...stages.latency.bench import BENCH
 from ...stages.properties import properties_of
 from ...stages.quantize import CALIBRATION, MODEL, precision_name
+from ...stages.teacher.validation import VALIDATION, TeacherValidation
 from ...stages.verify.figures import FIGURES_FILE, read_figures
 from ...targets.base import targets
 from ..results.report import Report, draw_up, engine_subject, torch_subject
@@ -32,6 +33,8 @@ def assemble(stages: RecipeRun) -> Report:
         )
         for name, artifact in stages.attacks.networks().items()
     ]
+    found = TeacherValidation.read(stages.networks.teacher().path(VALIDATION))
+    subjects[0] = {**subjects[0], "warnings": [*found.warnings, *subjects[0]["warnings"]]}
     for name, (artifact, graph) in stages.attacks.engines().items():
         engine = stages.artifacts.engine_file(artifact)
         ships = name in stages.engines.available

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from ...core.user_modules import imported_names, source_of
 from .import_cache import ImportCache
 
 _PACKAGE = "edgeproof."
@@ -76,22 +76,22 @@ def _cache() -> ImportCache:
     return ImportCache.of_user()
 
 
-@cache
 def _source(name: str) -> Path | None:
-    if name.startswith(_PACKAGE):
-        # By its path: looking for a name inside a module would import the module, and all that it imports.
-        _, floor, *rest = name.split(".")
-        top = _found(_PACKAGE + floor)
-        if top is None or not rest:
-            return top
-        place = top.parent.joinpath(*rest)
-        return next(
-            (path for path in (place / "__init__.py", place.parent / f"{place.name}.py") if path.is_file()), None
-        )
-    return _found(name)
+    # A user's own may lie beside another recipe the next time.
+    return _own_source(name) if name.startswith(_PACKAGE) else source_of(name)
 
 
 @cache
+def _own_source(name: str) -> Path | None:
+    # By its path: looking for a name inside a module would import the module, and all that it imports.
+    _, floor, *rest = name.split(".")
+    top = _found(_PACKAGE + floor)
+    if top is None or not rest:
+        return top
+    place = top.parent.joinpath(*rest)
+    return next((path for path in (place / "__init__.py", place.parent / f"{place.name}.py") if path.is_file()), None)
+
+
 def _found(name: str) -> Path | None:
     try:
         spec = find_spec(name)
@@ -104,24 +104,3 @@ def _found(name: str) -> Path | None:
 
 def _imports(content: bytes, package: str) -> list[str]:
     return [entry for entry in imported_names(content, package) if entry.startswith(_PACKAGE)]
-
-
-def imported_names(content: bytes, package: str) -> list[str]:
-    """Absolute names of what a module's source imports, modules or what may be in them.
-
-    Args:
-        content: the source.
-        package: the package that relative imports start from.
-
-    Raises:
-        SyntaxError: it is no Python.
-    """
-    found: list[str] = []
-    for node in ast.walk(ast.parse(content)):
-        if isinstance(node, ast.ImportFrom):
-            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            base = ".".join([*parents, *([node.module] if node.module else [])])
-            found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-    return found

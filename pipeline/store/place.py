@@ -53,8 +53,8 @@ class Place:
         Raises:
             UsageError: it cannot be created or written.
         """
-        named = os.environ.get(ENVIRONMENT) if shared is None else shared
-        folder = Path(named).expanduser() if named else run / STORE
+        found = cls.named(run, shared)
+        folder, named = found.folder, os.environ.get(ENVIRONMENT) if shared is None else shared
         what = f"--out {run}" if not named else f"{ENVIRONMENT}={named}" if shared is None else f"--store {named}"
         try:
             for name in (PARTIAL, LOCKS, RUNS):
@@ -64,7 +64,13 @@ class Place:
             raise UsageError(f"{what}: cannot be written ({error.strerror})") from None
         if not probe:
             raise UsageError(f"{what}: cannot be written")
-        return cls(folder, run)
+        return found
+
+    @classmethod
+    def named(cls, run: Path, shared: Path | None = None) -> Place:
+        """The store of a run, which may not be there yet; nothing is created."""
+        named = os.environ.get(ENVIRONMENT) if shared is None else shared
+        return cls(Path(named).expanduser() if named else run / STORE, run)
 
     def artifact(self, stage: str, key: str) -> Path:
         """Where a finished stage lies."""

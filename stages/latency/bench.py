@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from math import ceil
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ class BenchConfig(Config):
         threads: threads of every runtime.
     """
 
-    batches: tuple[int, ...] = (1, 32)
+    batches: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(1, 32), min_length=1)
     repeats: int = Field(default=300, ge=10)
     warmup: int = Field(default=30, ge=1)
     threads: int = Field(default=1, ge=1)

@@ -9,9 +9,10 @@ import torch
 from pydantic import AfterValidator
 from torch import nn
 
-from ...core.errors import EdgeproofError, UsageError, reason_of
+from ...core.errors import EdgeproofError, UsageError, raised
 from ...core.function import is_function
 from ...core.registry import Registry
+from ...core.user_modules import fault_line
 from .contract_check import fault
 
 # (image shape C, H, W; number of classes) -> a classifier of float images in [0, 1], raw logits out.
@@ -51,15 +52,19 @@ def package_behind(name: str) -> tuple[str, ...]:
 
 
 def _of_a_user(name: str, builder: ModelBuilder, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
+    called = f"{name} is called with (image_shape, classes) = ({image_shape}, {classes})"
+
+    def told(error: Exception) -> str:
+        return f"{raised(error).removeprefix('raised ')}{fault_line(error, name.partition(':')[0])}"
+
     try:
         model = builder(image_shape, classes)
     except EdgeproofError:
         raise
     except Exception as error:  # theirs may fail in any way
-        call = f"{name.partition(':')[2]}({image_shape}, {classes})"
-        raise UsageError(f"model {name!r}: {call} failed: {reason_of(error)}") from error
+        raise UsageError(f"{called}: {told(error)}") from error
     if not isinstance(model, nn.Module):
-        raise UsageError(f"model {name!r}: must return an nn.Module, returned {type(model).__name__}")
-    if problem := fault(model, image_shape, classes):
-        raise UsageError(f"model {name!r}: {problem}")
+        raise UsageError(f"{called}: must return an nn.Module, returned {type(model).__name__}")
+    if problem := fault(model, image_shape, classes, told=told):
+        raise UsageError(f"{called}: what it returns {problem}")
     return model

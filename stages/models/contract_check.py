@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -10,17 +12,23 @@ from ...core.errors import reason_of
 PROBES = 2
 
 
-def fault(model: nn.Module, image_shape: tuple[int, int, int], classes: int) -> str | None:
+def fault(
+    model: nn.Module,
+    image_shape: tuple[int, int, int],
+    classes: int,
+    *,
+    told: Callable[[Exception], str] = reason_of,
+) -> str | None:
     """Say in what way a model fails to answer images `[2, C, H, W]` with `[2, classes]`; None where it does not.
 
-    The model is asked in eval mode and left in the mode it was in.
+    The model is asked in eval mode and left in the mode it was in; `told` words what it raises.
     """
     training = model.training
     try:
         with torch.no_grad():
             answer = model.eval()(torch.zeros(PROBES, *image_shape))
     except Exception as error:  # theirs may fail in any way
-        return f"fails on images {[PROBES, *image_shape]}: {reason_of(error)}"
+        return f"fails on images {[PROBES, *image_shape]}: {told(error)}"
     finally:
         model.train(training)
     if not isinstance(answer, Tensor):

@@ -34,7 +34,7 @@ def accept_teacher(model: nn.Module, dataset: Dataset, what: str, key: str, *, n
     Raises:
         UsageError: says what is wrong, and which key would put it right.
     """
-    split = _sample(dataset.validation)
+    split = validation_sample(dataset)
     answers = predict(model, split, what)
     check_logits(answers, what)
 
@@ -98,7 +98,9 @@ def check_logits(answers: Tensor, where: str) -> None:
         )
 
 
-def _sample(split: Split) -> Split:
+def validation_sample(dataset: Dataset) -> Split:
+    """The validation images that a finished teacher is asked about, at most 256 of them."""
+    split = dataset.validation
     rows = np.random.default_rng(0).permutation(len(split))[:SAMPLES]
     return split.take(np.sort(rows))
 

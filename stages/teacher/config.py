@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from ...core.config import Config
+from ...core.config import Config, Like
 from ...core.function import is_function
 from ..distill import TrainConfig
 from ..models import ModelName
@@ -29,6 +29,8 @@ class TeacherConfig(Config):
         pretrained: whether the function that `model` names returns a model that holds its weights already.
         sha256: the digest that the weight file must have.
         normalize: the normalisation that the weights expect; it is folded inside, so that pixels in [0, 1] go in.
+        require_robust: the least accuracy on validation images under PGD; a teacher below it ends the run (exit code
+            3). PGD flatters, so this is a floor and no measure of robustness.
         train: how the teacher is trained when it comes from nowhere else.
     """
 
@@ -37,8 +39,9 @@ class TeacherConfig(Config):
     weights: str | None = None
     robustbench: ZooName | None = None
     pretrained: bool = False
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    sha256: Annotated[str, Like(r"^[0-9a-f]{64}$", "64 hexadecimal digits, as sha256sum prints them")] | None = None
     normalize: Normalization | None = None
+    require_robust: Annotated[float, Field(gt=0, le=1)] | None = None
     train: TrainConfig | None = None
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ from ..threat import ThreatModel
 from .acceptance import accept_teacher
 from .config import TeacherConfig
 from .pretrained import load_pretrained
+from .validation import TeacherValidation
 from .zoo import fetch_weights, is_of_the_zoo, model_name
 
 
@@ -69,7 +70,8 @@ def make_teacher(
     where: str = "teacher",
     running: TrainingContext | None = None,
 ) -> None:
-    """Write `model.safetensors` (and, when trained, `last.safetensors` and `training.json`) into `folder`.
+    """Write `model.safetensors` and `validation.json` (and, when trained, `last.safetensors` and `training.json`) into
+    `folder`.
 
     Raises:
         UsageError: the weights do not fit the model or the data, or the model is none that could teach; see
@@ -94,9 +96,12 @@ def make_teacher(
         what = f"{where}.model: {found.name}" if file is None else f"{where}.checkpoint: {file}"
         normalized = found.normalize is not None or is_of_the_zoo(found.name)  # the zoo's models normalise inside
         accept_teacher(classifier, dataset, what, f"{where}.normalize", normalized=normalized)
+        TeacherValidation.measured(classifier, dataset, threat).save(folder)
         save_weights(found.network.state_dict(), folder / WEIGHTS, model=found.name, normalize=found.normalize)
         return
     assert config.model is not None
     model = build_model(config.model, dataset.image_shape, classes, seed=config.training.seed)
     result = train(model, dataset, threat, config.training, where=f"{where}.train", running=running)
     result.save(folder, model=config.model)
+    best = result.history[result.best_epoch]
+    TeacherValidation.of(dataset, best.clean_accuracy, best.pgd_accuracy).save(folder)

@@ -162,7 +162,7 @@ def test_a_users_module_that_fails_is_one_line(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path[:])
     registry: Registry[Any] = Registry("thing", "edgeproof.stages.data", functions=True)
-    with pytest.raises(UsageError, match=r"does not import: first line$"):
+    with pytest.raises(UsageError, match=r"does not import: first line \(failing_things.py, line 1\)$"):
         registry["failing_things:mine"]
 
 

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from ....core.config import Config, what_is_wrong
 from ....core.errors import UsageError
@@ -77,7 +85,7 @@ class TrainConfig(Config):
     average: Averaging = Averaging()
     awp: AwpConfig | None = None
     warm_start: Path | None = None
-    precision: Literal["32", "bf16-mixed"] = "32"
+    precision: Annotated[Literal["32", "bf16-mixed"], BeforeValidator(lambda said: "32" if said == 32 else said)] = "32"
     channels_last: bool = True
     fold: bool = True
     compile: bool = False
@@ -95,6 +103,15 @@ class TrainConfig(Config):
             return options
         return checked_options(methods[info.data["method"]].Config, options)
 
+    @field_validator("plugins", mode="before")
+    @classmethod
+    def _names_or_options(cls, choices: Any) -> Any:
+        for choice in choices if isinstance(choices, (list, tuple)) else ():
+            options = list(choice.values()) if isinstance(choice, dict) else []
+            if not isinstance(choice, str) and not (options and all(isinstance(each, dict) for each in options)):
+                raise ValueError(f"an entry is a plugin's name, or {{name: {{option: value}}}}, got {choice!r}")
+        return choices
+
     @field_validator("plugins")
     @classmethod
     def _known_plugins(cls, choices: tuple[PluginChoice, ...]) -> tuple[PluginChoice, ...]:
@@ -110,7 +127,7 @@ class TrainConfig(Config):
                 except ValidationError as error:
                     problem = error.errors()[0]
                     path = ".".join(str(part) for part in problem["loc"])
-                    raise ValueError(f"{name}.{path}: {what_is_wrong(problem)}") from None
+                    raise ValueError(f"{name}.{path}: {what_is_wrong(problem)}, got {problem['input']!r}") from None
                 except ValueError as error:
                     raise ValueError(f"{name}.{error}") from None
         return tuple({name: options} for name, options in checked.items())

@@ -10,7 +10,8 @@ import numpy as np
 from torch import nn
 
 from ....core.errors import EngineFailure, UsageError
-from ....core.function import load_function
+from ....core.function import load_function_there
+from ....core.user_modules import place
 from ....targets.process.own_process import PATIENCE, OwnProcess
 from ...twin import load_twin
 from .engine_module import AttackableEngine
@@ -77,7 +78,7 @@ class FunctionSubject:
         return Guarded(self._ask(), self.classes)
 
     def _ask(self) -> OwnProcess:
-        return OwnProcess(partial(load_function, self.function, "model"), patience=self.patience)
+        return OwnProcess(partial(load_function_there, place(), self.function, "model"), patience=self.patience)
 
     def _try(self, ask: OwnProcess) -> bool:
         """Ask about two gray images; return whether the answer is labels."""

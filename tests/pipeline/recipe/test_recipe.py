@@ -100,7 +100,24 @@ def parsed(*overrides: str):
             "gates.retention: a limit is a comparison such as '>= 0.95' or '>= baseline - 0.03', got 'about 1'",
         ),
         ("schema_version=2", "schema_version: must be 1, got 2"),
-        ("name=../up", "name: string should match pattern"),
+        (
+            "name=../up",
+            "name: must be of letters, digits, '.', '_' and '-', with a letter or a digit first, got",
+        ),
+        ("data.root=5", "data.root: must be a path, got 5"),
+        ("data.extra_fraction=1", "data.extra_fraction: must be below 1, got 1"),
+        ("teacher.sha256=abc", "teacher.sha256: must be 64 hexadecimal digits, as sha256sum prints them, got 'abc'"),
+        ("targets=[]", "targets: must be a list of at least 1, got []"),
+        ("bench.batches=[0]", "bench.batches.0: must be at least 1, got 0"),
+        (
+            "distill.plugins=[{igdm: 3}]",
+            "plugins: an entry is a plugin's name, or {name: {option: value}}, got {'",
+        ),
+        ("distill.plugins=[{igdm: {alpha: x}}]", "distill.plugins.igdm.alpha: must be a number, got 'x'"),
+        (
+            "gates={bound_to: 3}",
+            "gates.bound_to: must be a section of keys (norm, eps, dataset, samples, effort), got",
+        ),
         ("teacher={}", "teacher: model is missing"),
         ("teacher.checkpoint=x.pt", "teacher: give either checkpoint or train, not both"),
         ("teacher={checkpoint: nope.pt}", "nope.pt: no such file"),
@@ -267,3 +284,23 @@ def test_gates_against_a_baseline_choose_no_precision():
     assert recipe.gates["robust_accuracy"] == ">= baseline - 0.02"
     assert [condition.relative for condition in recipe.conditions()] == [False, True, False, True]
     assert recipe.floors() == {key: value for key, value in parsed().floors().items() if key != "robust_accuracy"}
+
+
+def test_a_list_with_a_wrong_entry_is_not_called_too_short():
+    with pytest.raises(UsageError) as caught:
+        parsed("verify.curve={radii: [-1]}")
+    assert str(caught.value) == "digits.yaml: verify.curve.radii.0: must be above 0, got -1"
+
+
+def test_a_precision_may_be_written_as_a_number():
+    assert parsed("distill.precision=32").distill.precision == "32"
+
+
+def test_a_data_sets_path_is_relative_to_the_recipe(tmp_path: Path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(DIGITS.read_text().replace("dataset: digits", "dataset: ./photos"))
+    assert read_recipe(path)["data"]["dataset"] == str(tmp_path / "photos")
+    path.write_text(DIGITS.read_text().replace("dataset: digits", "dataset: photos.npz"))
+    assert read_recipe(path)["data"]["dataset"] == str(tmp_path / "photos.npz")
+    assert read_recipe(path, ["data.dataset=./here"])["data"]["dataset"] == str(Path.cwd() / "here")
+    assert read_recipe(path, ["data.dataset=mine.data:bars"])["data"]["dataset"] == "mine.data:bars"

@@ -111,20 +111,25 @@ def test_a_users_model_is_built_and_left_in_its_mode(mine: str):
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        ("eleven", ": must answer images [2, 1, 8, 8] with logits [2, 10], answers with [2, 11]"),
-        ("dictionary", ": must return an nn.Module, returned dict"),
-        ("of_colour", ": fails on images [2, 1, 8, 8]: Given groups=1"),
-        ("failing", ": failing((1, 8, 8), 10) failed: the weights are"),
-        ("without_arguments", ": without_arguments((1, 8, 8), 10) failed: without_arguments() takes 0 positional"),
-        ("pair", ": must answer with a tensor of logits, answers with tuple"),
-        ("missing", ": models_of_a_user has no function 'missing'"),
+        (
+            "eleven",
+            "{called}: what it returns must answer images [2, 1, 8, 8] with logits [2, 10], answers",
+        ),
+        ("dictionary", "{called}: must return an nn.Module, returned dict"),
+        ("of_colour", "{called}: what it returns fails on images [2, 1, 8, 8]: RuntimeError: Given groups=1"),
+        ("failing", "{called}: RuntimeError: the weights are (models_of_a_user.py, line 19)"),
+        ("without_arguments", "{called}: TypeError: without_arguments() takes 0 positional"),
+        ("pair", "{called}: what it returns must answer with a tensor of logits, answers with tuple"),
+        ("missing", "model '{name}': models_of_a_user has no function 'missing'"),
     ],
 )
 def test_a_users_function_that_breaks_the_contract(mine: str, function: str, words: str):
     with pytest.raises(UsageError) as caught:
         build_model(f"{mine}:{function}", DIGITS, 10, seed=0)
     message = str(caught.value)
-    assert message.startswith(f"model '{mine}:{function}'{words}")
+    name = f"{mine}:{function}"
+    called = f"{name} is called with (image_shape, classes) = ((1, 8, 8), 10)"
+    assert message.startswith(words.format(name=name, called=called))
     assert "\n" not in message
 
 

@@ -387,7 +387,10 @@ def test_images_of_another_size_than_the_zoos(tmp_path: Path):
         ({"model": "bright", "pretrained": True}, "pretrained: needs a model package.module:function"),
         ({"model": "bright", "pretrained": True, "checkpoint": "t.pt"}, "leave out checkpoint and train"),
         ({"model": "bright", "sha256": "a" * 64}, "sha256: pins a file, so it needs a checkpoint or robustbench"),
-        ({"model": "bright", "checkpoint": "t.pt", "sha256": "A" * 64}, "sha256\n  String should match pattern"),
+        (
+            {"model": "bright", "checkpoint": "t.pt", "sha256": "A" * 64},
+            "Value error, must be 64 hexadecimal digits",
+        ),
         ({"model": "bright", "normalize": BYTES}, "normalize: is for a checkpoint or a pretrained model"),
     ],
 )
