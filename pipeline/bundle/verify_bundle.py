@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from ...core.counted import counted
 from ...core.errors import EdgeproofError, UsageError
 from ...core.model_file import digest_of
 from ...core.reading.json_text import read_json
@@ -71,7 +72,8 @@ def show_verified(result: dict[str, Any], console: Console) -> None:
     verdict = "FAIL" if result["problems"] else "INTACT"
     lines = [
         *result["problems"],
-        f"{result['bundle']}: {result['files']} files, {', '.join(result['engines'])}; {words[result['signature']]}",
+        f"{result['bundle']}: {counted(result['files'], 'file')}, {', '.join(result['engines'])}; "
+        f"{words[result['signature']]}",
         f"bundle.json sha256:{result['sha256']}: {verdict}",
     ]
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)

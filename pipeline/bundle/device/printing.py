@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from ....core.counted import counted
 from ...terminal import COLOURS
 
 _ORIGINS = {"bundle": "from the bundle", "built": "built here", "given": "given", "answers": "its answers, given"}
@@ -63,7 +64,7 @@ def device_lines(found: Mapping[str, Any]) -> list[str]:
     lost = ", ".join(map(str, found["lost"][:_SHOWN])) + (", …" if len(found["lost"]) > _SHOWN else "")
     rows = f" (data-set rows {lost})" if lost else ""
     return [
-        f"{found['candidates']} adversarial examples of {found['samples']} samples: "
+        f"{counted(found['candidates'], 'adversarial example')} of {counted(found['samples'], 'sample')}: "
         f"clean {found['clean_accuracy']:.3f} (run: {run['clean_accuracy']:.3f}), "
         f"robust {found['robust_accuracy']:.3f} (run: {run['robust_accuracy']:.3f})",
         f"lost {len(found['lost'])}{rows}, {found['allowed']} allowed; gained {len(found['gained'])}",

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from ....core.counted import counted
 from ....core.errors import EdgeproofError, StageError, UsageError, raised
 from ....core.reading.json_text import read_json
 from ....stages.adversarial_pack import read_pack
@@ -104,8 +105,9 @@ def show_replay(result: dict[str, Any], console: Console) -> None:
     if result["manifest"] is None:
         console.print("no manifest.json beside the pack: nothing says whether it is whole", highlight=False)
     verdict = "FAIL" if result["exit_code"] else "PASS"
+    shown = f"{counted(result['candidates'], 'candidate')} of {counted(result['samples'], 'sample')}"
     console.print(
-        f"{result['candidates']} candidates of {result['samples']} samples on {result['target']}: "
+        f"{shown} on {result['target']}: "
         f"clean {result['clean_accuracy']:.3f}, robust {result['robust_accuracy']:.3f} "
         f"(in the pack: {result['pack_robust_accuracy']:.3f})\n"
         f"lost {len(result['lost'])} (allowed: {result['allowed']}), gained {len(result['gained'])}: {verdict}",

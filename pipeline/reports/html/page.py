@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ....core.counted import counted
 from ....core.reading.printable import in_one_line, texts_as
 from ....stages.norms.base import norms
 from ....stages.threat import ball_text, radius_text
@@ -63,7 +64,7 @@ def _reasons(report: Report) -> list[str]:
     if report.data["verdict"] == "measured":
         return [f"{NO_GATE[0].upper()}{NO_GATE[1:]}."]
     gates = report.data["gates"]
-    return [f"{'All ' if len(gates) > 1 else ''}{len(gates)} gate{'s are' if len(gates) > 1 else ' is'} met."]
+    return [f"{'All ' if len(gates) > 1 else ''}{counted(len(gates), 'gate')} {'are' if len(gates) > 1 else 'is'} met."]
 
 
 def _note(run: RunView) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .....core.counted import counted
 from .....stages.statistics.paired import PairedComparison, compare_paired
 from ....figures.ledger import ledger
 from ....figures.table import gated, routes_of
@@ -66,7 +67,7 @@ def _lead(run: RunView, steps: list[Step]) -> str:
     words = "more than chance explains" if worst.interval[1] < 0 else "which chance may explain"
     return (
         f"Most robustness is lost from {earlier['name']} to {run.label(subject)}: "
-        f"{number(worst.difference, sign=True)} {interval(worst.interval)} ({worst.lost} samples lost, "
+        f"{number(worst.difference, sign=True)} {interval(worst.interval)} ({counted(worst.lost, 'sample')} lost, "
         f"{worst.gained} gained), {words}."
     )
 
