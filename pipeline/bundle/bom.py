@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from ...core.counted import counted
 from ...core.errors import BackendMissing
+from ...core.reading.counted import counted
 from ...stages.threat import ball_text
 from ..card.text import LIMITS
 from ..results.report import Report

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from ...core.counted import counted
+from ...core.reading.counted import counted
 from ...core.writing.scratch import scratch_folder
 from ..card.budget import recipe_in
 from ..card.make_card import CARD, model_card

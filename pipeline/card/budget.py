@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...core.counted import counted
+from ...core.reading.counted import counted
 from ...core.reading.json_text import read_json
 from ...core.reading.yaml_text import read_yaml
 from ...stages.adversarial_pack_manifest import MANIFEST, read_manifest

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from ...core.counted import counted
 from ...core.errors import UsageError
+from ...core.reading.counted import counted
 from ...stages.statistics.paired import PairedComparison, compare_paired
 from ...stages.statistics.proportions import LEVEL, clopper_pearson
 from .compare_sides import ProofBits, is_bits, read_bits

@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ...core.counted import counted
 from ...core.errors import ModelError, UsageError
 from ...core.onnx_reader import read_onnx, read_weights
 from ...core.onnx_walk import nodes, tensors
+from ...core.reading.counted import counted
 from ...core.registry import nearest
 from ...stages.adapt import AdapterConfig, adapt_to_itself
 from ...stages.lint import lint

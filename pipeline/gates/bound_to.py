@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ...core.config import Config
-from ...core.counted import counted
+from ...core.reading.counted import counted
 from ...stages.norms.base import NormName
 from ...stages.threat import Radius
 from ...stages.verify.effort import STANDARD, weaker

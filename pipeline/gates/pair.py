@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...core.counted import counted
 from ...core.errors import UsageError
+from ...core.reading.counted import counted
 from ..figures.base import Figure
 from .baseline import Baseline
 from .record import Record, SubjectRecord

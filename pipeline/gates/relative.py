@@ -7,7 +7,7 @@ from math import exp, isfinite, log
 
 import numpy as np
 
-from ...core.counted import counted
+from ...core.reading.counted import counted
 from ...stages.statistics.betting import difference_sequence, lost_beyond_anytime
 from ...stages.statistics.mover import Change
 from ...stages.statistics.paired import difference_interval, lost_beyond

@@ -9,7 +9,7 @@ functions `escapeData` and `escapeProperty` of https://github.com/actions/toolki
 
 from __future__ import annotations
 
-from ...core.counted import counted
+from ...core.reading.counted import counted
 from ...core.reading.printable import in_one_line
 from ..gates import STOPPING
 from ..results.report import Report

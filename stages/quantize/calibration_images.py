@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from ...core.counted import counted
 from ...core.errors import UsageError
+from ...core.reading.counted import counted
 from ..data import Dataset, Split
 from ..distill.training.selection import pgd_attack
 from ..threat import ThreatModel

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from ....core.counted import counted
 from ....core.errors import UsageError, reason_of
 from ....core.model_file import digest_of
 from ....core.reading.arrays import read_npy
+from ....core.reading.counted import counted
 from ....core.writing.scratch import scratch_folder
 from ....targets.base import Engine, Images, Logits
 from ....targets.signature import ModelSignature

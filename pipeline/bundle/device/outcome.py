@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ....core.counted import counted
+from ....core.reading.counted import counted
 from ...gates import Condition, Outcome
 from .replay_pack import allowed_losses
 

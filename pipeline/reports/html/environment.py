@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -42,5 +42,11 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     found.tests["digest"] = lambda cell: re.fullmatch("[0-9a-f]{64}", str(cell)) is not None
+    found.filters["words"] = _words
     found.filters["drawing"] = Markup  # of `svg.py`, which escapes what it writes
     return found
+
+
+def _words(text: str) -> Markup:
+    """A text, escaped; what it quotes between backticks stands as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ....core.counted import counted
+from ....core.reading.counted import counted
 from ..evidence.counts import Counter
 from ..evidence.repeat_queries import moved
 from .base import Check, Finding, Row, Shard, Tally, checks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ....core.counted import counted
+from ....core.reading.counted import counted
 from ..evidence.counts import Counter
 from .base import Check, Finding, Row, Shard, Tally, checks
 

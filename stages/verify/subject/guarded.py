@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ....core.counted import counted
 from ....core.errors import EngineFailure
+from ....core.reading.counted import counted
 from ....targets.base import Images, Logits
 from ...threat import ThreatModel
 

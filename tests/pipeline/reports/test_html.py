@@ -143,6 +143,7 @@ def test_the_page_is_well_formed_whole_and_always_the_same(run: Path):
     assert "://" not in re.sub(r'xmlns(:xlink)?="[^"]*"', "", text), "no address but the names of SVG"
     assert len(text) < 1_500_000
     assert found.headings == [
+        "Which engine ships",
         "From teacher to engine",
         "Findings",
         "By route",

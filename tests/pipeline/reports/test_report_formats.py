@@ -152,7 +152,7 @@ def test_a_reason_says_engine_value_limit_samples_and_what_to_do():
     assert first.says == "onnxruntime: 0.7 misses >= 0.75 (210 of 300 samples, 15 too few)"
     assert "The float student has 0.870, so quantization costs it" in first.then
     passed = reasons(PASSED)[0]
-    assert (passed.says, passed.then) == ("onnxruntime: 0.87 meets >= 0.75", "")
+    assert (passed.says, passed.then) == ("onnxruntime: 0.8700 meets >= 0.75", "")
     lost_before = report(gate(outcome="fail", limit=">= 0.9", reason="0.7 misses >= 0.9"), verdict="fail")
     same = [{**subject, "robust_accuracy": 0.7} for subject in lost_before.subjects]
     assert "lost before quantization" in reasons(Report({**lost_before.data, "subjects": same}))[0].then

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from .....core.counted import counted
+from .....core.reading.counted import counted
 from ..blocks import Plot, Section, Table
 from ..draw import Line, lines
 from ..run import RunView
