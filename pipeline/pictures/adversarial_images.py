@@ -152,7 +152,7 @@ def _write(folder: Path, row: int, clean: np.ndarray, adversarial: np.ndarray) -
 
 
 def _sheet(folder: Path, rows: list[dict[str, Any]]) -> Image.Image:
-    """A row a sample under its title, a column a kind: `row 454: 4 → 1`, data-set row, label and answer."""
+    """A row a sample under its title, a column a kind: `row 454: 4 -> 1`, data-set row, label and answer."""
     shown = rows[:_ROWS]
     first = Image.open(folder / shown[0][_KINDS[0]])
     factor = max(1, -(-_SIDE // max(first.size)))
@@ -168,7 +168,7 @@ def _sheet(folder: Path, rows: list[dict[str, Any]]) -> Image.Image:
     for line, row in enumerate(shown):
         top = _TITLE + 2 * gap + line * down
         answer = "no answer" if row["answer"] < 0 else row["answer"]
-        pen.text((gap, top), f"row {row['row']}: {row['label']} → {answer}", "black", font)
+        pen.text((gap, top), f"row {row['row']}: {row['label']} -> {answer}", "black", font)
         for column, kind in enumerate(_KINDS):
             picture = Image.open(folder / row[kind]).resize((width, height), Image.Resampling.NEAREST)
             sheet.paste(picture, (gap + column * across, top + _TITLE + gap))
