@@ -27,7 +27,7 @@ def engines_section(run: RunView) -> Section | None:
         title="Which engine ships",
         lead=[*_lead(run, fine, found)] if fine else ["No engine's figures count; Findings says why."],
         tables=[_table(run, found)],
-        plots=[speed_plot(run, "engines", "latency", timed)] if len(timed) > 1 else [],
+        plots=[speed_plot(run, "engines", "latency", timed, ", engines alone")] if len(timed) > 1 else [],
         notes=[
             "Dominated: another engine is at least as good in robust accuracy, median latency and size, and better in "
             "one of them. More robust is what the paired 95 % interval on the same samples says, as robust what "

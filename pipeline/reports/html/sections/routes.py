@@ -33,7 +33,7 @@ def routes_section(run: RunView) -> Section | None:
                 f"{_LEFT}; in brackets the samples that a route broke",
                 ("subject", "robust accuracy left"),
                 [(run.label(subject), _steps(subject)) for subject in attacked],
-                _table(run, attacked, "routes").data,
+                _table(run, attacked, "routes", _LEFT).data,
                 stacked=True,
             )
         ],
@@ -80,16 +80,17 @@ def _plot(run: RunView, subjects: Sequence[Mapping[str, Any]], name: str) -> Plo
         rows.append(Row(_EIGHT_BIT, [run.point(each, "robust_accuracy_8bit", hollow=True) for each in eight]))
     legend = {run.label(each): Point(0, None, run.series(each["name"])) for each in subjects}
     who = ", ".join(run.label(each) for each in subjects)
-    drawn = intervals(f"{name}-plot", f"{_LEFT}: {who}", rows, "robust accuracy left", legend, joined=True)
+    title = f"{_LEFT}: {who}"
+    drawn = intervals(f"{name}-plot", title, rows, "robust accuracy left", legend, joined=True)
     return Plot(
         f"{name}-plot",
         f"{who}; the bar is the {run.interval_name} of what is left.",
         drawn,
-        _table(run, subjects, name),
+        _table(run, subjects, name, title),
     )
 
 
-def _table(run: RunView, subjects: Sequence[Mapping[str, Any]], name: str) -> Table:
+def _table(run: RunView, subjects: Sequence[Mapping[str, Any]], name: str, title: str) -> Table:
     cells: list[tuple[str, ...]] = []
     data: list[tuple[Cell, ...]] = []
     for subject in subjects:
@@ -107,7 +108,7 @@ def _table(run: RunView, subjects: Sequence[Mapping[str, Any]], name: str) -> Ta
             data.append((subject["name"], "8-bit", value, *(ci or (None, None)), None, count))
     return Table(
         name,
-        _LEFT,
+        title,
         ("subject", "route", "left", "95 % interval", "broken", "samples"),
         cells,
         (("subject", "route", "left", "low", "high", "broken", "samples"), data),

@@ -41,12 +41,15 @@ def speed_section(run: RunView) -> Section | None:
     )
 
 
-def speed_plot(run: RunView, name: str, over: str, subjects: Sequence[Mapping[str, Any]]) -> Plot:
-    """Robust accuracy over `latency` or `size` of subjects that have both; `name` begins the names of its files."""
+def speed_plot(run: RunView, name: str, over: str, subjects: Sequence[Mapping[str, Any]], of: str = "") -> Plot:
+    """Robust accuracy over `latency` or `size` of subjects that have both; `name` begins the names of its files.
+
+    `of` says in the title of which, where the page has another such drawing.
+    """
     xlabel, value = _X[over]
     points = [(run.label(each), value(each), run.point(each, "robust_accuracy")) for each in subjects]
     best = front([(value, point.value) for _, value, point in points])
-    title = f"Robust accuracy over {over}"
+    title = f"Robust accuracy over {over}{of}"
     table = Table(
         f"{name}-{over}",
         title,
