@@ -31,7 +31,7 @@ class WhiteBox(Route):
         broken = np.zeros(len(batch), bool)
         found: list[Candidates] = []
         warnings: set[str] = set()
-        attacks = [
+        attacks: list[tuple[Attack, str]] = [
             (attack, gradients)
             for number, gradients in enumerate(context.opened.gradient_sources)
             for attack in (ATTACKS if number == 0 else ATTACKS[:1] if gradients in CE_ONLY else ATTACKS[:2])

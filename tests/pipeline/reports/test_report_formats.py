@@ -203,6 +203,22 @@ def test_sarif_has_what_stops_a_merge_and_nothing_else():
     assert unquote(place["uri"]) == "ci/my baseline.json"
 
 
+@pytest.mark.parametrize(
+    ("model", "file"),
+    [
+        ({"path": "models/vendor.onnx"}, "models/vendor.onnx"),
+        ({"path": "adapted/model.onnx", "given": {"path": "vendor.onnx", "sha256": "c"}}, "vendor.onnx"),
+        ({"path": "mypackage.device:logits"}, "mypackage/device.py"),
+    ],
+)
+def test_sarif_of_a_proof_points_at_the_model(model: dict[str, Any], file: str):
+    (engine,) = (each for each in FAILED.subjects if each["kind"] == "engine")
+    proof = Report({**FAILED.data, "subjects": [{**engine, **model}]})
+    assert results(proof)[0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == file
+    built = results(FAILED)[0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+    assert built == "recipe.yaml", "of a build, whose engines lie in its run"
+
+
 @pytest.mark.parametrize("name", ["digits", EVIL])
 @pytest.mark.parametrize("outcome", ["pass", "fail", "inconclusive"])
 def test_sarif_is_what_its_schema_says(name: str, outcome: str):

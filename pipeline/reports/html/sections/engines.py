@@ -18,14 +18,13 @@ def engines_section(run: RunView) -> Section | None:
     """All engines in one table, and what each loses to another one; None where there are fewer than two."""
     if len(run.engines) < 2:
         return None
-    doubted = [each for each in run.engines if _doubted(run, each)]
-    fine = [each for each in run.engines if each not in doubted]
+    fine = [each for each in run.engines if not _not_compared(run, each)]
     found = {each["name"]: [_Pair.of(run, other, each) for other in fine if other is not each] for each in fine}
     timed = [each for each in run.engines if each.get("latency_ms") and each.get("size_bytes")]
     return Section(
         name="engines",
         title="Which engine ships",
-        lead=[*_lead(run, fine, found)] if fine else ["No engine's figures count; Findings says why."],
+        lead=[*_lead(run, fine, found)] if fine else ["No engine can be compared."],
         tables=[_table(run, found)],
         plots=[speed_plot(run, "engines", "latency", timed, ", engines alone")] if len(timed) > 1 else [],
         notes=[
@@ -48,9 +47,11 @@ class _Pair:
     @classmethod
     def of(cls, run: RunView, one: Mapping[str, Any], other: Mapping[str, Any]) -> _Pair:
         """Hold `one` against `other`."""
-        words = {"faster": _sign(*(_latency(each) for each in (other, one)), _ALIKE)}
-        words["smaller"] = _sign(*(each.get("size_bytes") for each in (other, one)), 0)
-        return cls(run.label(one), _more_robust(run, one, other), words)
+        signs = {
+            "faster": _sign(_latency(other), _latency(one), _ALIKE),
+            "smaller": _sign(other.get("size_bytes"), one.get("size_bytes"), 0),
+        }
+        return cls(run.label(one), _more_robust(run, one, other), signs)
 
     @property
     def better(self) -> list[str]:
@@ -89,8 +90,7 @@ def _lead(run: RunView, fine: Sequence[Mapping[str, Any]], found: Mapping[str, S
 def _table(run: RunView, found: Mapping[str, Sequence[_Pair]]) -> Table:
     rows: list[tuple[str, ...]] = []
     for engine in run.engines:
-        pairs = found.get(engine["name"])
-        said = "; ".join(filter(None, (pair.words for pair in pairs or ())))
+        said = "; ".join(filter(None, (pair.words for pair in found.get(engine["name"], ()))))
         size = engine.get("size_bytes")
         rows.append(
             (
@@ -99,7 +99,7 @@ def _table(run: RunView, found: Mapping[str, Sequence[_Pair]]) -> Table:
                 number(engine["clean_accuracy"]),
                 number(_latency(engine)),
                 number(None if size is None else size / 1024, 1),
-                "not compared: its figures do not count, see Findings" if pairs is None else said or "no other",
+                said or _not_compared(run, engine) or "no other",
             )
         )
     return Table(
@@ -126,8 +126,12 @@ def _table(run: RunView, found: Mapping[str, Sequence[_Pair]]) -> Table:
     )
 
 
-def _doubted(run: RunView, engine: Mapping[str, Any]) -> bool:
-    return any(doubt.startswith(f"{engine['name']}: ") for doubt in run.report.data.get("doubts", ()))
+def _not_compared(run: RunView, engine: Mapping[str, Any]) -> str:
+    """Why an engine is not held against the others; empty where it is."""
+    if any(doubt.startswith(f"{engine['name']}: ") for doubt in run.report.data.get("doubts", ())):
+        return "not compared: its figures do not count, see Findings"
+    known = _latency(engine) is not None and engine.get("size_bytes")
+    return "" if known else "not compared: its latency or size is not known"
 
 
 def _latency(engine: Mapping[str, Any]) -> float | None:
