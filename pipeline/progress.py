@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
 
     from ..stages.distill import Epoch
     from ..stages.distill import Progress as Training
+    from ..stages.verify.position import Position
     from ..stages.verify.shards.sequential import Sequential
 
-_WIDE, _BAR, _SHORT_BAR = 120, 40, 8
+_WIDE, _BAR = 120, 40
 # Seconds after which a stage that goes on says so, at first and again and again.
 _FIRST, _AGAIN = 2, 30
 
@@ -56,29 +58,23 @@ class Reporter:
             with _lines(self._console, name, kept=kept) as lines:
                 yield lines
             return
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.table import Column
 
-        narrow = self._console.width < _WIDE  # there rich would cut the times and the figures to make room for the bar
+        narrow = self._console.width < _WIDE  # there the bar takes what times and figures leave
         columns = (
             TextColumn("{task.description:<20}"),
-            BarColumn(_SHORT_BAR if narrow else _BAR),
-            MofNCompleteColumn(),
+            BarColumn(None if narrow else _BAR),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
             *(() if narrow else (TimeElapsedColumn(),)),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             TextColumn("{task.fields[note]}"),
         )
         with Progress(*columns, console=self._console) as progress:
-            task = progress.add_task(name, total=total, note="")
+            task = progress.add_task(name, total=total, note="", left="")
             yield Bar(progress, task)
             whole = progress.tasks[task].total or 1
-            progress.update(task, total=whole, completed=whole)
+            progress.update(task, total=whole, completed=whole, left="")
 
 
 class Bar:
@@ -88,6 +84,8 @@ class Bar:
         self._progress = progress
         self._task = task
         self._validated = ""
+        # When it was updated for the first time, and at what.
+        self._first: tuple[float, float] | None = None
 
     def begin(self) -> None:
         """Say that the work begins, of a stage whose result was not there."""
@@ -102,19 +100,32 @@ class Bar:
         """Show an epoch's validation."""
         self._validated = f", validation: clean {epoch.clean_accuracy:.3f}, PGD {epoch.pgd_accuracy:.3f}"
 
-    def shards(self, done: int, total: int, samples: int, robust: int) -> None:
-        """Show the running robust accuracy and its interval, which holds for as many samples as they are at the end."""
-        if self._silent:
+    def shards(self, done: int, total: int, samples: int, robust: int, running: Sequence[Position] = ()) -> None:
+        """Show the robust accuracy so far: where shards are that run, else its interval, as of the samples done."""
+        if self._silent or self._within(done, total, samples, robust, running):
             return
         from ..stages.statistics.proportions import clopper_pearson
 
         self._robust(done, total, samples, robust, clopper_pearson(robust, samples))
 
-    def shards_until(self, stop: Sequential, done: int, total: int, samples: int, robust: int) -> None:
-        """Show the running robust accuracy of a run that may stop at any look, and the interval that holds at all."""
-        if not self._silent:
+    def shards_until(
+        self, stop: Sequential, done: int, total: int, samples: int, robust: int, running: Sequence[Position] = ()
+    ) -> None:
+        """Likewise, of a run that may stop at any look; the interval is the one that holds at all of them."""
+        if not self._silent and not self._within(done, total, samples, robust, running):
             interval = stop.interval("robust_accuracy", robust, samples) if samples else None
             self._robust(done, total, samples, robust, interval)
+
+    def _within(self, done: int, total: int, samples: int, robust: int, running: Sequence[Position]) -> bool:
+        """Show shards that run: the attack, the samples left, what can be robust at most; False where none runs."""
+        if not running:
+            return False
+        left, more = sum(each.left for each in running), len({each.attack for each in running}) - 1
+        attack = f"{running[0].attack} +{more}" if more else running[0].attack
+        so_far = (robust + left) / (samples + sum(each.samples for each in running))
+        share = done + sum(each.share for each in running)
+        self._update(share, total, f"{attack}: {left} left, robust <= {so_far:.3f}")
+        return True
 
     def _robust(self, done: int, total: int, samples: int, robust: int, interval: tuple[float, float] | None) -> None:
         within = "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
@@ -132,9 +143,21 @@ class Bar:
         """Show how many of how many are done."""
         self._update(done, total, "")
 
-    def _update(self, completed: int, total: int | None, note: str) -> None:
+    def _update(self, completed: float, total: int | None, note: str) -> None:
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=completed, total=total, note=note)
+            left = self._time_left(completed, total)
+            self._progress.update(self._task, completed=completed, total=total, note=note, left=left)
+
+    def _time_left(self, completed: float, total: int | None) -> str:
+        """How long the rest takes at the pace so far: `1:05`; empty where nothing was done yet, or all is."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now, completed
+        began, before = self._first
+        if not total or not before < completed < total:
+            return ""
+        seconds = (now - began) * (total - completed) / (completed - before)
+        return str(timedelta(seconds=round(seconds))).removeprefix("0:")
 
 
 class _Lines(Bar):
@@ -183,8 +206,9 @@ class _Lines(Bar):
     def _say(self, line: str) -> None:
         self._console.print(f"{self._name}: {line}", highlight=False, markup=False, soft_wrap=True)
 
-    def _update(self, completed: int, total: int | None, note: str) -> None:
-        parts = ["" if total is None else f"{completed}/{total}", note]
+    def _update(self, completed: float, total: int | None, note: str) -> None:
+        left = self._time_left(completed, total)
+        parts = ["" if total is None else f"{int(completed)}/{total}", note, f"about {left} to go" if left else ""]
         self._note = "".join(f", {part}" for part in parts if part)
 
 

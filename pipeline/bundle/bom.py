@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ...core.errors import BackendMissing
+from ...core.reading.counted import counted
 from ...stages.threat import ball_text
 from ..card.text import LIMITS
 from ..results.report import Report
@@ -170,7 +171,11 @@ def _metric(subject: Mapping[str, Any], key: str, words: str) -> list[dict[str, 
     value, interval = subject.get(key), subject.get(f"{key}_ci")
     if value is None:
         return []
-    metric: dict[str, Any] = {"type": key, "value": f"{value:.4f}", "slice": f"{words}; {subject['samples']} samples"}
+    metric: dict[str, Any] = {
+        "type": key,
+        "value": f"{value:.4f}",
+        "slice": f"{words}; {counted(subject['samples'], 'sample')}",
+    }
     if interval:
         metric["confidenceInterval"] = {"lowerBound": f"{interval[0]:.4f}", "upperBound": f"{interval[1]:.4f}"}
     return [metric]

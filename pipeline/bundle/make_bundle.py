@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from ...core.reading.counted import counted
 from ...core.writing.scratch import scratch_folder
 from ..card.budget import recipe_in
 from ..card.make_card import CARD, model_card
@@ -80,7 +81,7 @@ def show_bundle(result: dict[str, Any], console: Console) -> None:
     """Print a bundle for people."""
     signed = ", signed" if result["signed"] else ""
     console.print(
-        f"{result['bundle']}: {', '.join(result['engines'])}; {result['files']} files, "
+        f"{result['bundle']}: {', '.join(result['engines'])}; {counted(result['files'], 'file')}, "
         f"{result['size_bytes'] / 1024:.0f} KiB{signed}\nbundle.json sha256:{result['sha256']}\n"
         f"on the device: edgeproof replay {Path(result['bundle']).name}",
         highlight=False,

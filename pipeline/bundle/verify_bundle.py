@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ...core.errors import EdgeproofError, UsageError
 from ...core.model_file import digest_of
+from ...core.reading.counted import counted
 from ...core.reading.json_text import read_json
 from ...stages.adversarial_pack_manifest import MANIFEST as PACK_MANIFEST
 from ...stages.adversarial_pack_manifest import read_manifest
@@ -31,8 +32,9 @@ def verify_bundle(bundle: str | Path, key: str | Path | None = None) -> dict[str
         key: the signer's public key, in PEM; without it a signature is not checked.
 
     Returns:
-        `{bundle, sha256, engines, files, signature, problems, exit_code}`: `signature` is `none`, `unchecked`, `valid`
-        or `invalid`; the exit code is 1 where there are problems.
+        `{bundle, sha256, engines, files, run_verdict, signature, problems, exit_code}`: `run_verdict` is what the run
+        came to, which a bundle can be intact without having passed; `signature` is `none`, `unchecked`, `valid` or
+        `invalid`; the exit code is 1 where there are problems.
 
     Raises:
         UsageError: it is no bundle or no archive, or the key is none.
@@ -54,6 +56,7 @@ def verify_bundle(bundle: str | Path, key: str | Path | None = None) -> dict[str
         "sha256": contents.sha256,
         "engines": [engine.name for engine in contents.engines],
         "files": len(contents.files),
+        "run_verdict": contents.verdict,
         "signature": signature,
         "problems": found,
         "exit_code": int(bool(found)),
@@ -71,8 +74,10 @@ def show_verified(result: dict[str, Any], console: Console) -> None:
     verdict = "FAIL" if result["problems"] else "INTACT"
     lines = [
         *result["problems"],
-        f"{result['bundle']}: {result['files']} files, {', '.join(result['engines'])}; {words[result['signature']]}",
+        f"{result['bundle']}: {counted(result['files'], 'file')}, {', '.join(result['engines'])}; "
+        f"{words[result['signature']]}",
         f"bundle.json sha256:{result['sha256']}: {verdict}",
+        f"the run's own verdict: {result['run_verdict'].upper()}",
     ]
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 

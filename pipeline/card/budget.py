@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...core.reading.counted import counted
 from ...core.reading.json_text import read_json
 from ...core.reading.yaml_text import read_yaml
 from ...stages.adversarial_pack_manifest import MANIFEST, read_manifest
@@ -116,4 +117,4 @@ def _budget(label: str, settings: Mapping[str, Any]) -> str:
 
 
 def _restarts() -> str:
-    return f"{RESTARTS} restart" if RESTARTS == 1 else f"{RESTARTS} restarts"
+    return counted(RESTARTS, "restart")

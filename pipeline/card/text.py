@@ -87,7 +87,7 @@ def _threat(report: Report, dataset: Mapping[str, str]) -> str:
     return (
         f"An attacker who knows the engine changes every pixel of an image, within an {threat['norm']} ball of radius "
         f"{radius_text(threat['eps'])} around it and within [0, 1], to have it misclassified (untargeted, white box "
-        f"through a differentiable twin of the engine's own graph, and black box). Attacked: {samples} images of the "
+        f"through a differentiable twin of the engine's own graph, and black box). Attacked: {samples} of the "
         f"test split of `{name}`" + (f" (digest `{digest}`)." if digest else ".")
     )
 

@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from ...core.errors import UsageError
+from ...core.reading.counted import counted
 from ...stages.statistics.paired import PairedComparison, compare_paired
 from ...stages.statistics.proportions import LEVEL, clopper_pearson
 from .compare_sides import ProofBits, is_bits, read_bits
@@ -93,12 +94,13 @@ def show_comparison(result: dict[str, Any], console: Console) -> None:
     """Print a comparison for people."""
     first, second, threat = result["first"], result["second"], result["threat_model"]
     under = f", {_threat(threat)}" if threat and result["figure"] == "robust" else ""
-    lines = [f"{result['figure']} accuracy on {result['samples']} common samples{under}:"]
+    lines = [f"{result['figure']} accuracy on {counted(result['samples'], 'common sample')}{under}:"]
     for letter, side in (("A", first), ("B", second)):
         low, high = side["accuracy_ci"]
         by = f", {side['attacks']}" if side["attacks"] and side["routes"] else ""
         lines.append(
-            f"{letter}  {side['accuracy']:.3f} [{low:.3f}, {high:.3f}]  {side['path']} ({side['samples']} samples{by})"
+            f"{letter}  {side['accuracy']:.3f} [{low:.3f}, {high:.3f}]  {side['path']} "
+            f"({counted(side['samples'], 'sample')}{by})"
         )
     lines += [f"{word} {_rows(result[word])}" for word in ("lost", "gained")]
     low, high = result["ci"]
@@ -126,7 +128,7 @@ def _sentence(found: PairedComparison, figure: str) -> str:
     if rejected != apart:
         return (
             "Borderline: of interval and test only one tells A and B apart, "
-            f"on the {found.lost + found.gained} samples where they differ; more samples would decide."
+            f"where they differ, on {counted(found.lost + found.gained, 'sample')}; more samples would decide."
         )
     if not rejected:
         return f"These {found.samples} samples do not tell A and B apart; that does not show that they are equal."

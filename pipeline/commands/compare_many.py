@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ...core.errors import UsageError
+from ..reports.rows import p_value
 from ..results.finished_run import unaltered_report
 from .compare import compare
 
@@ -50,7 +51,7 @@ def show_all(result: dict[str, Any], console: Console) -> None:
             str(len(found["lost"])),
             str(len(found["gained"])),
             f"{found['difference']:+.3f} [{low:+.3f}, {high:+.3f}]",
-            f"{found['p']:.3g}",
+            p_value(found["p"]),
         )
     console.print(table)
     paths = [first["path"], *(found["second"]["path"] for found in result["comparisons"])]

@@ -17,6 +17,7 @@ from rich.text import Text
 from ...core.errors import ModelError, UsageError
 from ...core.onnx_reader import read_onnx, read_weights
 from ...core.onnx_walk import nodes, tensors
+from ...core.reading.counted import counted
 from ...core.registry import nearest
 from ...stages.adapt import AdapterConfig, adapt_to_itself
 from ...stages.lint import lint
@@ -109,7 +110,7 @@ def show_lint(result: Mapping[str, Any], console: Console) -> None:
         for rule, found in groupby(group, key=itemgetter("rule")):
             _add_rows(table, Text(rule, _STYLES[severity]), found)
         console.print(table)
-    counts = ", ".join(_count(result[f"{what}s"], what) for what in ("error", "warning"))
+    counts = ", ".join(counted(result[f"{what}s"], what) for what in ("error", "warning"))
     style = "bold " + ("red" if result["errors"] else "yellow" if result["warnings"] else "green")
     summary = f"{result['model']} for {result['target']} (scheme {result['scheme']}): {counts}"
     console.print(summary, style=style, highlight=False, markup=False, soft_wrap=True)
@@ -127,7 +128,3 @@ def _add_rows(table: Table, rule: Text, found: Iterable[Mapping[str, Any]]) -> N
     if len(by_message) > _SHOWN:
         rest = sum(len(names) for names in list(by_message.values())[_SHOWN:])
         table.add_row("", f"and {rest} more of this rule", "")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

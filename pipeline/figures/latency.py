@@ -56,7 +56,7 @@ register(
         help="median latency in milliseconds, all subjects timed in turn",
         column=Column(
             {"text": "ms", "page": "latency, ms", "engines": "ms (batch 1, p50)"},
-            lambda value, medium: f"{value:.2g}" if medium == "text" else f"{value:.3g}",
+            lambda value, _: f"{value:.3f}",
             note=_note,
         ),
         place=110,

@@ -1,4 +1,4 @@
-"""Readers of a subject of the report: numbers, intervals, columns of bits."""
+"""Readers of a subject of the report: numbers, intervals, columns of bits, what its routes left."""
 
 from __future__ import annotations
 
@@ -54,6 +54,11 @@ def interval(key: str) -> Callable[[Subject], Interval | None]:
 def column(name: str) -> Callable[[BitColumns], np.ndarray | None]:
     """A reader of a column of bits."""
     return lambda bits: bits.get(name)
+
+
+def routes_left(subject: Subject) -> Mapping[str, float]:
+    """Robust accuracy after each route, in order; of a network after each attack of AutoAttack."""
+    return subject.get("routes") or subject.get("attacks") or {}
 
 
 def _as_number(subject: Subject, keys: Sequence[str], found: object) -> float:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ...core.config import Config
+from ...core.reading.counted import counted
 from ...stages.norms.base import NormName
 from ...stages.threat import Radius
 from ...stages.verify.effort import STANDARD, weaker
@@ -91,7 +92,7 @@ def _of_samples(limit: int, data: Mapping[str, Any]) -> Iterator[str]:
             continue
         count = subject.get("sequential", {}).get("population", subject.get("samples", 0))
         if count < limit:
-            yield f"{subject['name']} was attacked on {count} samples"
+            yield f"{subject['name']} was attacked on {counted(count, 'sample')}"
 
 
 def _of_effort(_: str, data: Mapping[str, Any]) -> Iterator[str]:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...stages.statistics.holm import holm
+from ...stages.statistics.proportions import clopper_pearson
 from ...stages.statistics.sample_size import ERROR
+from ..figures.base import Figure, Interval
 from ..figures.table import figure_named
 from .absolute import decide
 from .condition import Condition
@@ -126,13 +128,25 @@ def _decide_relative(
         condition.figure,
         condition.text,
         worst.value,
-        figure.interval(subject),
+        _interval(figure, subject, worst),
         outcome,
         reason,
         worst.subject,
         worst.samples_needed if outcome == "inconclusive" and not worst.doubt else None,
         worst,
     )
+
+
+def _interval(figure: Figure, engine: Mapping[str, Any], found: Comparison) -> Interval | None:
+    """The interval of a figure on the samples that it is of: of fewer than all where the baseline has not all of them.
+
+    None of what only some samples are of and whose interval is more than their count.
+    """
+    if found.samples is None or found.samples == engine.get("samples"):
+        return figure.interval(engine)
+    if figure.kind != "share" or "sequential" in engine:
+        return None
+    return clopper_pearson(round(found.value * found.samples), found.samples)
 
 
 def _outcome(condition: Condition, found: Comparison, against: Pair) -> tuple[Outcome, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...core.errors import UsageError
+from ...core.reading.counted import counted
 from ..figures.base import Figure
 from .baseline import Baseline
 from .record import Record, SubjectRecord
@@ -108,7 +109,7 @@ def _notes(run: Record, before: Record) -> list[str]:
         if ours.about.get("sha256") == theirs.about.get("sha256"):
             notes.append(f"{name}: the same file as the baseline's, so that any difference is the attacks'")
         if len(ours.rows) != len(theirs.rows) or (ours.rows != theirs.rows).any():
-            counts = f"{len(ours.rows)} samples, the baseline has {len(theirs.rows)}"
+            counts = f"{counted(len(ours.rows), 'sample')}, the baseline has {len(theirs.rows)}"
             notes.append(f"{name}: {counts}; the common ones count")
     return notes
 

@@ -7,6 +7,7 @@ from math import exp, isfinite, log
 
 import numpy as np
 
+from ...core.reading.counted import counted
 from ...stages.statistics.betting import difference_sequence, lost_beyond_anytime
 from ...stages.statistics.mover import Change
 from ...stages.statistics.paired import difference_interval, lost_beyond
@@ -85,7 +86,8 @@ def _shares(
         level=LEVEL,
         worse=-difference > margin,
         excluded=-interval[0] < margin + finest,
-        sentence=_sentence(figure, difference, interval) + f": {lost} samples lost, {gained} gained of {samples}"
+        sentence=_sentence(figure, difference, interval)
+        + f": {counted(lost, 'sample')} lost, {gained} gained of {samples}"
         if lost or gained
         else f"{figure.words} is the baseline's on each of {samples} samples",
         samples=samples,
@@ -123,7 +125,7 @@ def _retentions(
         level=LEVEL,
         worse=-change.difference > margin,
         excluded=-interval[0] < margin + finest,
-        sentence=f"{_sentence(figure, change.difference, interval)} on {change.samples} samples",
+        sentence=f"{_sentence(figure, change.difference, interval)} on {counted(change.samples, 'sample')}",
         samples=change.samples,
         p=change.p_lost(margin),
         test="delta method",

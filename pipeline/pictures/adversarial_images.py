@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from pydantic import Field
 from rich.console import Console
 
 from ...core.atomic_write import take_place
 from ...core.errors import UsageError
 from ...core.model_file import digest_of
+from ...core.reading.counted import counted
 from ...core.registry import nearest
 from ...core.writing.scratch import scratch_folder
 from ...stages.adversarial_pack import read_pack
@@ -33,8 +34,8 @@ from .picture import picture_of
 LISTING, SHEET = "images.csv", "contact_sheet.png"
 _KINDS = ("clean", "adversarial", "difference")
 _COLUMNS: tuple[str, ...] = ("row", "label", "answer", "attack", "largest_change", *_KINDS)
-# Of the sheet: pixels of an image's longer side at least, and rows at most.
-_SIDE, _ROWS = 64, 40
+# Of the sheet: pixels of an image's longer side at least, rows at most, and the height of letters.
+_SIDE, _ROWS, _TITLE = 64, 40, 12
 
 
 def save_pictures(
@@ -121,7 +122,7 @@ def show_pictures(result: dict[str, Any], console: Console) -> None:
     """Print what was written for people."""
     sheet = f", {SHEET} shows them" if result["written"] else ""
     console.print(
-        f"{result['folder']}: {result['written']} of the {result['fallen']} samples that 8-bit images take from "
+        f"{result['folder']}: {result['written']} of {counted(result['fallen'], 'sample')} that 8-bit images take from "
         f"{result['subject']}; {LISTING} lists them{sheet}",
         highlight=False,
         markup=False,
@@ -151,15 +152,24 @@ def _write(folder: Path, row: int, clean: np.ndarray, adversarial: np.ndarray) -
 
 
 def _sheet(folder: Path, rows: list[dict[str, Any]]) -> Image.Image:
-    """A row a sample, a column a kind."""
+    """A row a sample under its title, a column a kind: `row 454: 4 -> 1`, data-set row, label and answer."""
     shown = rows[:_ROWS]
     first = Image.open(folder / shown[0][_KINDS[0]])
     factor = max(1, -(-_SIDE // max(first.size)))
     width, height = (factor * side for side in first.size)
-    gap = max(2, min(width, height) // 16)
-    sheet = Image.new(first.mode, (len(_KINDS) * (width + gap) + gap, len(shown) * (height + gap) + gap), "white")
+    gap = max(4, min(width, height) // 16)
+    font = ImageFont.load_default(_TITLE)
+    across, down = width + gap, height + _TITLE + 2 * gap
+    size = len(_KINDS) * across + gap, len(shown) * down + _TITLE + 2 * gap
+    sheet = Image.new(first.mode, size, "white")
+    pen = ImageDraw.Draw(sheet)
+    for column, kind in enumerate(_KINDS):
+        pen.text((gap + column * across, gap), kind, "black", font)
     for line, row in enumerate(shown):
+        top = _TITLE + 2 * gap + line * down
+        answer = "no answer" if row["answer"] < 0 else row["answer"]
+        pen.text((gap, top), f"row {row['row']}: {row['label']} -> {answer}", "black", font)
         for column, kind in enumerate(_KINDS):
             picture = Image.open(folder / row[kind]).resize((width, height), Image.Resampling.NEAREST)
-            sheet.paste(picture, (gap + column * (width + gap), gap + line * (height + gap)))
+            sheet.paste(picture, (gap + column * across, top + _TITLE + gap))
     return sheet

@@ -9,6 +9,7 @@ functions `escapeData` and `escapeProperty` of https://github.com/actions/toolki
 
 from __future__ import annotations
 
+from ...core.reading.counted import counted
 from ...core.reading.printable import in_one_line
 from ..gates import STOPPING
 from ..results.report import Report
@@ -29,7 +30,7 @@ def workflow_commands(report: Report) -> list[str]:
     warned = [("edgeproof", line) for line in warnings(report)]
     lines = [*_capped("error", stops, report), *_capped("warning", warned, report)]
     if report.data["verdict"] not in STOPPING:
-        gates = f", {len(report.data['gates'])} gates" if report.data["gates"] else ""
+        gates = f", {counted(len(report.data['gates']), 'gate')}" if report.data["gates"] else ""
         lines.append(_command("notice", "edgeproof", f"{report.data['name']}: {headline(report)}{gates}", report))
     return lines
 

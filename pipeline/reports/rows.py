@@ -8,13 +8,16 @@ from typing import Any
 from ...stages.threat import ball_text
 from ..figures.ledger import LedgerCells, before
 from ..figures.ledger import ledger as ledger_of
+from ..figures.reading import routes_left
 from ..gates.result import NO_GATE, value_text
+from ..results.device_verdict import DEVICES
 from ..results.report import Report
 
 _CORRUPTION_COLUMNS = ("subject", "accuracy under common corruptions: mean [95 %], then each")
 _ROUTE_COLUMNS = ("subject", "robust accuracy left after each attack, in order")
 BENCH_COLUMNS = ("engine", "batch", "p50 / p90 / p99 ms", "speed-up over float ONNX", "over torch")
 _PAIRED_COLUMNS = ("engine", "lost against the student", "gained", "difference [95 %, Tango]", "p (exact McNemar)")
+DEVICE_COLUMNS = ("device", "engine", "outcome", "robust", "in the run", "lost", "allowed")
 GATE_COLUMNS = ("gate", "limit", "value", "95 % interval", "outcome")
 
 
@@ -81,6 +84,7 @@ def tables(report: Report, *, paired: bool = False) -> list[tuple[tuple[str, ...
         (_PAIRED_COLUMNS, paired_rows(report) if paired else []),
         (_CORRUPTION_COLUMNS, corruption_rows(report)),
         (BENCH_COLUMNS, bench_rows(report)),
+        (DEVICE_COLUMNS, device_rows(report)),
     ]
     return [ledger(report), (_ROUTE_COLUMNS, route_rows(report)), *((columns, rows) for columns, rows in found if rows)]
 
@@ -94,7 +98,7 @@ def route_rows(report: Report) -> list[tuple[str, ...]]:
     return [
         (
             subject["name"],
-            " ".join(f"{route} {value:.3f}" for route, value in _by_route(subject).items()) + _eight_bit(subject),
+            " → ".join(f"{route} {value:.3f}" for route, value in routes_left(subject).items()) + _eight_bit(subject),
         )
         for subject in report.subjects
     ]
@@ -118,7 +122,7 @@ def corruption_rows(report: Report) -> list[tuple[str, ...]]:
 def bench_rows(report: Report) -> list[tuple[str, ...]]:
     """One row an engine and batch size: its latency, and how many times as long the others take."""
     return [
-        _bench_row(subject["name"], row, subject["bench"]["times_slower_than_engine"])
+        _bench_row(subject["name"], {**row, **_in_ledger(subject, row)}, subject["bench"]["times_slower_than_engine"])
         for subject in report.subjects
         for row in subject.get("bench", {}).get("latency_ms", ())
         if row["subject"] == "engine"
@@ -136,9 +140,25 @@ def paired_rows(report: Report) -> list[tuple[str, ...]]:
             str(found["lost"]),
             str(found["gained"]),
             f"{found['difference']:+.3f} {_interval(found['ci'])}",
-            f"{found['p']:.3g}",
+            p_value(found["p"]),
         )
         for name, found in compared
+    ]
+
+
+def device_rows(report: Report) -> list[tuple[str, ...]]:
+    """One row a device that replayed an engine: what withstands there, and in the run on the same samples."""
+    return [
+        (
+            device["device"],
+            device["engine"],
+            device["outcome"],
+            f"{device['robust_accuracy']:.3f}",
+            f"{device['run']['robust_accuracy']:.3f}",
+            str(len(device["lost"])),
+            str(device["allowed"]),
+        )
+        for device in report.data.get(DEVICES, ())
     ]
 
 
@@ -161,9 +181,20 @@ def number(gate: Mapping[str, Any]) -> str:
     return "-" if gate["value"] is None else value_text(gate["value"])
 
 
+def p_value(p: float) -> str:
+    """A p-value as columns show it, all to the same place."""
+    return "<0.001" if p < 0.0005 else f"{p:.3f}"
+
+
 def warnings(report: Report) -> list[str]:
     """Every warning, with its subject."""
     return [f"{subject['name']}: {line}" for subject in report.subjects for line in subject["warnings"]]
+
+
+def _in_ledger(subject: Mapping[str, Any], row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The latency that the ledger shows of this batch size, where it does: one figure has one number."""
+    found = subject.get("latency_ms") or {}
+    return found if found.get("batch") == row["batch"] and {"p50", "p90", "p99"} <= {*found} else {}
 
 
 def _bench_row(name: str, row: Mapping[str, Any], ratios: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:
@@ -179,10 +210,6 @@ def _bench_row(name: str, row: Mapping[str, Any], ratios: Mapping[str, Mapping[s
 def _eight_bit(subject: Mapping[str, Any]) -> str:
     value = subject.get("robust_accuracy_8bit")
     return "" if value is None else f"; against 8-bit images {value:.3f}"
-
-
-def _by_route(subject: Mapping[str, Any]) -> Mapping[str, float]:
-    return subject.get("routes") or subject.get("attacks") or {}
 
 
 def _interval(ci: list[float] | None) -> str:

@@ -2,7 +2,7 @@
 
 What it is good for: code scanning keeps an alert open from the merge request that lost robustness to the one that won
 it back, on a file that somebody owns, and can be made a required check. An alert needs a file of the repository:
-what `--location` names, else the baseline, else the run's `recipe.yaml`.
+what `--location` names, else the baseline, else the model that `verify` was given, else the run's `recipe.yaml`.
 
 Only what stops a merge is a result, since GitHub opens an alert for every result, one of `kind: pass` too. An
 inconclusive gate has level `error` like a failed one; SARIF's own `kind: open` would force the level `none`, which
@@ -20,6 +20,7 @@ import json
 from typing import Any
 from urllib.parse import quote
 
+from ...core.function import is_function
 from ...core.reading.printable import in_one_line
 from ..figures.table import find_figure
 from ..gates import STOPPING
@@ -82,8 +83,17 @@ def _attacked(gate: str) -> bool:
     return gate in (EVIDENCE, DEVICE) or (figure is not None and figure.attacked)
 
 
+def _proved(report: Report) -> str:
+    """The file of the model that a proof is about; empty for a build, which has networks beside its engines."""
+    if len(report.subjects) != 1 or report.subjects[0]["kind"] != "engine":
+        return ""
+    (model,) = report.subjects
+    path = str((model.get("given") or model).get("path") or "")
+    return f"{path.partition(':')[0].replace('.', '/')}.py" if is_function(path) else path
+
+
 def _result(reason: Reason, rule: int, report: Report) -> dict[str, Any]:
-    uri = quote(str(location(report) or "recipe.yaml"), errors="replace")
+    uri = quote(str(location(report) or _proved(report) or "recipe.yaml"), errors="replace")
     identity = f"{in_one_line(report.data['name'])}/{reason.title}/{reason.engine}"
     return {
         "ruleId": f"edgeproof/{reason.gate}",

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ...core.errors import UsageError
+from ...core.reading.counted import counted
 from ..data import Dataset, Split
 from ..distill.training.selection import pgd_attack
 from ..threat import ThreatModel
@@ -54,7 +55,7 @@ def warnings_of(counts: np.ndarray) -> list[str]:
     total, share = int(counts.sum()), counts.sum() / len(counts)
     found = []
     if total < FEW:
-        found.append(f"calibration: only {total} images; ranges of fewer than {FEW} depend on which")
+        found.append(f"calibration: only {counted(total, 'image')}; ranges of fewer than {FEW} depend on which")
     lacking = int((counts < _SHARE * share).sum())
     if lacking:
         found.append(

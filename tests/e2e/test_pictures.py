@@ -40,6 +40,13 @@ def test_what_is_read_from_the_pictures_fools_the_engine(run: Path, tmp_path: Pa
     width, height = Image.open(folder / "contact_sheet.png").size
     assert 3 * 64 < width < 4 * 64
     assert min(len(rows), 40) * 64 < height
+    # Above each row of pictures a line of black letters on white: row, label and answer.
+    sheet = np.asarray(Image.open(folder / "contact_sheet.png").convert("L"))
+    first = read(folder / rows[0]["clean"])[0, 0].repeat(8, 0).repeat(8, 1) * 255
+    top = next(line for line in range(height) if np.array_equal(sheet[line : line + 64, 4:68], first.astype(np.uint8)))
+    for title in (sheet[: top // 2], sheet[top // 2 : top]):
+        assert title.max() == 255
+        assert 0.01 < (title < 128).mean() < 0.3
 
 
 def test_what_is_wrong_is_said_and_nothing_is_written(run: Path, tmp_path: Path):

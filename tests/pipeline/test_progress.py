@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import time
+from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 from edgeproof.pipeline import progress
 from edgeproof.pipeline.gates import Condition
 from edgeproof.pipeline.progress import Reporter
+from edgeproof.stages.verify.position import Position
 from edgeproof.stages.verify.shards.sequential import Sequential, confidence_sequence
 
 
@@ -24,6 +27,27 @@ def test_robust_accuracy_and_interval_are_whole_on_a_terminal_of_any_width(monke
     assert "robust 0.867 [0.848, 0.883] on 1500" in shown
     assert "attack onnxruntime" in shown
     assert "14/14" in shown
+    assert "…" not in shown
+
+
+RUNNING = (Position("hop-skip-jump", 75, 43, 0.25), Position("apgd-t", 75, 50, 0.5))
+
+
+def test_within_a_shard_the_bar_says_attack_samples_left_robust_so_far_and_time_left(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    screen, clock = io.StringIO(), iter(range(0, 36000, 1800))
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with suppress(ZeroDivisionError), Reporter().stage("attack/onnxruntime") as bar:
+        bar.shards(0, 14, 0, 0)
+        bar.shards(1, 14, 75, 60, RUNNING)
+        raise ZeroDivisionError  # ended here, the bar stays as it is
+    shown = screen.getvalue()
+    # 1.75 of 14 shards in 1,800 s; 60 of 75 are robust, and 93 of 150 stand still.
+    assert "1/14" in shown
+    assert "3:30:00" in shown
+    assert "hop-skip-jump +1: 93 left, robust <= 0.680" in shown
     assert "…" not in shown
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from ....core.errors import UsageError, reason_of
 from ....core.model_file import digest_of
 from ....core.reading.arrays import read_npy
+from ....core.reading.counted import counted
 from ....core.writing.scratch import scratch_folder
 from ....targets.base import Engine, Images, Logits
 from ....targets.signature import ModelSignature
@@ -57,17 +58,21 @@ class Answers(Engine):
         """The next answers, one for each image."""
         rows = self._logits[self._next : self._next + len(images)]
         if len(rows) < len(images):
-            raise UsageError(f"--logits {self._path}: {len(self._logits)} answers, the bundle has more images")
+            raise UsageError(f"{self._told}, the bundle has more images")
         self._next += len(images)
         return rows.copy()
 
     def _run(self, images: Images) -> Logits:
         raise NotImplementedError("answers are looked up")
 
+    @property
+    def _told(self) -> str:
+        return f"--logits {self._path}: {counted(len(self._logits), 'answer')}"
+
     def check_all_used(self) -> None:
         """Raise UsageError where there are more answers than images."""
         if self._next != len(self._logits):
-            raise UsageError(f"--logits {self._path}: {len(self._logits)} answers, the bundle has {self._next} images")
+            raise UsageError(f"{self._told}, the bundle has {counted(self._next, 'image')}")
 
     def about(self, engine: str | Path | None) -> dict[str, Any]:
         """What a device's report says of the engine behind them; `engine` is its file, if it came back as well."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ....core.reading.counted import counted
 from ...gates import Condition, Outcome
 from .replay_pack import allowed_losses
 
@@ -69,7 +70,9 @@ def outcome_of(
     allowed, figures = allowed_losses(len(run.index)), device.of_both(run).figures()
     failed = [] if sequential else [reason for gate in gates if (reason := _missed(gate, figures))]
     if attacked and len(lost) > allowed:
-        failed.insert(0, f"lost {len(lost)} of {int(run.robust.sum())} robust samples, {allowed} are allowed")
+        failed.insert(
+            0, f"lost {len(lost)} of {counted(int(run.robust.sum()), 'robust sample')}, {allowed} are allowed"
+        )
     doubts = [] if attacked else ["the run did not attack this engine; examples made for others are no attack on it"]
     outcome: Outcome = "fail" if failed else "inconclusive" if doubts else "pass"
     return {

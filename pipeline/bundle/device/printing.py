@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from ....core.reading.counted import counted
 from ...terminal import COLOURS
 
 _ORIGINS = {"bundle": "from the bundle", "built": "built here", "given": "given", "answers": "its answers, given"}
@@ -46,11 +47,12 @@ def show_devices(report: Mapping[str, Any], console: Console) -> None:
         lines = [f"{device['engine']} on {device['device']} ({device['target']}, {device['origin']})"]
         console.print("\n".join([*lines, *device_lines(device)]), highlight=False, markup=False, soft_wrap=True)
         _verdict(device, console)
-    reasons = f" ({'; '.join(report['reasons'])})" if report["reasons"] else ""
-    colour = COLOURS[report["verdict"]]
+    from ...reports.rows import headline
+    from ...results.report import Report
+
     console.print(
-        f"{report['name']}: {report['verdict'].upper()}{reasons}",
-        style=f"bold {colour}",
+        f"{report['name']}: {headline(Report(report))}",
+        style=f"bold {COLOURS[report['verdict']]}",
         highlight=False,
         markup=False,
         soft_wrap=True,
@@ -63,7 +65,7 @@ def device_lines(found: Mapping[str, Any]) -> list[str]:
     lost = ", ".join(map(str, found["lost"][:_SHOWN])) + (", …" if len(found["lost"]) > _SHOWN else "")
     rows = f" (data-set rows {lost})" if lost else ""
     return [
-        f"{found['candidates']} adversarial examples of {found['samples']} samples: "
+        f"{counted(found['candidates'], 'adversarial example')} of {counted(found['samples'], 'sample')}: "
         f"clean {found['clean_accuracy']:.3f} (run: {run['clean_accuracy']:.3f}), "
         f"robust {found['robust_accuracy']:.3f} (run: {run['robust_accuracy']:.3f})",
         f"lost {len(found['lost'])}{rows}, {found['allowed']} allowed; gained {len(found['gained'])}",

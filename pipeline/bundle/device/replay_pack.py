@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 
 from ....core.errors import EdgeproofError, StageError, UsageError, raised
+from ....core.reading.counted import counted
 from ....core.reading.json_text import read_json
 from ....stages.adversarial_pack import read_pack
 from ....targets.base import Engine, EngineFile, targets
@@ -37,7 +38,8 @@ def replay(
     Returns:
         `{pack, manifest, engine, target, sha256, samples, candidates, clean_accuracy, robust_accuracy,
         pack_robust_accuracy, lost, gained, allowed, exit_code}`: `manifest` is the one that the pack's digest was held
-        against, None where none lies beside the pack; accuracies are over the pack's samples; `lost` are the data-set
+        against, None where none lies beside the pack; accuracies are over the pack's samples, which its engine
+        answered rightly when clean; `lost` are the data-set
         rows that the pack's own engine withstood and this one does not, `gained` the other way round. The exit code is
         1 where more are lost than `allowed`, else 0.
 
@@ -104,12 +106,15 @@ def show_replay(result: dict[str, Any], console: Console) -> None:
     if result["manifest"] is None:
         console.print("no manifest.json beside the pack: nothing says whether it is whole", highlight=False)
     verdict = "FAIL" if result["exit_code"] else "PASS"
+    shown = f"{counted(result['candidates'], 'candidate')} of {counted(result['samples'], 'sample')}"
     console.print(
-        f"{result['candidates']} candidates of {result['samples']} samples on {result['target']}: "
+        f"{shown} on {result['target']}: "
         f"clean {result['clean_accuracy']:.3f}, robust {result['robust_accuracy']:.3f} "
         f"(in the pack: {result['pack_robust_accuracy']:.3f})\n"
+        "Shares of the samples that the pack's engine answers rightly when clean: a pack has no others.\n"
         f"lost {len(result['lost'])} (allowed: {result['allowed']}), gained {len(result['gained'])}: {verdict}",
         highlight=False,
+        soft_wrap=True,
     )
 
 

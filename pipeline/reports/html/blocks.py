@@ -27,6 +27,7 @@ class Table:
         rows: cells as texts.
         data: the columns' heads and rows of the CSV file; the table's own where left out.
         folded: whether it opens on demand.
+        stacked: whether a phone shows each row as a list of its cells, so that none is out of sight.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Table:
     rows: Sequence[Sequence[str]]
     data: tuple[Sequence[str], Sequence[Sequence[Cell]]] | None = None
     folded: bool = False
+    stacked: bool = False
 
     @property
     def numeric(self) -> list[bool]:

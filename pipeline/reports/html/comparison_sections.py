@@ -7,6 +7,7 @@ from typing import Any
 
 from ...figures.ledger import ledger
 from ...results.report import Report
+from ..rows import p_value
 from .blocks import Plot, Section, Table, accuracies, interval, number
 from .differences import environment_differences, recipe_differences, same_machine
 from .draw import Line, Point, Row, intervals, lines
@@ -41,7 +42,7 @@ def paired(letters: Sequence[str], compared: Sequence[Comparison], figure: str) 
                 str(len(each["lost"])),
                 str(len(each["gained"])),
                 f"{number(each['difference'], sign=True)} {interval(each['ci'])}",
-                f"{each['p']:.3g}",
+                p_value(each["p"]),
             )
             for letter, each in fine
         ],

@@ -58,7 +58,14 @@ def marker(series: int) -> str:
 
 
 def intervals(
-    name: str, title: str, rows: Sequence[Row], xlabel: str, legend: Mapping[str, Point], limit: float | None = None
+    name: str,
+    title: str,
+    rows: Sequence[Row],
+    xlabel: str,
+    legend: Mapping[str, Point],
+    limit: float | None = None,
+    *,
+    joined: bool = False,
 ) -> str:
     """Draw rows of points with their intervals.
 
@@ -69,11 +76,13 @@ def intervals(
         xlabel: what is measured.
         legend: labels and the points that they explain.
         limit: a vertical line, if there is one.
+        joined: whether a line goes through the points of a series, from row to row.
     """
     crowd = max((len(row.points) for row in rows), default=0)  # beyond two a row needs more room
     height = _ROW * max(1.0, 0.5 * crowd) * len(rows) + 0.62 + (0.2 * -(-len(legend) // 3) if legend else 0)
     with drawing(height) as figure:
         axes = figure.subplots()
+        trails: dict[int, list[tuple[float, float]]] = {}
         for place, row in enumerate(rows):
             for each, point in enumerate(row.points):
                 spread = (
@@ -82,6 +91,8 @@ def intervals(
                     else (each / (len(row.points) - 1) - 0.5) * (0.42 if crowd < 3 else 0.56)
                 )
                 _interval(axes, point, place + spread)
+                if joined and not point.hollow:
+                    trails.setdefault(point.series, []).append((point.value, place + spread))
             if row.remark:
                 axes.annotate(
                     row.remark,
@@ -92,6 +103,8 @@ def intervals(
                     fontsize=9,
                     annotation_clip=False,
                 )
+        for series, trail in trails.items():
+            axes.plot(*zip(*trail, strict=True), color=colour(series), linewidth=1, zorder=1)
         axes.set_yticks(range(len(rows)), [row.label for row in rows])
         for row, label in zip(rows, axes.get_yticklabels(), strict=True):
             if not row.points:
@@ -162,8 +175,12 @@ def plane(
     *,
     front: Sequence[tuple[float, float]] = (),
     limit: float | None = None,
+    legend: bool = False,
 ) -> str:
-    """Draw labelled points `(label, x, point)`, and the front of those that nothing beats."""
+    """Draw labelled points `(label, x, point)`, and the front of those that nothing beats.
+
+    Labels stand beside the points, or with `legend`, where each is a series of its own, above the drawing.
+    """
     with drawing(3.1) as figure:
         axes = figure.subplots()
         if len(front) > 1:
@@ -171,6 +188,8 @@ def plane(
         ordered = sorted(points, key=lambda each: each[1])
         for place, (label, x, point) in enumerate(ordered):
             _upright(axes, point, x)
+            if legend:
+                continue
             last, up = place == len(ordered) - 1, place % 2 == 0  # neighbours keep out of each other's way
             axes.annotate(
                 label,
@@ -195,6 +214,7 @@ def plane(
             axes.xaxis.set_minor_formatter(minor if high / low < 12 else NullFormatter())
         axes.set_xlabel(xlabel)
         axes.set_ylabel(ylabel)
+        _legend(axes, {label: point for label, _, point in points} if legend else {})
         return finished(figure, name, title)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -41,6 +41,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    found.tests["digest"] = lambda cell: re.fullmatch("[0-9a-f]{64}", str(cell)) is not None
+    found.filters["words"] = _words
     found.filters["drawing"] = Markup  # of `svg.py`, which escapes what it writes
     return found
+
+
+def _words(text: str) -> Markup:
+    """A text, escaped; what it quotes between backticks stands as code, and so does a digest."""
+    return Markup(re.sub("`([^`]+)`|^([0-9a-f]{64})$", r"<code>\1\2</code>", str(escape(text))))

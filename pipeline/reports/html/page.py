@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ....core.reading.counted import counted
 from ....core.reading.printable import in_one_line, texts_as
 from ....stages.norms.base import norms
 from ....stages.threat import ball_text, radius_text
@@ -63,7 +64,7 @@ def _reasons(report: Report) -> list[str]:
     if report.data["verdict"] == "measured":
         return [f"{NO_GATE[0].upper()}{NO_GATE[1:]}."]
     gates = report.data["gates"]
-    return [f"{'All ' if len(gates) > 1 else ''}{len(gates)} gate{'s are' if len(gates) > 1 else ' is'} met."]
+    return [f"{'All ' if len(gates) > 1 else ''}{counted(len(gates), 'gate')} {'are' if len(gates) > 1 else 'is'} met."]
 
 
 def _note(run: RunView) -> str:
@@ -102,10 +103,7 @@ def _about(run: RunView) -> list[tuple[str, str, str]]:
     """What the verdict is about: model, data, threat, time and tools; each with a digest or none."""
     data = run.report.data
     dataset, environment = data.get("dataset") or {}, data["environment"]
-    models = [
-        ("model", f"{run.label(engine)}, {engine.get('path') or 'in no file'}", _digest(engine.get("sha256")))
-        for engine in run.engines
-    ]
+    models = [line for engine in run.engines for line in _model(run, engine)]
     samples = " / ".join(map(str, sorted({subject["samples"] for subject in run.subjects})))
     drawn = f"{samples} of {data['test_images']}" if data.get("test_images") else samples
     tools = f"edgeproof {environment.get('edgeproof') or 'of an unknown version'}, {run.attacks}"
@@ -120,6 +118,21 @@ def _about(run: RunView) -> list[tuple[str, str, str]]:
         *([("when", f"{when.replace('T', ' ').removesuffix('Z')} UTC", "")] if when else []),
         ("attacked with", tools, ""),
     ]
+
+
+def _model(run: RunView, engine: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """An engine's file; of one with an adapter the file as it was given, and what was attacked; its surrogate."""
+    attacked = f"{run.label(engine)}, {engine.get('path') or 'in no file'}", _digest(engine.get("sha256"))
+    given, lent = engine.get("given"), engine.get("surrogate")
+    lines = [("model", *attacked)]
+    if given:
+        name = f"{run.label(engine)}, {given.get('path') or 'in no file'}"
+        behind = f"{', '.join(engine.get('adapter', ()))}; attacked as {engine.get('path')}"
+        lines = [("model", name, _digest(given.get("sha256"))), ("adapter", behind, attacked[1])]
+    if lent:
+        around = f" behind its adapter ({', '.join(lent['adapter'])})" if lent.get("adapter") else ""
+        lines.append(("surrogate", f"{lent['path']}{around}", _digest(lent.get("sha256"))))
+    return lines
 
 
 def _digest(sha256: object) -> str:
@@ -137,7 +150,8 @@ def _gates(report: Report) -> Table | None:
     if not gates:
         return None
     compared = any(gate.get("against_baseline") for gate in gates)
-    said = any(gate.get("reason") for gate in gates)
+    # Why a gate stops a merge stands above already.
+    reasons = ["" if gate["outcome"] in STOPPING else str(gate.get("reason") or "") for gate in gates]
     columns = ["gate", "outcome", "engine", "value", "95 % interval", "limit"]
     columns += ["baseline", "difference"] if compared else []
     rows = [
@@ -149,11 +163,11 @@ def _gates(report: Report) -> Table | None:
             interval(gate.get("ci")),
             str(gate["limit"]),
             *(_compared(gate.get("against_baseline")) if compared else ()),
-            *([str(gate.get("reason") or "")] if said else []),
+            *([reason] if any(reasons) else []),
         ]
-        for gate in gates
+        for gate, reason in zip(gates, reasons, strict=True)
     ]
-    return Table("gates", "Gates", [*columns, *(["reason"] if said else [])], rows)
+    return Table("gates", "Gates", [*columns, *(["reason"] if any(reasons) else [])], rows, stacked=True)
 
 
 def _compared(found: Mapping[str, Any] | None) -> tuple[str, str]:

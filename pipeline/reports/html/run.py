@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from ....core.reading.counted import counted
+from ....stages.statistics.paired import PairedComparison, compare_paired
 from ....stages.threat import ball_text
 from ...figures.ledger import before
 from ...results.report import Report
@@ -105,6 +107,23 @@ class RunView:
         if name not in self._bits:
             self._bits[name] = self._read_bits(name)
         return self._bits[name]
+
+    def paired(self, earlier: Mapping[str, Any], subject: Mapping[str, Any]) -> PairedComparison | None:
+        """What a subject loses and gains against another; None where no bits are there, or none of the same samples.
+
+        After a stop that depends on the figures themselves, no interval of a fixed sample holds.
+        """
+        one, other = self.bits(earlier["name"]), self.bits(subject["name"])
+        if self.stopped or one is None or other is None or one.index.tolist() != other.index.tolist():
+            return None
+        return compare_paired(one.robust, other.robust)
+
+    @cached_property
+    def machine(self) -> str:
+        """Where the latencies were measured."""
+        machine = self.report.data["environment"].get("machine", {})
+        cores = "unknown" if machine.get("cores") is None else counted(machine["cores"], "core")
+        return f"{machine.get('processor') or machine.get('architecture', 'unknown')}, {cores}"
 
     def _read_bits(self, name: str) -> SubjectBits | None:
         arrays = self.files.arrays(f"verification/{name}.npz")

@@ -20,6 +20,7 @@ from pyautoattack import AutoAttack
 from torch import Tensor, nn
 
 from ...threat import ThreatModel
+from .. import position
 from ..evidence.candidates import Candidates
 from .batched_targets import apgd_at_several, fab_at_several
 from .fast_fab import fab_single_run
@@ -132,9 +133,20 @@ def run_attack(
         worker.perturb = partial(fab_at_several, worker, norm=norm)
     elif attack == "apgd-t" and short_cuts:
         worker.perturb = partial(apgd_at_several, worker)
-    with _warnings() as heard, _tracing_kept(), torch.random.fork_rng(devices=[]):
+    position.step(attack, len(x) * _images(attack, runner))
+    with position.counting(model), _warnings() as heard, _tracing_kept(), torch.random.fork_rng(devices=[]):
         x_adv, _ = runner.run_standard_evaluation(x, y, batch_size=max(len(x), 1))
     return AttackRun(x_adv.detach(), recorder.candidates(), frozenset(heard if known else heard | {NOT_AUTOATTACK}))
+
+
+def _images(attack: Attack, runner: AutoAttack) -> int:
+    """About how many images an attack asks about for each sample that withstands it."""
+    if attack == "square":
+        return runner.square.n_queries
+    if attack == "fab-t":  # a step asks for the gradient, then for the answer
+        return 2 * runner.fab.n_iter * runner.fab.n_restarts * runner.fab.n_target_classes
+    runs = runner.apgd_targeted.n_target_classes if attack == "apgd-t" else 1
+    return runner.apgd.n_iter * runner.apgd.n_restarts * runs
 
 
 def inside(x_adv: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:

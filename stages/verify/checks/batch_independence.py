@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ....core.reading.counted import counted
 from ..evidence.counts import Counter
 from ..evidence.repeat_queries import moved
 from .base import Check, Finding, Row, Shard, Tally, checks
@@ -59,7 +60,9 @@ class BatchIndependence(Check[BatchCounts]):
         """Allow for a few, which have been taken in."""
         if not counts.unstable:
             return
-        sentence = f"{counts.unstable} samples are answered otherwise in another batch, alone, or when asked again"
+        verb = "is" if counts.unstable == 1 else "are"
+        those = counted(counts.unstable, "sample")
+        sentence = f"{those} {verb} answered otherwise in another batch, alone, or when asked again"
         if tally.unstable:
             more = f" and {len(tally.unstable) - _NAMED} more" if len(tally.unstable) > _NAMED else ""
             rows = ", ".join(map(str, sorted(tally.unstable)[:_NAMED]))

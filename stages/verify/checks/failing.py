@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ....core.reading.counted import counted
 from ..evidence.counts import Counter
 from .base import Check, Finding, Row, Shard, Tally, checks
 
@@ -40,8 +41,8 @@ class Failing(Check[FailureCounts]):
         """Warn of any."""
         if counts.failing:
             sentence = (
-                f"the model crashed, hung or raised on {counts.failing} images; samples that have such an image in "
-                "their ball count as not robust"
+                f"the model crashed, hung or raised on {counted(counts.failing, 'image')}; samples that have such an "
+                "image in their ball count as not robust"
             )
             yield Finding(self.name, sentence, inconclusive=False)
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ...distill.inner import InnerMaximisation
 from ...margin import margin, margins
+from .. import position
 from ..attacks.autoattack import inside
 from ..attacks.random_search import random_search
 from ..evidence.candidates import Candidates
@@ -53,6 +54,7 @@ class Probe(Route):
 
     def _attack(self, batch: Batch, context: Context, queries: int) -> Outcome:
         trail = _Trail(batch, context)
+        position.step(PROBE, len(batch) * queries)
         trail.ascend_all()
         trail.go_back()
         trail.search(queries)
@@ -86,6 +88,7 @@ class _Trail:
 
     def _ask(self, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
         logits, labels = self._context.opened.predict(images), self._labels[rows]
+        position.ask(len(images))
         found = margins(np.nan_to_num(logits, nan=0.0), labels)
         found[~is_correct(logits, labels)] = -np.inf
         return found

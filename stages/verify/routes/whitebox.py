@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import position
 from ..attacks.autoattack import Attack
 from ..evidence.candidates import Candidates
 from ..subject.wrappers import DIFFERENCE, JOINT, RESCALED
@@ -30,15 +31,21 @@ class WhiteBox(Route):
         broken = np.zeros(len(batch), bool)
         found: list[Candidates] = []
         warnings: set[str] = set()
-        for number, gradients in enumerate(context.opened.gradient_sources):
-            for attack in ATTACKS if number == 0 else ATTACKS[:1] if gradients in CE_ONLY else ATTACKS[:2]:
-                if broken.all():
-                    break
-                rest = batch.where(~broken)
-                outcome = context.attack(attack, gradients, rest, restarts=context.restarts)
-                broken[~broken] = outcome.broken
-                found.append(outcome.candidates)
-                warnings |= outcome.warnings
+        attacks: list[tuple[Attack, str]] = [
+            (attack, gradients)
+            for number, gradients in enumerate(context.opened.gradient_sources)
+            for attack in (ATTACKS if number == 0 else ATTACKS[:1] if gradients in CE_ONLY else ATTACKS[:2])
+        ]
+        position.steps([attack for attack, _ in attacks])
+        for attack, gradients in attacks:
+            if broken.all():
+                break
+            rest = batch.where(~broken)
+            outcome = context.attack(attack, gradients, rest, restarts=context.restarts)
+            broken[~broken] = outcome.broken
+            position.fell(int(outcome.broken.sum()))
+            found.append(outcome.candidates)
+            warnings |= outcome.warnings
         return Outcome(broken, Candidates.join(found, tuple(batch.images.shape[1:])), warnings)
 
 

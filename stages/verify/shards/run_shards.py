@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Thread
 
 from ....core.errors import StageError
 from ....core.process_pool import finished
 from ..evidence.shard_result import ShardResult
-from .workforce import Workforce
+from ..position import Position, told
+from .workforce import Workforce, untold
 
 Job = Callable[[], ShardResult]
+# Seconds between two reports.
+_OFTEN = 0.5
 
 
 def run_shards(
@@ -44,9 +49,12 @@ def run_shards(
     missing = [path for path in workforce.machines.part(paths) if path not in done]
 
     def report() -> None:
-        robust = sum(int(result.robust.sum()) for result in done.values())
-        workforce.progress(len(done), len(jobs), sum(len(result.split) for result in done.values()), robust)
+        running = [found for path in telling if (found := Position.read(path)) is not None]
+        ended = list(done.values())
+        robust = sum(int(result.robust.sum()) for result in ended)
+        workforce.progress(len(ended), len(jobs), sum(len(result.split) for result in ended), robust, running)
 
+    telling: list[Path] = []
     seen = 0
 
     def complete() -> bool:
@@ -62,7 +70,15 @@ def run_shards(
     if not complete():
         places = [number for number, path in enumerate(paths) if path in missing]
         todo, safe = ([given[number] for number in places] for given in (jobs, jobs if careful is None else careful))
-        with closing(finished(todo, workforce.workers, careful=safe, what=str(folder))) as results:
+        if workforce.progress is not untold:
+            telling += [paths[number].with_suffix(".position") for number in places]
+            for left in telling:  # by a kill
+                left.unlink(missing_ok=True)
+            todo, safe = (list(map(_Told, given, telling)) for given in (todo, safe))
+        with (
+            _again_and_again(report) if telling else nullcontext(),
+            closing(finished(todo, workforce.workers, careful=safe, what=str(folder))) as results,
+        ):
             for place, result in results:
                 path = paths[places[place]]
                 result.save(path)
@@ -77,3 +93,33 @@ def run_shards(
         if path not in done and not path.exists():
             raise StageError(f"{path}: another machine did not write it; all must see its folder and run the same code")
     return [done[path] if path in done else ShardResult.load(path) for path in paths]
+
+
+@dataclass(frozen=True)
+class _Told:
+    """A job that tells its position in a file."""
+
+    job: Job
+    path: Path
+
+    def __call__(self) -> ShardResult:
+        with told(self.path):
+            return self.job()
+
+
+@contextmanager
+def _again_and_again(report: Callable[[], None]) -> Iterator[None]:
+    """Report meanwhile, from a thread of its own."""
+    ended = Event()
+
+    def look() -> None:
+        while not ended.wait(_OFTEN):
+            report()
+
+    watcher = Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()

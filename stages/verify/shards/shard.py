@@ -12,6 +12,7 @@ import torch
 
 from ...data import Split
 from ...threat import ThreatModel
+from .. import position
 from ..checks.base import Shard, question
 from ..config import VerifyConfig
 from ..evidence.candidates import Candidates
@@ -69,12 +70,15 @@ def attack_shard(
 
         if opened.guard is not None and opened.guard.failures:
             meet(partial(_judged, neighbours=repeated.candidates(split.index), context=context), "repeated queries")
+        position.plan(len(split), [*order, position.CHECKS])
         for name in order:
+            position.part(name, int(surviving.sum()))
             started = time.perf_counter()
             tried = Candidates.join(found, split.images.shape[1:])
             meet(partial(routes[name].run, context=replace(context, tried=tried)), name)
             result.bits[name] = surviving.copy()
             result.seconds[name] = time.perf_counter() - started
+        position.part(position.CHECKS, int(surviving.sum()))
         started = time.perf_counter()
         ended = Candidates.join(found, split.images.shape[1:])
         result.candidates = context.counted(ended, batch) if opened.eight_bit else ended
@@ -82,7 +86,7 @@ def attack_shard(
         question(shard, attacks=True)
         attack_eight_bit(result, batch, context, ended)
         question(shard, attacks=False)
-        result.seconds["checks"] = time.perf_counter() - started
+        result.seconds[position.CHECKS] = time.perf_counter() - started
         return result
 
 
@@ -105,6 +109,8 @@ def strengthen_shard(subject: Subject, result: ShardResult, threat: ThreatModel,
         surviving = result.robust.copy()
         batch = Batch(torch.from_numpy(split.images), torch.from_numpy(split.labels), split.index)
         ended = result.candidates
+        position.plan(len(split), [STRONG])
+        position.part(STRONG, int(surviving.sum()))
         if surviving.any():
             again = partial(run_white_box, context=context, order=list(result.bits))
             outcome = nearest_first(batch.where(surviving), result.candidates, opened.predict, again)

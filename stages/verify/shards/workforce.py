@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..position import Position
 from .machines import ALONE, Machines
 
-# (shards done, shards in all, samples done, samples still robust)
-Progress = Callable[[int, int, int, int], None]
+# (shards done, shards in all, samples done, samples still robust, where those that run are)
+Progress = Callable[[int, int, int, int, Sequence[Position]], None]
 
 
-def untold(*_: int) -> None:
+def untold(*_: object) -> None:
     """Tell nobody."""
 
 
@@ -21,7 +22,7 @@ class Workforce:
 
     Attributes:
         workers: processes on this machine, one thread each.
-        progress: called after every shard.
+        progress: called after every shard, and twice a second while some run.
         machines: those that share the shards; all must see the folder, and the leading one writes the result.
     """
 

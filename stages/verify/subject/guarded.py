@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ....core.errors import EngineFailure
+from ....core.reading.counted import counted
 from ....targets.base import Images, Logits
 from ...threat import ThreatModel
 
@@ -131,7 +132,7 @@ class Guarded:
                 raise EngineFailure("answers with a label that is none of the classes")
             return np.eye(self._classes, dtype=np.float32)[answer]
         if answer.shape != (len(images), self._classes):
-            raise EngineFailure(f"answers {list(answer.shape)} to {len(images)} images")
+            raise EngineFailure(f"answers {list(answer.shape)} to {counted(len(images), 'image')}")
         try:
             return answer.astype(np.float32)
         except (TypeError, ValueError):

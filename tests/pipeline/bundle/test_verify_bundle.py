@@ -215,5 +215,7 @@ def test_a_bundle_that_calls_a_run_without_gates_a_pass_is_of_a_version_that_did
 
 def test_a_whole_bundle_is_intact_and_passes_no_gate(capsys: pytest.CaptureFixture[str]):
     found = {"bundle": "b", "sha256": "0", "files": 1, "engines": ["e"], "signature": "none", "problems": []}
-    show_verified(found, Console())
-    assert capsys.readouterr().out.endswith("sha256:0: INTACT\n")
+    show_verified({**found, "run_verdict": "fail"}, Console())
+    assert capsys.readouterr().out.endswith(
+        "b: 1 file, e; not signed\nbundle.json sha256:0: INTACT\nthe run's own verdict: FAIL\n"
+    )

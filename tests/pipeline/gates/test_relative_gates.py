@@ -15,6 +15,7 @@ from edgeproof.pipeline.gates.baseline import Baseline, save
 from edgeproof.pipeline.gates.pair import beside
 from edgeproof.pipeline.gates.record_of_run import record_of
 from edgeproof.stages.statistics.paired import difference_interval, more_lost
+from edgeproof.stages.statistics.proportions import clopper_pearson
 
 from tests.finished_run import SETTINGS, bits, finished
 
@@ -108,6 +109,21 @@ def test_an_open_gate_says_how_many_samples_would_decide(tmp_path: Path):
     assert gate.samples_needed is not None
     assert gate.samples_needed > 100
     assert f"a loss of 3 points is not excluded; about {gate.samples_needed} samples would decide" in gate.reason
+
+
+def test_a_value_of_the_common_samples_has_their_interval(tmp_path: Path):
+    half = {key: column[:500] for key, column in bits(1000).items()}
+    # Of the first 500 samples 20 are broken, of the others 100.
+    (gate,) = verdict(
+        tmp_path,
+        ["robust_accuracy >= baseline - 0.1"],
+        {"engines": {"onnxruntime": half}},
+        engine(1000, [*range(20), *range(600, 700)]),
+    ).gates
+    assert gate.value == 480 / 500
+    assert gate.ci == clopper_pearson(480, 500)
+    (whole,) = verdict(tmp_path, ["robust_accuracy >= baseline - 0.1"], engine(1000), engine(1000, range(20))).gates
+    assert (whole.value, whole.ci) == (0.98, clopper_pearson(980, 1000))
 
 
 def test_only_common_samples_count(tmp_path: Path):

@@ -18,9 +18,13 @@ import pytest
 from edgeproof.pipeline.reports.html.page import page
 from edgeproof.pipeline.reports.html.sections.speed import front
 from edgeproof.pipeline.results.report import Report
+from edgeproof.stages.norms.base import norms
 from edgeproof.stages.statistics.paired import difference_interval
 from edgeproof.stages.statistics.proportions import clopper_pearson
+from edgeproof.stages.verify.checks.base import checks
 from edgeproof.stages.verify.effort import STANDARD
+from edgeproof.stages.verify.routes.base import routes
+from edgeproof.targets.base import targets
 
 from tests.pipeline.reports.html_runs import ASSIGNMENT, BUILD, write_run
 
@@ -74,6 +78,13 @@ class Read(HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
 
+def glossary_of(text: str) -> dict[str, str]:
+    """The page's terms, each in each form, and what it says of them."""
+    words = text.partition('<h2 id="glossary">')[2]
+    found = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", words)
+    return {term: meaning for terms, meaning in found for term in terms.split(", ")}
+
+
 def read(folder: Path) -> Read:
     return Read(page(Report.load(folder / "report.json")))
 
@@ -112,19 +123,22 @@ def test_the_page_says_above_all_else_what_when_and_how(run: Path):
 
 
 def test_no_term_stands_on_the_page_without_its_explanation(run: Path):
-    meanings = {"replay": "Shows what fooled others.", "square": "Searches at random."}
+    meanings = {each.name: each.summary for each in routes.describe()} | {"square": "Searches at random."}
     figures = {"onnxruntime": {"checks": {}, "meanings": meanings}}
     (run / "verification" / "figures.json").write_text(json.dumps(figures))
     text = page(Report.load(run / "report.json"))
-    before, _, words = text.partition('<h2 id="glossary">')
-    explained = ", ".join(re.findall(r"<dt>(.*?)</dt>", words)).split(", ")
-    visible = re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", before, flags=re.DOTALL)
-    terms = ["route", "replay", "square", "retention", "Clopper–Pearson", "McNemar", "Tango", "student", "teacher"]
-    terms += ["engine", "eps", "Linf", "int8", "gate", "robust accuracy", "twin", "confidence sequence", "L2", "u8s8"]
-    for term in [*terms, "surrogate"]:
-        stands = re.search(rf"\b{re.escape(term)}\b", visible, re.IGNORECASE) is not None
+    explained = glossary_of(text)
+    visible = " ".join(re.sub(r"<(script|style|pre).*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL).split())
+    every = {each.name for registry in (routes, checks, norms, targets) for each in registry.describe()}
+    every |= {"retention", "Clopper–Pearson", "McNemar", "Tango", "student", "teacher", "engine", "eps", "int8", "gate"}
+    every |= {"robust accuracy", "twin", "confidence sequence", "u8s8", "surrogate", "white box", "route", "logits"}
+    for term in every:
+        # The page's own nouns may stand in the plural.
+        stands = re.search(rf"(?<![\w-]){re.escape(term)}s?(?![\w-])", visible, re.IGNORECASE) is not None
         assert (term in explained) == stands, term
-    assert "Searches at random." in words
+    assert explained["square"] == "Searches at random."
+    assert not [term for term, meaning in explained.items() if not meaning]
+    assert {"route", "replay", "retention"} <= {*explained}
 
 
 def test_a_run_without_gates_is_called_measured(tmp_path: Path):
@@ -143,6 +157,7 @@ def test_the_page_is_well_formed_whole_and_always_the_same(run: Path):
     assert "://" not in re.sub(r'xmlns(:xlink)?="[^"]*"', "", text), "no address but the names of SVG"
     assert len(text) < 1_500_000
     assert found.headings == [
+        "Which engine ships",
         "From teacher to engine",
         "Findings",
         "By route",

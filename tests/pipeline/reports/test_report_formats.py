@@ -152,7 +152,7 @@ def test_a_reason_says_engine_value_limit_samples_and_what_to_do():
     assert first.says == "onnxruntime: 0.7 misses >= 0.75 (210 of 300 samples, 15 too few)"
     assert "The float student has 0.870, so quantization costs it" in first.then
     passed = reasons(PASSED)[0]
-    assert (passed.says, passed.then) == ("onnxruntime: 0.87 meets >= 0.75", "")
+    assert (passed.says, passed.then) == ("onnxruntime: 0.8700 meets >= 0.75", "")
     lost_before = report(gate(outcome="fail", limit=">= 0.9", reason="0.7 misses >= 0.9"), verdict="fail")
     same = [{**subject, "robust_accuracy": 0.7} for subject in lost_before.subjects]
     assert "lost before quantization" in reasons(Report({**lost_before.data, "subjects": same}))[0].then
@@ -201,6 +201,22 @@ def test_sarif_has_what_stops_a_merge_and_nothing_else():
     placed = Report({**FAILED.data, "location": "ci/my baseline.json"})
     place = results(placed)[0]["locations"][0]["physicalLocation"]["artifactLocation"]
     assert unquote(place["uri"]) == "ci/my baseline.json"
+
+
+@pytest.mark.parametrize(
+    ("model", "file"),
+    [
+        ({"path": "models/vendor.onnx"}, "models/vendor.onnx"),
+        ({"path": "adapted/model.onnx", "given": {"path": "vendor.onnx", "sha256": "c"}}, "vendor.onnx"),
+        ({"path": "mypackage.device:logits"}, "mypackage/device.py"),
+    ],
+)
+def test_sarif_of_a_proof_points_at_the_model(model: dict[str, Any], file: str):
+    (engine,) = (each for each in FAILED.subjects if each["kind"] == "engine")
+    proof = Report({**FAILED.data, "subjects": [{**engine, **model}]})
+    assert results(proof)[0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == file
+    built = results(FAILED)[0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+    assert built == "recipe.yaml", "of a build, whose engines lie in its run"
 
 
 @pytest.mark.parametrize("name", ["digits", EVIL])

@@ -86,8 +86,8 @@ def test_markdown_holds_gates_ledger_routes_latency_and_warnings(report: Report)
     text = render(report)["summary.md"]
     for part in (
         "| retention | >= 0.99 | 0.9885 | [0.960, 1.010] | fail |",
-        "| onnxruntime int8 | 0.990 | 0.860 [0.820, 0.900] | -0.010 | 0.989 | 13.4 | 0.2 |",
-        "replay 0.880 whitebox 0.860 square 0.860",
+        "| onnxruntime int8 | 0.990 | 0.860 [0.820, 0.900] | -0.010 | 0.989 | 13.4 | 0.200 |",
+        "replay 0.880 → whitebox 0.860 → square 0.860",
         "| onnxruntime | 4 | 1 | -0.010 [-0.030, 0.007] | 0.375 |",
         "0.200 / 0.300 / 0.400",
         "0.45 ×",
@@ -119,7 +119,7 @@ def test_corruptions_are_a_column_and_a_table_of_their_own(report: Report):
     more = {"corrupted_accuracy": 0.835, "corrupted_accuracy_ci": [0.79, 0.875], "corruptions": corruptions}
     corrupted = Report({**report.data, "subjects": [{**subject, **more} for subject in report.subjects]})
     text = render(corrupted)["summary.md"]
-    assert "| onnxruntime int8 | 0.990 | 0.860 [0.820, 0.900] | -0.010 | 0.989 | 0.835 | 13.4 | 0.2 |" in text
+    assert "| onnxruntime int8 | 0.990 | 0.860 [0.820, 0.900] | -0.010 | 0.989 | 0.835 | 13.4 | 0.200 |" in text
     assert "| onnxruntime | 0.835 [0.790, 0.875] contrast 0.700 jpeg_compression 0.970 |" in text
     assert "under 2 common corruptions, severities 1, 5 of CIFAR-10-C" in text
     assert "corr." not in render(report)["summary.md"]
@@ -127,7 +127,7 @@ def test_corruptions_are_a_column_and_a_table_of_their_own(report: Report):
     show(corrupted, Console(file=out, width=80))
     lines = out.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
-    assert any("0.860 [0.820, 0.900]  -0.010  0.989      0.835  13.4  0.2" in line for line in lines)
+    assert any("0.860 [0.820, 0.900]  -0.010  0.989      0.835  13.4  0.200" in line for line in lines)
     assert regate(corrupted, [Condition.parse_line("corrupted_accuracy >= 0.9")]).exit_code == 1
 
 

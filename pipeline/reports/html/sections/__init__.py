@@ -9,6 +9,8 @@ from ..run import RunView
 from .classes import classes_section
 from .corruptions import corruptions_section
 from .curve import curve_section
+from .devices import devices_section
+from .engines import engines_section
 from .examples import examples_section
 from .findings import findings_section
 from .layers import layers_section
@@ -20,8 +22,10 @@ from .speed import speed_section
 from .training import training_section
 
 SECTIONS: tuple[Callable[[RunView], Section | None], ...] = (
+    engines_section,
     ledger_section,
     findings_section,
+    devices_section,
     routes_section,
     curve_section,
     classes_section,

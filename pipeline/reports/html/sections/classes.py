@@ -126,7 +126,8 @@ def _lost(run: RunView, found: dict[str, SubjectBits], engines: list[str]) -> Ta
     return Table(
         "lost-samples",
         "Who is lost and gained against the float student",
-        ("engine", "", "samples", "classes", "data-set rows"),
+        ("engine", "change", "samples", "classes", "data-set rows"),
         cells,
         (("engine", "change", "row", "class"), data),
+        stacked=True,
     )

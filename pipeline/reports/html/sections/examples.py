@@ -75,7 +75,7 @@ def _card(run: RunView, row: Mapping[str, Any], several: bool) -> Card:
         ),
     ]
     students = int(row["student_adversarial_prediction"])
-    words = f"Found by {row['attack']} on {row['found_on']}."
+    words = f"Found by {str(row['attack']).partition('/')[0]} on {row['found_on']}."
     if run.student:
         words += f" The student answers {run.class_name(students)}" + (" and keeps the sample." if row["lost"] else ".")
     title = f"true class {truth}" + (f", {row['subject']}" if several else "")

@@ -21,7 +21,11 @@ def findings_section(run: RunView) -> Section | None:
         for line in subject.get("warnings", ())
     ]
     rows += [("run", "missing", line) for line in run.report.data.get("missing", ())]
-    tables = [Table("findings", "Findings and warnings", ("subject", "weight", "finding"), rows)] if rows else []
+    tables = (
+        [Table("findings", "Findings and warnings", ("subject", "weight", "finding"), rows, stacked=True)]
+        if rows
+        else []
+    )
     checks = _checks(run)
     if checks:
         tables.append(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .....stages.statistics.paired import PairedComparison, compare_paired
+from .....core.reading.counted import counted
+from .....stages.statistics.paired import PairedComparison
 from ....figures.ledger import ledger
 from ....figures.table import gated, routes_of
 from ....gates.result import value_text
+from ...rows import p_value
 from ..blocks import Cell, Plot, Section, Table, accuracies, bound, interval, number
 from ..draw import Point, Row, intervals
 from ..run import RunView
@@ -47,9 +49,8 @@ def _steps(run: RunView) -> list[Step]:
         earlier = run.before(subject)
         if earlier is None:
             continue
-        one, other = run.bits(earlier["name"]), run.bits(subject["name"])
-        if one is not None and other is not None and one.index.tolist() == other.index.tolist():
-            found.append((earlier, subject, compare_paired(one.robust, other.robust)))
+        if (paired := run.paired(earlier, subject)) is not None:
+            found.append((earlier, subject, paired))
     return found
 
 
@@ -66,7 +67,7 @@ def _lead(run: RunView, steps: list[Step]) -> str:
     words = "more than chance explains" if worst.interval[1] < 0 else "which chance may explain"
     return (
         f"Most robustness is lost from {earlier['name']} to {run.label(subject)}: "
-        f"{number(worst.difference, sign=True)} {interval(worst.interval)} ({worst.lost} samples lost, "
+        f"{number(worst.difference, sign=True)} {interval(worst.interval)} ({counted(worst.lost, 'sample')} lost, "
         f"{worst.gained} gained), {words}."
     )
 
@@ -120,6 +121,7 @@ def _table(run: RunView) -> Table:
             (run.label(subject), *(cell.replace("-", "−") for cell in row))
             for subject, row in zip(run.subjects, found.rows, strict=True)
         ],
+        stacked=True,
     )
 
 
@@ -157,7 +159,7 @@ def _step_table(run: RunView, steps: list[Step]) -> Table:
                 str(found.lost),
                 str(found.gained),
                 f"{number(found.difference, sign=True)} {interval(found.interval)}",
-                f"{found.p_value:.3g}",
+                p_value(found.p_value),
             )
             for earlier, subject, found in steps
         ],
@@ -177,4 +179,5 @@ def _step_table(run: RunView, steps: list[Step]) -> Table:
                 for earlier, subject, found in steps
             ],
         ),
+        stacked=True,
     )

@@ -24,6 +24,7 @@ def provenance_section(run: RunView) -> Section:
                 *(_attacked(each, run.subjects) for each in run.subjects),
                 *(_lending(each["surrogate"], run.subjects) for each in run.subjects if each.get("surrogate")),
             ],
+            stacked=True,
         ),
         Table(
             "environment",

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ...rows import BENCH_COLUMNS, bench_rows
 from ..blocks import Plot, Section, Table, bound, interval, number
 from ..draw import plane
 from ..run import RunView
+
+_X: dict[str, tuple[str, Callable[[Mapping[str, Any]], float]]] = {
+    "latency": ("median latency, ms", lambda subject: subject["latency_ms"]["p50"]),
+    "size": ("size of the file, KiB", lambda subject: subject["size_bytes"] / 1024),
+}
 
 
 def speed_section(run: RunView) -> Section | None:
@@ -22,10 +27,7 @@ def speed_section(run: RunView) -> Section | None:
     )
     if len(timed) < 2:
         return Section(name="speed", title="Speed and size", tables=tables) if tables else None
-    plots = [
-        _plot(run, "latency", "median latency, ms (batch 1)", [each["latency_ms"]["p50"] for each in timed], timed),
-        _plot(run, "size", "size of the file, KiB", [each["size_bytes"] / 1024 for each in timed], timed),
-    ]
+    plots = [speed_plot(run, "pareto", over, timed) for over in _X]
     return Section(
         name="speed",
         title="Speed, size, robustness",
@@ -34,23 +36,32 @@ def speed_section(run: RunView) -> Section | None:
         notes=[
             "Left and up is better; the gray line joins those that nothing beats in both. Networks are timed as torch "
             "runs them, engines on their runtime, all in turn in one run on one machine: "
-            f"{_machine(run)}."
+            f"{run.machine}."
         ],
     )
 
 
-def _plot(run: RunView, name: str, xlabel: str, x: Sequence[float], subjects: Sequence[Mapping[str, Any]]) -> Plot:
-    points = [
-        (run.label(each), value, run.point(each, "robust_accuracy")) for each, value in zip(subjects, x, strict=True)
-    ]
+def speed_plot(run: RunView, name: str, over: str, subjects: Sequence[Mapping[str, Any]], of: str = "") -> Plot:
+    """Robust accuracy over `latency` or `size` of subjects that have both; `name` begins the names of its files.
+
+    `of` says in the title of which, where the page has another such drawing.
+    """
+    xlabel, value = _X[over]
+    points = [(run.label(each), value(each), run.point(each, "robust_accuracy")) for each in subjects]
     best = front([(value, point.value) for _, value, point in points])
-    title = f"Robust accuracy over {name}"
+    title = f"Robust accuracy over {over}{of}"
     table = Table(
-        f"pareto-{name}",
+        f"{name}-{over}",
         title,
-        ("subject", xlabel, "robust", "95 % interval", "nothing beats it"),
+        ("subject", xlabel, "robust", "95 % interval", "on the gray line"),
         [
-            (label, f"{x:.4g}", number(point.value), interval(point.ci), "yes" if (x, point.value) in best else "")
+            (
+                label,
+                number(x, 3 if over == "latency" else 1),
+                number(point.value),
+                interval(point.ci),
+                "yes" if (x, point.value) in best else "",
+            )
             for label, x, point in points
         ],
         (
@@ -59,8 +70,8 @@ def _plot(run: RunView, name: str, xlabel: str, x: Sequence[float], subjects: Se
         ),
         folded=True,
     )
-    drawn = plane(f"pareto-{name}-plot", title, points, xlabel, "robust accuracy", front=best)
-    return Plot(f"pareto-{name}-plot", f"{title}; bars are the {run.interval_name}.", drawn, table)
+    drawn = plane(f"{name}-{over}-plot", title, points, xlabel, "robust accuracy", front=best, legend=True)
+    return Plot(f"{name}-{over}-plot", f"{title}; bars are the {run.interval_name}.", drawn, table)
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -70,8 +81,3 @@ def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
         if not best or y > best[-1][1]:
             best.append((x, y))
     return best
-
-
-def _machine(run: RunView) -> str:
-    machine = run.report.data["environment"].get("machine", {})
-    return f"{machine.get('processor') or machine.get('architecture', 'unknown')}, {machine.get('cores', '?')} cores"

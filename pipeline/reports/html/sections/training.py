@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
+from .....core.reading.counted import counted
 from ..blocks import Plot, Section, Table
 from ..draw import Line, lines
 from ..run import RunView
@@ -52,7 +53,7 @@ def _plot(name: str, rows: list[dict[str, str]]) -> Plot:
         (columns, [[row[column] for column in columns] for row in rows]),
         folded=True,
     )
-    caption = f"{name}: {len(rows)} epochs; the loss is divided by its largest."
+    caption = f"{name}: {counted(len(rows), 'epoch')}; the loss is divided by its largest."
     return Plot(f"training-{slug}-plot", caption, drawn, table)
 
 

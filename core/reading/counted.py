@@ -1,0 +1,14 @@
+"""Count with its noun, singular or plural: `1 sample`, `2 samples`."""
+
+from __future__ import annotations
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A count of things as people write it.
+
+    Args:
+        number: how many.
+        noun: one of them.
+        plural: several of them, where an `s` does not make it.
+    """
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
