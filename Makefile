@@ -1,4 +1,5 @@
-# One environment for everything: .venv, with the test tools and every extra that runs on a CPU.
+# One environment: .venv. The quickstart puts into it what it needs; everything else the test tools and every extra that
+# runs on a CPU as well.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -7,7 +8,8 @@ TESTS := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: quickstart test test-fast test-walks fuzz test-cpu install lint format types docs check benchmarks clean
 
-quickstart: install ## create the environment and run the main job
+# An environment with everything serves the quickstart too.
+quickstart: $(or $(wildcard .venv/.installed),.venv/.installed-quickstart) ## create a small environment and run the main job
 	$(BIN)/edgeproof build examples/digits.yaml
 
 test: install ## create the environment and run all tests: what CI runs
@@ -36,10 +38,12 @@ test-cpu: install ## CPU seconds by test file, into build/cpu_seconds.txt, and t
 install: .venv/.installed
 
 # Pinned by constraints.txt; made again when the pins or the project's own metadata change.
-.venv/.installed: pyproject.toml constraints.txt
+.venv/.installed: WANTED := .[dev,docs,timm,tracking]
+.venv/.installed-quickstart: WANTED := .
+.venv/.installed .venv/.installed-quickstart: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "edgeproof needs Python 3.11 or newer; set PYTHON=..."; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs,timm,tracking]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '$(WANTED)'
 	touch $@
 
 lint: install

@@ -16,11 +16,13 @@ from ...core.atomic_write import take_place
 from ...core.errors import UsageError, reason_of
 from ...core.reading.json_text import MOST
 from ...core.writing.scratch import scratch_folder
-from .contents import CONTENTS, SIGNATURE, check_paths, read_contents
+from ..store.folder_guard import check_not_stood_in
+from .contents import CONTENTS, SIGNATURE, Contents, check_paths, read_contents
 
 Sources = Mapping[str, bytes | Path]
 ARCHIVES = (".tar", ".zip")
-_COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".7z")
+# Archives that no bundle is.
+_OTHERS = (".7z", ".bz2", ".cab", ".gz", ".jar", ".lz", ".lz4", ".lzma", ".rar", ".tbz2", ".tgz", ".txz", ".xz", ".zst")
 _ZIPPED = b"PK\3\4"
 _SQUEEZED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf")  # gzip, bzip2, xz, zstd, 7z
 # The first day that a zip file can name.
@@ -51,6 +53,8 @@ def write_bundle(sources: Sources, out: Path) -> None:
         UsageError: something else stands there, or it cannot be written.
     """
     check_place(out)
+    if out.is_dir():  # what a link leads to is replaced, not the link
+        out = out.resolve()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with scratch_folder(out.parent) as partial:
@@ -89,7 +93,7 @@ def opened(bundle: Path) -> Iterator[Path]:
 
 def is_bundle(path: Path) -> bool:
     """Whether a path is meant as a bundle: a folder with a `bundle.json`, or an archive by its name."""
-    return (path / CONTENTS).is_file() if path.is_dir() else path.suffix in (*ARCHIVES, *_COMPRESSED)
+    return (path / CONTENTS).is_file() if path.is_dir() else path.suffix in ARCHIVES or _is_another(path)
 
 
 def check_place(out: Path) -> None:
@@ -98,12 +102,33 @@ def check_place(out: Path) -> None:
     Raises:
         UsageError: says what stands there.
     """
-    if out.suffix in _COMPRESSED:
+    check_not_stood_in(out, "--out")
+    if _is_another(out):
         raise UsageError(f"--out {out}: bundles are folders, or archives that end in {' or '.join(ARCHIVES)}")
     if out.is_dir() and (out.suffix in ARCHIVES or (any(out.iterdir()) and not is_bundle(out))):
         raise UsageError(f"--out {out}: is a folder that holds no bundle; name another one")
     if out.is_file() and out.suffix not in ARCHIVES:
         raise UsageError(f"--out {out}: is a file; name a folder, or a file that ends in {' or '.join(ARCHIVES)}")
+
+
+def contents_at(place: Path) -> Contents | None:
+    """What the bundle says that stands in a place which `check_place` allows; None where nothing does.
+
+    Raises:
+        UsageError: what is there is no bundle, or broken.
+    """
+    if not place.is_file() and not (place / CONTENTS).is_file():
+        return None
+    try:
+        with opened(place) as folder:
+            return read_contents(folder / CONTENTS)
+    except UsageError:
+        raise UsageError(f"--out {place}: holds no bundle; name another place, or replace it with --force") from None
+
+
+def _is_another(path: Path) -> bool:
+    """Whether a name is an archive's of another kind; `.ZIP` as well, which would be a folder."""
+    return path.suffix.lower() in (*ARCHIVES, *_OTHERS) and path.suffix not in ARCHIVES
 
 
 def write_folder(sources: Sources, out: Path) -> None:

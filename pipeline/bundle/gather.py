@@ -9,13 +9,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import EdgeproofError, UsageError
+from ...core.errors import UsageError
 from ...core.model_file import digest_of, engine_files, sha256_of
 from ...core.reading.json_text import read_json
 from ...core.registry import nearest
 from ...stages.adversarial_pack_manifest import MANIFEST as PACK_MANIFEST
 from ...targets.base import targets
 from ...targets.on_device import OnDevice
+from ..results.engine_file import attacked_file
 from ..results.finished_run import REPORT, finished_report
 from ..results.report import Report
 from ..store.manifest import MANIFEST, external_files, listed
@@ -173,19 +174,13 @@ def _graph(run: Path, manifest: Mapping[str, Any], parents: Iterable[str]) -> Pa
 
 def _foreign(run: Path, subject: Mapping[str, Any], manifest: Mapping[str, Any]) -> Path:
     """The engine that `verify` attacked, where it lies."""
-    given = Path(subject.get("path", ""))
-    external = [Path(path) for path in external_files(run, manifest) or ()]
-    places = [run / given, given, *(path for path in external if path.name == given.name)]
-    for path in places:
-        try:
-            if path.is_file() and digest_of(path) == subject.get("sha256"):
-                return path
-        except EdgeproofError:
-            continue
-    raise UsageError(
-        f"{run}: {given} is no file with the SHA-256 {str(subject.get('sha256'))[:12]}… of the report: gone or altered "
-        "since, or a function, which cannot be bundled"
-    )
+    path = attacked_file(run, subject, manifest)
+    if path is None:
+        raise UsageError(
+            f"{run}: {subject.get('path', '')} is no file with the SHA-256 {str(subject.get('sha256'))[:12]}… of the "
+            "report: gone or altered since, or a function, which cannot be bundled"
+        )
+    return path
 
 
 def _stand_in(report: Report, name: str) -> str:

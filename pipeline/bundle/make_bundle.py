@@ -15,9 +15,10 @@ from ...core.writing.scratch import scratch_folder
 from ..card.budget import recipe_in
 from ..card.make_card import CARD, model_card
 from ..evidence.make_evidence import evidence_files
-from .archive import Sources, check_place, write_bundle, write_folder
+from ..store.folder_guard import About, check_alike
+from .archive import Sources, check_place, contents_at, write_bundle, write_folder
 from .bom import BOM, bill_of_materials
-from .contents import CONTENTS, SIGNATURE
+from .contents import CONTENTS, SIGNATURE, Contents
 from .device.guide import GUIDE, device_guide
 from .gather import RECIPE, Gathered, described, gather
 from .signing import sign_bundle
@@ -28,6 +29,7 @@ def make_bundle(
     *,
     engines: Sequence[str] = (),
     out: Path | str | None = None,
+    force: bool = False,
     plain: bool = False,
     sign: Path | str | None = None,
     license_name: str | None = None,
@@ -39,6 +41,7 @@ def make_bundle(
         run: a finished run's folder.
         engines: an engine to bundle (default: all of the run).
         out: a folder, or a file that ends in .tar or .zip (default: `<name>-bundle.tar`).
+        force: replace the bundle of another model or data set there.
         plain: without model card and bill of materials, which need the extra `bundle`.
         sign: sign it with this private key, in PEM (P-256, P-384 or P-521).
         license_name: licence of the weights, for the model card, such as `apache-2.0`.
@@ -49,13 +52,16 @@ def make_bundle(
         others.
 
     Raises:
-        UsageError: the run is not finished or was altered, `out` cannot be written, or the key is none.
+        UsageError: the run is not finished or was altered, `out` cannot be written or holds something else, or the
+            key is none.
         BackendMissing: a package of the extra `bundle` or `sign` is not installed.
     """
     folder = Path(run)
     gathered = gather(folder, engines)
     place = Path(out) if out is not None else Path(f"{gathered.contents.name}-bundle.tar")
     check_place(place)
+    if not force and (before := contents_at(place)) is not None:
+        check_alike(place, _about(before), _about(gathered.contents))
     made = {GUIDE: device_guide(gathered.contents).encode()}
     made |= {name: text.encode() for name, text in evidence_files(folder, gathered.report, author).items()}
     if not plain:
@@ -96,6 +102,10 @@ def _documents(run: Path, gathered: Gathered, license_name: str | None, author: 
         CARD: model_card(run, license_name=license_name).encode(),
         BOM: bill_of_materials(gathered.contents, gathered.report, recipe, author).encode(),
     }
+
+
+def _about(contents: Contents) -> About:
+    return About.of([engine.engine_sha256 for engine in contents.engines], contents.dataset)
 
 
 def _signature(sources: Sources, key: Path) -> bytes:

@@ -109,6 +109,9 @@ def compile_(
     ] = None,
     grey: Annotated[bool, typer.Option("--grey", help="Of an ONNX file: read image files as grey.")] = False,
     out: Out = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Of an ONNX file: replace the engine of another file or data set in --out.")
+    ] = False,
     overrides: Overrides = None,
     data_root: DataRoot = None,
     store: SharedStore = None,
@@ -120,10 +123,10 @@ def compile_(
 ) -> None:
     """Build every target's engine of a recipe and what it needs, or a target's engine of an ONNX file."""
     if source.suffix != ".onnx":
-        if dataset or target or options or image_size or grey or adapter:
+        if dataset or target or options or image_size or grey or force or adapter:
             raise UsageError(
-                "--dataset, --target, --option, --image-size, --grey and an adapter are for an ONNX file; a recipe has "
-                "its own"
+                "--dataset, --target, --option, --image-size, --grey, --force and an adapter are for an ONNX file; a "
+                "recipe has its own"
             )
         _finish(
             _of_recipe(source, out, data_root, store, overrides, devices, num_nodes, accelerator), "compile", as_json
@@ -140,6 +143,7 @@ def compile_(
         source,
         dataset=dataset,
         out=out or Path("runs") / f"compile-{source.stem}",
+        force=force,
         target=target or "onnxruntime",
         options=options or (),
         data_root=data_root,

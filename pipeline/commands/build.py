@@ -7,13 +7,12 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from ...core.errors import UsageError
 from ...core.user_modules import modules_beside_recipe
-from ...core.versions import installed_versions
+from ...core.versions import installed_versions, version_in_place_of
 from ..progress import Reporter
 from ..reports import render
 from ..results.report import Report
@@ -202,7 +201,7 @@ def _request(raw: dict[str, Any]) -> str:
         "data": os.environ.get("EDGEPROOF_DATA"),  # where data sets lie, unless the recipe says it
         "code": all_sources_digest(),
         "functions": functions_digest(raw),
-        "packages": {package: version(package) for package in PACKAGES} | installed_versions(EXTRAS),
+        "packages": {package: version_in_place_of(package) for package in PACKAGES} | installed_versions(EXTRAS),
     }
     text = json.dumps(asked, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -27,6 +27,7 @@ from ..request.arguments import data_config, option
 from ..run.plugin_code import module_of
 from ..store.artifact import key_of
 from ..store.code_digest import code_digest
+from ..store.folder_guard import About, check_alike, check_not_stood_in
 
 ABOUT = "compile.json"
 _CODE = ("edgeproof.stages.adapt.adapt",)
@@ -38,6 +39,7 @@ def compile_file(
     *,
     dataset: str,
     out: Path,
+    force: bool = False,
     target: str = "onnxruntime",
     options: Sequence[str] = (),
     data_root: str | Path | None = None,
@@ -48,8 +50,8 @@ def compile_file(
 ) -> dict[str, Any]:
     """Build a target's engine of an ONNX file behind its adapter: pixels in [0, 1] in, logits out.
 
-    Nothing is built where `out` holds the same already; what it holds otherwise of an earlier call is replaced as a
-    whole.
+    Nothing is built where `out` holds the same already; what it holds otherwise of an earlier call for the same file
+    and data set is replaced as a whole.
 
     Args:
         model: the ONNX file, from any exporter.
@@ -57,6 +59,7 @@ def compile_file(
             engine takes.
         out: the folder of the engine, of `model.onnx`, from which it was built (the engine itself where the runtime
             reads ONNX files), and of `compile.json`.
+        force: replace the engine of another file or data set there.
         target: the runtime.
         options: its options, `name=value` each.
         data_root: the folder of local copies of data sets.
@@ -70,7 +73,8 @@ def compile_file(
         what `--json` prints: `compile.json`, and the paths `engine_path` and `graph_path`.
 
     Raises:
-        UsageError: an option is wrong, `out` holds something else, or the model does not suit the data set or runtime.
+        UsageError: an option is wrong, `out` holds something else or another file's engine, or the model does not suit
+            the data set or runtime.
         BackendMissing: the runtime is not installed.
     """
     reporter = reporter or Reporter(quiet=True)
@@ -82,6 +86,7 @@ def compile_file(
     with option("--option: "):
         chosen = read_options(runtime.options, options)
     said = checked(AdapterConfig, adapter or {}, "--")
+    check_not_stood_in(out, "--out")
     before = _earlier(out)
     data = load_dataset(data_config(dataset, data_root, image_size, grey=grey), tests_only=True)
     with scratch_folder() as scratch:
@@ -107,11 +112,14 @@ def compile_file(
         if before.get("request") == about["request"] and _intact(out, before):
             reporter.notice(f"{out}: holds this engine already")
             return _with_paths(before, out)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with scratch_folder(out.parent) as beside:
+        if before and not force:
+            check_alike(out, _about(before), _about(about))
+        place = out.resolve()  # what a link leads to is replaced, not the link
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with scratch_folder(place.parent) as beside:
             about["engine"] = _built(runtime, chosen, model, graph, beside / "new")
             (beside / "new" / ABOUT).write_text(json.dumps(about, indent=1))
-            take_place(beside / "new", out)
+            take_place(beside / "new", place)
     return _with_paths(about, out)
 
 
@@ -143,6 +151,10 @@ def _earlier(out: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or "request" not in found:
         raise UsageError(f"--out {out}: holds other files, which would be removed; name another folder")
     return found
+
+
+def _about(found: Mapping[str, Any]) -> About:
+    return About.of([found.get("model")], found.get("dataset"))
 
 
 def _intact(out: Path, about: Mapping[str, Any]) -> bool:

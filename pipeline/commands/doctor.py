@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import requires, version
 from typing import Any
 
 from packaging.requirements import Requirement
@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from ...core.errors import UsageError
+from ...core.versions import ONNX_RUNTIMES, installed_versions, version_in_place_of
 from ...targets.base import Availability, targets
 from ..store.machine import machine
 
@@ -40,12 +41,13 @@ def target_states() -> list[dict[str, Any]]:
 
 
 def examine() -> dict[str, Any]:
-    """Versions of edgeproof and its dependencies, the machine, the GPU if any, and the targets."""
+    """Versions of edgeproof and its dependencies, what does not go together, the machine, the GPU, and the targets."""
     return {
         "edgeproof": version("edgeproof"),
         "machine": machine(),
         "gpu": _gpu(),
         "packages": _packages(),
+        "warnings": _warnings(),
         "targets": target_states(),
     }
 
@@ -68,6 +70,8 @@ def show_doctor(found: Mapping[str, Any], console: Console) -> None:
             style=None if fits else "red",
         )
     console.print(packages)
+    for warning in found["warnings"]:
+        console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
     show_targets(found["targets"], console)
 
 
@@ -87,19 +91,29 @@ def _packages() -> list[dict[str, Any]]:
         requirement = Requirement(line)
         if requirement.marker is not None:  # an extra's
             continue
-        try:
-            installed = version(requirement.name)
-        except PackageNotFoundError:
-            installed = None
+        installed = version_in_place_of(requirement.name)
+        number = "" if installed is None else installed.split()[-1]
         found.append(
             {
                 "name": requirement.name,
                 "installed": installed,
                 "needed": str(requirement.specifier),
-                "fits": installed is not None and requirement.specifier.contains(installed, prereleases=True),
+                "fits": installed is not None and requirement.specifier.contains(number, prereleases=True),
             }
         )
     return found
+
+
+def _warnings() -> list[str]:
+    """What is installed and does not go together."""
+    builds = [*installed_versions(ONNX_RUNTIMES)]
+    if len(builds) < 2:
+        return []
+    both = " and ".join(builds)
+    return [
+        f"{both} lie in one folder, and the one that was installed last is what runs; keep one: "
+        f"pip uninstall -y {' '.join(builds)}, then pip install {builds[-1]}"
+    ]
 
 
 def _gpu() -> str | None:

@@ -37,7 +37,7 @@ from ..results.report import Report, draw_up, engine_subject
 from ..run.maker import Maker
 from ..run.proof import Proof
 from ..store.artifact import Artifact, Stage
-from ..store.folder_guard import check_own
+from ..store.folder_guard import About, check_alike, check_own, proof_in
 from ..store.follower import FollowingStore
 from ..store.run_files import RunFiles
 from ..store.store import Store
@@ -65,6 +65,7 @@ def verify(
     surrogate: Path | str | None = None,
     packs: Sequence[Path | str] = (),
     out: Path | str | None = None,
+    force: bool = False,
     target: str = "onnxruntime",
     options: Sequence[str] = (),
     adapter: AdapterConfig | Mapping[str, Any] | None = None,
@@ -102,6 +103,7 @@ def verify(
             gradients are a further white-box attack.
         packs: a pack of an earlier run, its `adversarial/NAME.npz`; its examples are replayed.
         out: folder of the proof (default: `runs/verify-<model>`).
+        force: replace the finished proof of another model or data set there.
         target: the runtime that runs the model.
         options: an option of the target, such as `hint=throughput`.
         adapter: what stands between pixels in [0, 1] and the model, and between its answers and logits, where that
@@ -119,7 +121,7 @@ def verify(
         reporter: where progress goes.
 
     Raises:
-        UsageError: an argument or the file is wrong (exit code 2).
+        UsageError: an argument or the file is wrong, or `out` holds another model's proof (exit code 2).
         BackendMissing: the target's runtime, or what attacks labels, is not installed (exit code 4).
     """
     reporter = reporter or Reporter(quiet=True)
@@ -163,6 +165,8 @@ def verify(
             surrogate_adapter=settings.surrogate_adapter,
             deciding=tuple(conditions) if sequential else None,
         )
+    about = About.of([request.digests[request.target]], {"digest": request.dataset.digest})
+    check_alike(folder, None if force else proof_in(folder), about)
     if settings.all_tests:
         images, place = len(request.dataset.test), request.dataset.sources[0]
         reporter.notice(f"{place}: its {images} images are all test images; a --recipe says where a model was trained")

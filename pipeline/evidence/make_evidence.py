@@ -10,6 +10,7 @@ from ...core.atomic_write import write_atomically
 from ...core.errors import UsageError
 from ..results.finished_run import finished_report
 from ..results.report import Report
+from ..store.folder_guard import About, check_alike
 from ..store.manifest import MANIFEST, listed
 from ..store.place import record_in
 from .document import EVIDENCE, evidence, text_of, to_fill
@@ -24,25 +25,30 @@ _LONGEST = 200
 _AGGREGATE = "settle"
 
 
-def make_evidence(run: Path | str, *, author: str | None = None, out: Path | str | None = None) -> dict[str, Any]:
+def make_evidence(
+    run: Path | str, *, author: str | None = None, out: Path | str | None = None, force: bool = False
+) -> dict[str, Any]:
     """Write what auditors and policy engines read of a finished run.
 
     Args:
         run: a finished run's folder.
         author: who answers for the evidence; nobody is named without it.
         out: a folder for the files (default: `<name>-evidence`).
+        force: replace the evidence of another model or data set there.
 
     Returns:
         `{folder, files, to_fill}`: what is left for the provider to fill.
 
     Raises:
-        UsageError: the run is not finished or was altered, the author is no line, or `out` cannot be written.
+        UsageError: the run is not finished or was altered, the author is no line, or `out` cannot be written, or
+            holds the evidence of another model or data set.
     """
     report = finished_report(run)
     folder = Path(out) if out is not None else Path(f"{report.data['name']}-evidence")
     if (folder / MANIFEST).is_file():
         raise UsageError(f"--out {folder}: is a run's own folder; name another one")
     found = evidence_of(Path(run), report, author)
+    check_alike(folder, None if force else _about(record_in(folder / EVIDENCE)), _about(found))
     texts = evidence_files(Path(run), report, author)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -85,6 +91,13 @@ def show_evidence(result: Mapping[str, Any], console: Console) -> None:
     if result["to_fill"]:
         lines.append(f"to be filled by the provider: {'; '.join(result['to_fill'])}")
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+
+
+def _about(found: Mapping[str, Any]) -> About:
+    """What evidence is about; the file may be anybody's."""
+    engines, conditions = found.get("engines"), found.get("conditions")
+    dataset = conditions.get("data_set") if isinstance(conditions, Mapping) else None
+    return About.of(engines if isinstance(engines, list) else (), dataset)
 
 
 def _entries(run: Path) -> list[dict[str, Any]]:

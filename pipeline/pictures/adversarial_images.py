@@ -27,8 +27,11 @@ from ...stages.eight_bit import nearest as on_grid
 from ...stages.eight_bit import towards
 from ...targets.base import EngineFile, targets
 from ..bundle.device.replay_pack import correct
+from ..results.engine_file import attacked_file
 from ..results.finished_run import finished_report
-from ..store.manifest import inside
+from ..store.folder_guard import check_not_stood_in
+from ..store.manifest import MANIFEST
+from ..store.place import record_in
 from .picture import picture_of
 
 LISTING, SHEET = "images.csv", "contact_sheet.png"
@@ -55,7 +58,7 @@ def save_pictures(
         run: the run's folder.
         png: the folder of the pictures, which must be new or empty.
         subject: the engine's name in the report, where there are several.
-        engine: the engine's file, where it does not lie in the run.
+        engine: the engine's file, where it lies neither in the run nor where it was attacked.
         samples: so many at most.
 
     Returns:
@@ -68,14 +71,17 @@ def save_pictures(
     report = finished_report(run)
     shown = _chosen([each for each in report.subjects if each["kind"] == "engine"], subject)
     found, _ = read_pack(Path(run) / "adversarial" / f"{shown['name']}.npz", empty=True)
-    path = engine or inside(Path(run), str(shown.get("path", "")))
-    if path is None or not path.is_file():
-        raise UsageError(f"{run}: does not hold the engine {shown['name']}; name its file with --engine")
+    path = engine or attacked_file(Path(run), shown, record_in(Path(run) / MANIFEST))
+    if path is None:
+        raise UsageError(f"{run}: the engine {shown['name']} is gone or altered since; name its file with --engine")
+    if not path.is_file():
+        raise UsageError(f"--engine {path}: no such file")
     file = EngineFile(shown["name"], path, digest_of(path), shown.get("options") or {})
     if file.sha256 != shown.get("sha256"):
         raise UsageError(f"{path}: not the engine that the run is about (another SHA-256)")
     if png.exists() and (not png.is_dir() or any(png.iterdir())):
         raise UsageError(f"--png {png}: exists and is not an empty folder")
+    check_not_stood_in(png, "--png")
     runtime = targets[shown["name"]]
     runtime.check_available()
     clean, adversarial = on_grid(found["clean"]), on_grid(towards(found["adversarial"], found["clean"]))
@@ -86,29 +92,22 @@ def save_pictures(
         written = fallen[:samples]
         logits = loaded(adversarial[written])
     answers = np.where(np.isfinite(logits).all(1), logits.argmax(1), -1)
-    png.parent.mkdir(parents=True, exist_ok=True)
-    with scratch_folder(png.parent) as scratch:
-        made = scratch / "pictures"
-        made.mkdir()
-        rows: list[dict[str, Any]] = [
-            {
-                "row": int(found["index"][place]),
-                "label": int(found["label"][place]),
-                "answer": int(answer),
-                "attack": str(found["attack"][place]),
-                "largest_change": f"{np.abs(adversarial[place] - found['clean'][place]).max():.6g}",
-                **_write(made, int(found["index"][place]), clean[place], adversarial[place]),
-            }
-            for place, answer in zip(written, answers, strict=True)
-        ]
-        listing = io.StringIO()
-        writer = csv.DictWriter(listing, _COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        (made / LISTING).write_text(listing.getvalue())
-        if rows:
-            _sheet(made, rows).save(made / SHEET)
-        take_place(made, png)
+    rows = [
+        {
+            "row": int(found["index"][place]),
+            "label": int(found["label"][place]),
+            "answer": int(answer),
+            "attack": str(found["attack"][place]),
+            "largest_change": f"{np.abs(adversarial[place] - found['clean'][place]).max():.6g}",
+            **{kind: f"{found['index'][place]:05}-{kind}.png" for kind in _KINDS},
+        }
+        for place, answer in zip(written, answers, strict=True)
+    ]
+    try:
+        # What a link leads to is replaced, not the link.
+        _write_all(png.resolve(), rows, clean[written], adversarial[written])
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(png)) from error
     return {
         "folder": str(png),
         "subject": shown["name"],
@@ -141,14 +140,25 @@ def _chosen(engines: list[Any], name: str | None) -> Any:
     return engines[names.index(name)]
 
 
-def _write(folder: Path, row: int, clean: np.ndarray, adversarial: np.ndarray) -> dict[str, str]:
-    """One sample's three pictures: their names by kind."""
-    delta = adversarial - clean
-    largest = float(np.abs(delta).max()) or 1.0
-    names = {kind: f"{row:05}-{kind}.png" for kind in _KINDS}
-    for name, image in zip(names.values(), (clean, adversarial, 0.5 + delta / (2 * largest)), strict=True):
-        picture_of(image).save(folder / name)
-    return names
+def _write_all(folder: Path, rows: list[dict[str, Any]], clean: np.ndarray, adversarial: np.ndarray) -> None:
+    """Write the rows' pictures, their list and the sheet, all or nothing; images are `[N, C, H, W]`, a row each."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with scratch_folder(folder.parent) as scratch:
+        made = scratch / "pictures"
+        made.mkdir()
+        for row, before, after in zip(rows, clean, adversarial, strict=True):
+            delta = after - before
+            largest = float(np.abs(delta).max()) or 1.0
+            for kind, image in zip(_KINDS, (before, after, 0.5 + delta / (2 * largest)), strict=True):
+                picture_of(image).save(made / row[kind])
+        listing = io.StringIO()
+        writer = csv.DictWriter(listing, _COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        (made / LISTING).write_text(listing.getvalue())
+        if rows:
+            _sheet(made, rows).save(made / SHEET)
+        take_place(made, folder)
 
 
 def _sheet(folder: Path, rows: list[dict[str, Any]]) -> Image.Image:

@@ -7,12 +7,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import StageError
 from ...core.model_file import sha256_of
+from ...core.versions import version_in_place_of
 from .code_digest import code_digest
 
 RECORD = "stage.json"
@@ -114,7 +114,4 @@ def key_of(identity: Mapping[str, Any]) -> str:
 
 @cache
 def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
+    return version_in_place_of(package) or "not installed"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...core.errors import StageError, reason_of
+from ...core.versions import ONNX_RUNTIMES, installed_versions
 from ..base import Availability, Engine, EngineFile, Images, Logits
 from ..on_device import OnDevice
 from ..onnx_file import OnnxFileTarget
@@ -23,17 +23,6 @@ if TYPE_CHECKING:
 
 # Widens sums that would saturate. Only where they do: with VNNI it changes no answer and takes twice the time.
 WIDE_SUMS = {"session.x64quantprecision": "1"}
-# Distributions that bring the module `onnxruntime`, the usual ones first.
-_DISTRIBUTIONS = (
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "onnxruntime-openvino",
-    "onnxruntime-directml",
-    "onnxruntime-qnn",
-    "onnxruntime-migraphx",
-    "onnxruntime-rocm",
-    "onnxruntime-training",
-)
 
 
 class OnnxRuntimeEngine(Engine):
@@ -106,10 +95,8 @@ class OnnxRuntime(OnnxFileTarget):
             import onnxruntime
         except ImportError as error:
             return Availability(False, f"{error}; install it with: pip install onnxruntime")
-        for name in _DISTRIBUTIONS:
-            with suppress(PackageNotFoundError):
-                return Availability(True, versions={name: version(name)})
-        return Availability(True, versions={"onnxruntime": onnxruntime.__version__})
+        found = installed_versions(ONNX_RUNTIMES) or {"onnxruntime": onnxruntime.__version__}
+        return Availability(True, versions=dict([*found.items()][:1]))
 
     def load(self, engine: EngineFile, *, threads: int = 1) -> OnnxRuntimeEngine:
         """Open a session with the given number of threads."""

@@ -23,12 +23,13 @@ TEMPLATE_HEADER, TEMPLATE = yaml.safe_load_all((ROOT / "templates" / "edgeproof-
 
 @dataclass
 class Job:
-    """What a job left: its exit code, its log, and of a GitHub action the outputs and the step summary."""
+    """What a job left: its exit code, its log, and of a GitHub action its and its steps' outputs and the summary."""
 
     code: int
     log: str
     outputs: dict[str, str] = field(default_factory=dict)
     summary: str = ""
+    steps: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def tools(folder: Path) -> dict[str, str]:
@@ -38,7 +39,15 @@ def tools(folder: Path) -> dict[str, str]:
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m edgeproof "$@"\n')
     # What would install packages writes down what it was asked for.
     installer = folder / "python"
-    installer.write_text(f'#!/bin/sh\nfor each; do printf "%s\\n" "$each"; done >> "{folder}/installed"\n')
+    installer.write_text(
+        f"""#!/bin/sh
+case "$*" in
+  --version) echo Python 3.12.0 ;;
+  "-m pip cache dir") echo "{folder}/pip" ;;
+  *) for each; do printf "%s\\n" "$each"; done >> "{folder}/installed" ;;
+esac
+"""
+    )
     for each in (program, installer):
         each.chmod(0o755)
     clean = {key: value for key, value in ENV.items() if not re.match("GITHUB_|CI_|EDGEPROOF_|RUNNER_", key)}
@@ -63,7 +72,7 @@ def run_action(inputs: Mapping[str, str], workspace: Path, place: Path, **enviro
     summary.touch()
     job = Job(0, "")
     for number, step in enumerate(step for step in ACTION["runs"]["steps"] if "run" in step):
-        if step.get("if") == "${{ inputs.install != 'none' }}" and values["install"] == "none":
+        if "inputs.install != 'none'" in step.get("if", "") and values["install"] == "none":
             continue
         assert step["shell"] == "bash"
         written = place / f"output-{number}"
@@ -94,7 +103,7 @@ def run_action(inputs: Mapping[str, str], workspace: Path, place: Path, **enviro
         if job.code:
             break
     outputs = {name: _evaluate(entry["value"], values, steps) for name, entry in ACTION["outputs"].items()}
-    return Job(job.code, job.log, outputs, summary.read_text())
+    return Job(job.code, job.log, outputs, summary.read_text(), steps)
 
 
 def _evaluate(text: str, inputs: Mapping[str, str], steps: Mapping[str, Mapping[str, str]]) -> str:

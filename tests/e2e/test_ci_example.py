@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -15,7 +16,7 @@ import pytest
 import yaml
 
 from tests import warm
-from tests.e2e.ci_runners import run_action, run_template, tools
+from tests.e2e.ci_runners import TEMPLATE_HEADER, run_action, run_template, tools
 from tests.e2e.conftest import ENV, ROOT, Finished, edgeproof
 from tests.shared import made_once
 
@@ -237,7 +238,7 @@ def test_the_workflows_of_the_example_run(held: Path, tmp_path: Path, runner):
         inputs = {**step["with"], "update-baseline": "false", "install": "none"}
     else:
         included = yaml.safe_load((held / ".gitlab-ci.yml").read_text())["include"][0]
-        assert included["component"].partition("@")[0].endswith("/edgeproof-gate")
+        assert included["local"] == ".gitlab/edgeproof-gate.yml"
         inputs = {**included["inputs"], "install": ""}
     shutil.rmtree(held / ".edgeproof", ignore_errors=True)
     store = held / ".edgeproof" / "run" / ".store"
@@ -265,6 +266,29 @@ def test_the_hook_before_a_push(held: Path, tmp_path: Path):
         assert done.returncode == code, done.stderr
 
 
+def copy_of_edgeproof(folder: Path) -> Path:
+    """A repository of what a user's has of edgeproof, as far as CI systems read it before they install it."""
+    folder.mkdir()
+    for name in ("action.yml", "constraints.txt", "pyproject.toml", "templates"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, folder / name)
+    environment = {**os.environ, **git_environment(folder)}
+    for arguments in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "edgeproof"]):
+        subprocess.run(["git", *arguments], cwd=folder, env=environment, check=True)
+    return folder
+
+
+def git_environment(copy: Path) -> dict[str, str]:
+    """Of somebody whose copy of edgeproof is a folder, which git takes for a submodule's only when told to."""
+    settings = {"user.name": "a", "user.email": "a@b.c", "protocol.file.allow": "always"}
+    numbered = {
+        f"GIT_CONFIG_{what}_{number}": text
+        for number, (key, value) in enumerate(settings.items())
+        for what, text in (("KEY", key), ("VALUE", value))
+    }
+    return {"EDGEPROOF": str(copy), "GIT_CONFIG_COUNT": str(len(settings)), **numbered}
+
+
 COMMANDS = [
     line
     for block in re.findall(r"```bash\n(.*?)```", (ROOT / "docs" / "ci.md").read_text(), re.DOTALL)
@@ -274,7 +298,7 @@ COMMANDS = [
 
 def test_every_command_of_the_page_runs(held: Path, tmp_path: Path):
     assert len(COMMANDS) > 6
-    environment = tools(tmp_path / "bin")
+    environment = tools(tmp_path / "bin") | git_environment(copy_of_edgeproof(tmp_path / "edgeproof"))
     subprocess.run(["git", "init", "-q"], cwd=held, env=environment, check=True)
     shutil.copytree(held / "runs" / "digits", held / "runs" / "before")
     for command in COMMANDS:
@@ -282,3 +306,9 @@ def test_every_command_of_the_page_runs(held: Path, tmp_path: Path):
             command, shell=True, cwd=held, env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, (command, done.stdout, done.stderr)
+    # What the example's workflows name stands there now.
+    workflow = (held / ".github" / "workflows" / "robustness.yml").read_text()
+    assert (held / re.findall(r"uses: (\./\S+)", workflow)[0] / "action.yml").is_file()
+    for included in yaml.safe_load((held / ".gitlab-ci.yml").read_text())["include"]:
+        assert (held / included["local"]).is_file()
+    assert (held / TEMPLATE_HEADER["spec"]["inputs"]["constraints"]["default"]).is_file()

@@ -180,6 +180,59 @@ def test_the_action_installs_its_own_version_with_extras(workspace: Path, tmp_pa
     assert judged(run_action, workspace, tmp_path, extras="x; touch y").code == 2
 
 
+def test_the_template_installs_what_is_pinned_from_the_index_that_is_named(workspace: Path, tmp_path: Path):
+    for inputs, asked in (
+        ({}, ["--constraint", "tools/edgeproof/constraints.txt", "./tools/edgeproof"]),
+        (
+            {"index": "https://example.org/simple", "constraints": "", "install": "./mine[openvino]"},
+            ["--index-url", "https://example.org/simple", "./mine[openvino]"],
+        ),
+    ):
+        place = tmp_path / str(len(inputs))
+        assert run_template({"run": "runs/digits", **inputs}, workspace, place).code == 0
+        assert (place / "bin" / "installed").read_text().splitlines() == ["-m", "pip", "install", *asked]
+
+
+def test_jobs_side_by_side_share_neither_artifact_nor_cache(workspace: Path, tmp_path: Path):
+    """A job finds its own cache again, and every other recipe, model or argument has another."""
+    shutil.copytree(workspace / "runs" / "digits", workspace / "runs" / "other")
+
+    def named(place: str, **inputs: str) -> tuple[str, str]:
+        job = judged(run_action, workspace, tmp_path / place, **inputs)
+        return job.steps["check"]["name"], job.steps["check"]["artifact"]
+
+    first = named("1")
+    assert first == named("2")
+    assert first[1] == f"edgeproof-gate-{first[0]}"
+    assert first[0].startswith("digits-")
+    others = [named("3", run="runs/other"), named("4", arguments="--seed=1"), named("5", **{"python-version": "3.13"})]
+    assert len({first, *others}) == 4
+    assert named("6", artifact="mine")[1] == "mine"
+    assert named("7", artifact="")[1] == ""
+    keys = [step["with"]["key"] for step in ACTION["runs"]["steps"] if "cache/" in step.get("uses", "")]
+    assert all("steps.check.outputs.name" in key for key in keys)
+    assert len(keys) == 2
+    (job,) = template_job({}).values()
+    assert all("$CI_JOB_NAME_SLUG" in each["key"] for each in job["cache"])
+
+
+def test_what_pip_downloaded_is_found_by_all_that_it_was_asked(workspace: Path, tmp_path: Path):
+    def digest(place: str, **inputs: str) -> str:
+        return judged(run_action, workspace, tmp_path / place, install="auto", **inputs).steps["pip"]["digest"]
+
+    first = digest("1")
+    assert re.fullmatch("[0-9a-f]{24}", first)
+    assert first == digest("2")
+    assert len({first, digest("3", extras="openvino"), digest("4", **{"pip-arguments": "--pre"})}) == 3
+
+
+def test_actions_of_others_are_named_by_full_version():
+    files = ["action.yml", "examples/ci/.github/workflows/robustness.yml"]
+    used = [each for file in files for each in re.findall(r"uses: (\S+)", (ROOT / file).read_text())]
+    assert len(used) > 5
+    assert [each for each in used if not re.search(r"@v\d+\.\d+\.\d+$", each)] == ["./tools/edgeproof"]
+
+
 def test_no_expression_stands_in_a_script_and_every_input_is_used():
     text = (ROOT / "action.yml").read_text()
     assert not any("${{" in step["run"] for step in ACTION["runs"]["steps"] if "run" in step)

@@ -106,3 +106,31 @@ def test_what_is_refused_leaves_nothing(float_onnx: Path, tmp_path: Path):
     done = edgeproof("compile", float_onnx, *ON, "--out", full)
     assert (done.code, "holds other files" in done.err) == (2, True)
     assert [path.name for path in full.iterdir()] == ["thesis.txt"]
+
+
+def test_another_files_engine_is_not_replaced_unasked(float_onnx: Path, int8_onnx: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    assert edgeproof("compile", float_onnx, *ON, "--out", out).code == 0
+    before = stamps(out)
+    refused = edgeproof("compile", int8_onnx, *ON, "--out", out)
+    assert (refused.code, "holds the result of another model" in refused.err) == (2, True), refused.err
+    assert stamps(out) == before
+    assert edgeproof("compile", int8_onnx, *ON, "--out", out, "--force").code == 0
+    assert sha256_of(out / "model.onnx") == sha256_of(int8_onnx)
+
+
+def test_the_folder_of_the_command_itself_is_refused_and_a_link_is_followed(float_onnx: Path, tmp_path: Path):
+    here, link = tmp_path / "here", tmp_path / "link"
+    here.mkdir()
+    link.symlink_to("here")
+    for place in (".", here, link):
+        done = edgeproof("compile", float_onnx, *ON, "--out", place, cwd=here)
+        assert done.code == 2
+        assert (
+            done.err
+            == f"edgeproof: --out {place}: the command runs there, and the folder is replaced; name a new one\n"
+        )
+    assert list(here.iterdir()) == []
+    assert edgeproof("compile", float_onnx, *ON, "--out", link).code == 0
+    assert link.is_symlink()
+    assert (here / "model.onnx").is_file()

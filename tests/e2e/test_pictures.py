@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 from pathlib import Path
 
 import numpy as np
+import pytest
+from edgeproof.pipeline.pictures import adversarial_images
+from edgeproof.pipeline.pictures.adversarial_images import save_pictures
 from PIL import Image
 
-from tests.e2e.conftest import edgeproof
+from tests.e2e.conftest import FEW, edgeproof
 from tests.plain_runtime import answers_of
 
 
@@ -62,3 +66,56 @@ def test_what_is_wrong_is_said_and_nothing_is_written(run: Path, tmp_path: Path)
         done = edgeproof("pack", run, *arguments)
         assert (done.code, words in done.err) == (2, True), done.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine"]
+
+
+def test_the_folder_of_the_command_itself_is_refused_and_a_link_is_followed(run: Path, tmp_path: Path):
+    here, link = tmp_path / "here", tmp_path / "link"
+    here.mkdir()
+    link.symlink_to("here")
+    refused = edgeproof("pack", run, "--png", ".", cwd=here)
+    words = "edgeproof: --png .: the command runs there, and the folder is replaced; name a new one\n"
+    assert (refused.code, refused.err) == (2, words)
+    done = edgeproof("pack", run, "--png", link)
+    assert done.code == 0, done.err
+    assert link.is_symlink()
+    assert (here / "images.csv").is_file()
+
+
+def test_a_full_disk_is_told_of_the_folder_that_was_asked_for(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(adversarial_images, "_sheet", full)
+    with pytest.raises(OSError, match="No space left on device") as refused:
+        save_pictures(run, png=tmp_path / "pictures")
+    assert (refused.value.errno, refused.value.filename) == (errno.ENOSPC, str(tmp_path / "pictures"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_file_that_verify_attacked_is_found_where_it_lay(float_onnx: Path, tmp_path: Path):
+    """Outside the proof, whose manifest has its name alone."""
+    model = tmp_path / "elsewhere" / "model.onnx"
+    model.parent.mkdir()
+    model.write_bytes(float_onnx.read_bytes())
+    asked = (
+        "--dataset",
+        "digits",
+        "--eps",
+        "0.1",
+        "--samples",
+        "8",
+        "--workers",
+        "1",
+        *FEW,
+        "--out",
+        tmp_path / "proof",
+    )
+    assert edgeproof("verify", model, *asked).code == 0
+    done = edgeproof("pack", tmp_path / "proof", "--png", tmp_path / "pictures", "--json", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["subject"] == "onnxruntime"
+    model.write_bytes(b"another")
+    gone = edgeproof("pack", tmp_path / "proof", "--png", tmp_path / "more", cwd=tmp_path)
+    assert (gone.code, "name its file with --engine" in gone.err) == (2, True), gone.err

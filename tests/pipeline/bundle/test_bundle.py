@@ -15,13 +15,14 @@ from edgeproof.core.errors import BackendMissing, StageError, UsageError
 from edgeproof.pipeline.bundle.device.bring_back import bring_back
 from edgeproof.pipeline.bundle.device.replay_bundle import replay_bundle
 from edgeproof.pipeline.bundle.make_bundle import make_bundle
+from edgeproof.pipeline.bundle.verify_bundle import verify_bundle
 from edgeproof.pipeline.gates import Condition
 from edgeproof.pipeline.results.report import Report, regate
 from edgeproof.pipeline.store.manifest import finished_files, manifest_text
 from edgeproof.targets.base import Availability, EngineFile, Target, targets
 from edgeproof.targets.schemes import SCHEMES
 
-from tests.pipeline.bundle.small_run import SAMPLES, Attacks, bits_of, list_artifacts, right_by, weakened
+from tests.pipeline.bundle.small_run import SAMPLES, Attacks, bits_of, list_artifacts, right_by, weakened, write_run
 
 
 def replayed(bundle: Path, tmp_path: Path, *rest: Any, **more: Any) -> dict[str, Any]:
@@ -218,11 +219,48 @@ def test_an_earlier_bundle_is_replaced_and_nothing_else_is(finished: Path, tmp_p
     photos.mkdir()
     (photos / "one.png").write_text("")
     (tmp_path / "file").write_text("")
-    for name in ("photos", "file", "a.tar.gz"):
+    for name in ("photos", "file", "a.tar.gz", "g.rar", "a.TAR"):
         with pytest.raises(UsageError, match="--out"):
             make_bundle(finished, plain=True, out=tmp_path / name)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "a.tar", "file", "photos"]
     assert [path.name for path in photos.iterdir()] == ["one.png"]
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.zip", "a"])
+def test_a_bundle_of_another_engine_is_not_replaced_unasked(
+    finished: Path, tmp_path: Path, float_onnx: Path, attacks: Attacks, name: str
+):
+    write_run(tmp_path / "other", float_onnx, attacks)
+    out = tmp_path / name
+    first = make_bundle(finished, plain=True, out=out)["sha256"]
+    with pytest.raises(UsageError, match=r"--out .*: holds the result of another model; .* replace it with --force"):
+        make_bundle(tmp_path / "other", plain=True, out=out)
+    assert verify_bundle(out)["sha256"] == first
+    second = make_bundle(tmp_path / "other", plain=True, out=out, force=True)["sha256"]
+    assert verify_bundle(out)["sha256"] == second != first
+
+
+def test_what_is_no_bundle_is_not_replaced_unasked(finished: Path, tmp_path: Path):
+    out = tmp_path / "a.tar"
+    out.write_text("a thesis")
+    with pytest.raises(UsageError, match=r"--out .*a\.tar: holds no bundle; .* replace it with --force"):
+        make_bundle(finished, plain=True, out=out)
+    assert out.read_text() == "a thesis"
+    make_bundle(finished, plain=True, out=out, force=True)
+    assert verify_bundle(out)["exit_code"] == 0
+
+
+def test_the_folder_that_a_link_leads_to_is_replaced(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    make_bundle(finished, plain=True, out=tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there" / "bundle.json").is_file()
+    monkeypatch.chdir(tmp_path / "there")
+    with pytest.raises(
+        UsageError, match=r"^--out \.: the command runs there, and the folder is replaced; name a new one$"
+    ):
+        make_bundle(finished, plain=True, out=".")
 
 
 @pytest.mark.parametrize("name", ["engines/onnxruntime/model.onnx", "adversarial/student.npz", "report.json"])

@@ -170,3 +170,16 @@ def test_the_command_writes_three_files_and_the_time_that_the_manifest_tells(tmp
         with pytest.raises(UsageError, match="--author"):
             make_evidence(run, author=author, out=tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_evidence_of_another_engine_is_not_replaced_unasked(tmp_path: Path):
+    for name, digest in (("run", DIGEST), ("other", "c" * 64)):
+        finished(tmp_path / name, {"onnxruntime": bits(50)}, more={"onnxruntime": {"sha256": digest}})
+    make_evidence(tmp_path / "run", out=tmp_path / "out")
+    make_evidence(tmp_path / "run", out=tmp_path / "out", author="A. Tester")
+    before = (tmp_path / "out" / "evidence.json").read_bytes()
+    with pytest.raises(UsageError, match=r"--out .*: holds the result of another model; .* replace it with --force"):
+        make_evidence(tmp_path / "other", out=tmp_path / "out")
+    assert (tmp_path / "out" / "evidence.json").read_bytes() == before
+    make_evidence(tmp_path / "other", out=tmp_path / "out", force=True)
+    assert json.loads((tmp_path / "out" / "evidence.json").read_text())["engines"][0]["sha256"] == "c" * 64

@@ -200,3 +200,28 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path):
 def test_a_folder_is_no_model(tmp_path: Path):
     with pytest.raises(UsageError, match="is a folder; a file is needed"):
         verify(tmp_path, dataset=images_of(tmp_path, [0, 1, 2]), eps=0.1, out=tmp_path / "proof")
+
+
+def test_a_proof_of_another_model_or_data_set_is_not_replaced_unasked(tmp_path: Path):
+    model = linear_model(tmp_path / "model.onnx", (3, 2, 2))
+    verify(model, **asked(tmp_path))
+    before = (tmp_path / "proof" / "report.json").read_bytes()
+    verify(model, **{**asked(tmp_path), "eps": 0.2})  # another question about the same
+    assert (tmp_path / "proof" / "report.json").read_bytes() != before
+    before = (tmp_path / "proof" / "report.json").read_bytes()
+
+    other = onnx.load(model)
+    other.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.ones((PIXELS, CLASSES), np.float32), "weight"))
+    onnx.save(other, tmp_path / "other.onnx")
+    (tmp_path / "more").mkdir()
+    more = images_of(tmp_path / "more", [0, 1, 2, 1])
+    for changed, how, given in (
+        ({}, "model", tmp_path / "other.onnx"),
+        ({"dataset": more}, "data set", model),
+    ):
+        words = rf"^--out .*proof: holds the result of another {how}; name another place, or replace it with --force$"
+        with pytest.raises(UsageError, match=words):
+            verify(given, **{**asked(tmp_path), **changed})
+        assert (tmp_path / "proof" / "report.json").read_bytes() == before
+    report = verify(tmp_path / "other.onnx", **asked(tmp_path), force=True)
+    assert report.subjects[0]["sha256"] == sha256_of(tmp_path / "other.onnx")
