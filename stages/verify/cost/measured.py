@@ -28,7 +28,7 @@ from ..subject.subject import Subject, in_worker, is_correct
 from .asked import Asked, asked_by
 
 # Images and steps of the short attacks, and the seconds that each may take: large networks get fewer.
-_ROWS, _STEPS, _QUERIES, _SECONDS = 64, 20, 300, 1.0
+_ROWS, _STEPS, _QUERIES, _SECONDS = 64, 20, 300, 2.0
 _REPEATS = 3
 _FEWEST = 2
 # What the checks take beside the attacks: of the digits' student, 4.2 s of 26.
@@ -229,7 +229,7 @@ def _seconds(
         rows = on[each.on]
         if gradient is not None and each.steps:
             batches = math.ceil(each.runs * rows * pixels / PIXELS_AT_ONCE) if each.together else each.runs
-            found += each.steps * gradient.of(each.runs * rows, batches)
+            found += each.weight * each.steps * gradient.of(each.runs * rows, batches)
         found += each.answers * answer.of(rows)
     return found
 
