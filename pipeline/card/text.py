@@ -10,6 +10,7 @@ from typing import Any
 from ...core.reading.printable import in_markdown, texts_as
 from ...stages.threat import radius_text
 from ..figures.ledger import ledger
+from ..reports.rows import images_attacked
 from ..results.report import Report
 from .budget import UNKNOWN, attack_budgets, recipe_in
 
@@ -82,13 +83,12 @@ def _with_options(engine: Mapping[str, Any]) -> str:
 
 def _threat(report: Report, dataset: Mapping[str, str]) -> str:
     threat = report.data["threat_model"]
-    samples = " / ".join(sorted({str(subject["samples"]) for subject in report.subjects}))
     name, digest = dataset.get("name", "unknown"), dataset.get("digest")
     return (
         f"An attacker who knows the engine changes every pixel of an image, within an {threat['norm']} ball of radius "
         f"{radius_text(threat['eps'])} around it and within [0, 1], to have it misclassified (untargeted, white box "
-        f"through a differentiable twin of the engine's own graph, and black box). Attacked: {samples} of the "
-        f"test split of `{name}`" + (f" (digest `{digest}`)." if digest else ".")
+        f"through a differentiable twin of the engine's own graph, and black box). Attacked: {images_attacked(report)} "
+        f"of `{name}`" + (f" (digest `{digest}`)." if digest else ".")
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...core.reading.counted import counted
 from ...core.reading.printable import in_one_line
 from ..figures.table import find_figure
 from ..gates.result import NO_GATE, RunOutcome
@@ -134,4 +135,4 @@ def _short(gate: Mapping[str, Any], engine: Mapping[str, Any]) -> str:
     # A limit of 0.75 on 300 samples is 225 of them, not 226 because of the float's last bit.
     least = round(floor * samples, 6)
     needed = math.floor(least) + 1 if comparison == ">" else math.ceil(least)
-    return f"{right} of {samples} samples, {needed - right} too few"
+    return f"{right} of {counted(samples, 'sample')}, {needed - right} too few"

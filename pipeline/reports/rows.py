@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ...core.reading.counted import counted
 from ...stages.threat import ball_text
 from ..figures.ledger import LedgerCells, before
 from ..figures.ledger import ledger as ledger_of
@@ -35,12 +36,17 @@ def headline(report: Report) -> str:
 
 def attack_note(report: Report) -> str:
     """What the robust accuracies mean: the threat model, and who attacked."""
-    samples = " / ".join(sorted({str(subject["samples"]) for subject in report.subjects}))
     return (
-        f"Robust accuracy is the worst case over all routes on {samples} test images, "
+        f"Robust accuracy is the worst case over all routes on {images_attacked(report)}, "
         f"{ball_text(report.data['threat_model'])}, "
         f"attacked with {report.data['environment']['attacks']}; "
     ) + " ".join((_interval_note(report), *_ledger(report).notes))
+
+
+def images_attacked(report: Report) -> str:
+    """How many test images were attacked: `300 test images`; where subjects differ, each number once."""
+    counts = sorted({int(subject["samples"]) for subject in report.subjects})
+    return " / ".join([*map(str, counts[:-1]), *(counted(count, "test image") for count in counts[-1:])])
 
 
 def _interval_note(report: Report) -> str:

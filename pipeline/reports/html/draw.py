@@ -152,9 +152,10 @@ def lines(
                 mark[1],
                 (mark[0], 1.0),
                 xycoords=("data", "axes fraction"),
-                xytext=(3, -2),
+                xytext=(0, 2),
                 textcoords="offset points",
-                va="top",
+                ha="center",
+                va="bottom",
                 color=MUTED,
                 fontsize=9,
             )

@@ -15,6 +15,7 @@ from ....stages.verify.effort import weaker
 from ...gates import NO_GATE, STOPPING
 from ...results.report import Report
 from ..reasons import reasons
+from ..rows import images_attacked
 from ..rows import number as as_text
 from .blocks import Section, Table, interval, number
 from .environment import render_page
@@ -68,9 +69,9 @@ def _reasons(report: Report) -> list[str]:
 
 
 def _note(run: RunView) -> str:
-    samples = " / ".join(map(str, sorted({subject["samples"] for subject in run.subjects})))
+    images = images_attacked(run.report)
     return (
-        f"Robust accuracy: the worst case over all routes on {samples} test images, {run.threat}, attacked with "
+        f"Robust accuracy: the worst case over all routes on {images}, {run.threat}, attacked with "
         f"{run.attacks}. In brackets: {run.interval_name}. The figures speak of this threat model, these samples and "
         "these attacks: an empirical bound, no certificate."
     )
@@ -94,8 +95,8 @@ def _sentence(engine: Mapping[str, Any], threat: Mapping[str, Any]) -> str:
     right, left = (round(engine[figure] * samples) for figure in ("clean_accuracy", "robust_accuracy"))
     known = norms[threat["norm"]].moving(eps) if threat["norm"] in norms.names() else f"within {ball_text(threat)}"
     return (
-        f"Of {samples} test images {right} are answered rightly as they are; for {left} of them no attack that was run "
-        f"changed that, {known}."
+        f"Of {counted(samples, 'test image')} {right} {'is' if right == 1 else 'are'} answered rightly as "
+        f"{'it is' if right == 1 else 'they are'}; for {left} of them no attack that was run changed that, {known}."
     )
 
 
@@ -105,7 +106,8 @@ def _about(run: RunView) -> list[tuple[str, str, str]]:
     dataset, environment = data.get("dataset") or {}, data["environment"]
     models = [line for engine in run.engines for line in _model(run, engine)]
     samples = " / ".join(map(str, sorted({subject["samples"] for subject in run.subjects})))
-    drawn = f"{samples} of {data['test_images']}" if data.get("test_images") else samples
+    tests = data.get("test_images")
+    drawn = f"{samples} of {counted(tests, 'image')}" if tests else images_attacked(run.report)
     tools = f"edgeproof {environment.get('edgeproof') or 'of an unknown version'}, {run.attacks}"
     if data.get("verify"):
         less = list(weaker(data["verify"]))
@@ -113,7 +115,7 @@ def _about(run: RunView) -> list[tuple[str, str, str]]:
     when = data.get("when")
     return [
         *models,
-        ("data", f"{dataset.get('name') or 'unknown'}, test split: {drawn} images", _digest(dataset.get("digest"))),
+        ("data", f"{dataset.get('name') or 'unknown'}, test split: {drawn}", _digest(dataset.get("digest"))),
         ("threat", f"{run.threat}, untargeted; the attacker knows the model", ""),
         *([("when", f"{when.replace('T', ' ').removesuffix('Z')} UTC", "")] if when else []),
         ("attacked with", tools, ""),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from edgeproof.pipeline.reports.html.page import page
 from edgeproof.pipeline.reports.html.run import RunView
 from edgeproof.pipeline.reports.html.sections.findings import findings_section
 from edgeproof.pipeline.results.report import Report
@@ -36,6 +37,18 @@ def test_every_counter_is_on_the_page(figures: dict[str, Any], tmp_path: Path):
     rows = cells(tmp_path / "run", {"student": figures})
     assert {row[0] for row in rows} == {"student"}
     assert {cell for row in rows for cell in (row[2], row[4])} - {""} == {str(value) for value in VALUES.values()}
+
+
+def test_a_doubt_is_told_once_at_the_top_and_a_warning_here(tmp_path: Path):
+    doubt = "huge-eps: 3 of 4 samples survive an eps at which nothing can be robust"
+    engine = ("onnxruntime", [1], {"warnings": [doubt, "slow: slower than float"]})
+    run = write_run(tmp_path / "run", (engine,), doubts=(f"onnxruntime: {doubt}",))
+    report = Report.load(run / "report.json")
+    section = findings_section(RunView(report))
+    assert section is not None
+    assert section.lead == ["What makes the run inconclusive stands at the top."]
+    assert section.tables[0].rows == [("onnxruntime", "slow: slower than float")]
+    assert page(report).count(doubt) == 1
 
 
 def test_a_check_that_is_not_installed_here_has_its_row_and_what_was_not_asked_has_none(tmp_path: Path):

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from edgeproof.pipeline.cli.terminal import show
+from edgeproof.pipeline.reports import formats
 from edgeproof.pipeline.reports.html.page import page
 from edgeproof.pipeline.reports.html.sections.speed import front
 from edgeproof.pipeline.results.report import Report
@@ -25,7 +27,9 @@ from edgeproof.stages.verify.checks.base import checks
 from edgeproof.stages.verify.effort import STANDARD
 from edgeproof.stages.verify.routes.base import routes
 from edgeproof.targets.base import targets
+from rich.console import Console
 
+from tests.finished_run import bits, finished
 from tests.pipeline.reports.html_runs import ASSIGNMENT, BUILD, write_run
 
 _EMPTY = {"meta", "link", "img", "br", "hr", "input"}
@@ -139,6 +143,18 @@ def test_no_term_stands_on_the_page_without_its_explanation(run: Path):
     assert explained["square"] == "Searches at random."
     assert not [term for term, meaning in explained.items() if not meaning]
     assert {"route", "replay", "retention"} <= {*explained}
+
+
+def test_one_sample_is_no_samples(tmp_path: Path):
+    lone = finished(tmp_path / "run", {"onnxruntime": bits(1)}, student=bits(1))
+    report = Report.load(lone / "report.json")
+    out = io.StringIO()
+    show(report, Console(file=out, width=80))
+    page_text = read(lone).text
+    for text in (page_text, out.getvalue(), formats["summary.md"](report)):
+        assert re.search(r"\b1 (samples|test images|images|gates|epochs|files)\b", text) is None
+        assert "on 1 test image," in " ".join(text.split())
+    assert "Of 1 test image 1 is answered rightly as it is; for 1 of them" in page_text
 
 
 def test_a_run_without_gates_is_called_measured(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .....core.reading.counted import counted
 from ..blocks import Plot, Section, Table, interval, number
 from ..draw import Point, Row, intervals
 from ..run import RunView
@@ -53,6 +54,7 @@ def corruptions_section(run: RunView) -> Section | None:
         folded=True,
     )
     drawn = intervals("corruptions-plot", title, rows, "accuracy", legend)
+    shown = counted(found[0]["samples"], "image")
     severities = ", ".join(map(str, first["severities"]))
     return Section(
         name="corruptions",
@@ -60,7 +62,7 @@ def corruptions_section(run: RunView) -> Section | None:
         plots=[
             Plot(
                 "corruptions-plot",
-                f"Accuracy on the same {found[0]['samples']} images under {len(names)} corruptions, mean over "
+                f"Accuracy on the same {shown} under {counted(len(names), 'corruption')}, mean over "
                 f"severities {severities} of {first['constants']}; no attack. The bar is the {run.interval_name} of "
                 "the mean.",
                 drawn,

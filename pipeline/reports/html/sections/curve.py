@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .....core.reading.counted import counted
 from ..blocks import Plot, Section, Table, interval, number
 from ..draw import Line, lines
 from ..run import RunView
@@ -65,7 +66,7 @@ def curve_section(run: RunView) -> Section | None:
         folded=True,
     )
     count, total = first["samples"], curved[0]["samples"]
-    drawn_from = f"on {count} test images"
+    drawn_from = f"on {counted(count, 'test image')}"
     if count < total:
         drawn_from = f"on {count} of the {total} test images, drawn with seed {first['seed']}"
     attacks = " and ".join(name.upper() for name in first["attacks"])

@@ -13,19 +13,18 @@ from ..run import RunView
 
 
 def findings_section(run: RunView) -> Section | None:
-    """Warnings and doubts as sentences, and the counts behind them; None where there is neither."""
-    doubts = set(run.report.data.get("doubts", ()))
+    """Warnings as sentences, and the counts behind them and behind doubts, which stand at the page's head.
+
+    None where there is neither.
+    """
+    doubts, missing = (set(run.report.data.get(key, ())) for key in ("doubts", "missing"))
     rows = [
-        (subject["name"], "makes it inconclusive" if f"{subject['name']}: {line}" in doubts else "warning", line)
+        (subject["name"], line)
         for subject in run.subjects
         for line in subject.get("warnings", ())
+        if f"{subject['name']}: {line}" not in doubts
     ]
-    rows += [("run", "missing", line) for line in run.report.data.get("missing", ())]
-    tables = (
-        [Table("findings", "Findings and warnings", ("subject", "weight", "finding"), rows, stacked=True)]
-        if rows
-        else []
-    )
+    tables = [Table("findings", "Warnings", ("subject", "finding"), rows, stacked=True)] if rows else []
     checks = _checks(run)
     if checks:
         tables.append(
@@ -37,9 +36,11 @@ def findings_section(run: RunView) -> Section | None:
                 folded=bool(rows) or len(checks) > 8,
             )
         )
-    if not tables:
+    if not tables and not doubts and not missing:
         return None
     lead = [] if rows else ["Nothing speaks against these figures."]
+    if doubts or missing:
+        lead = ["What makes the run inconclusive stands at the top."]
     return Section(name="findings", title="Findings", lead=lead, tables=tables)
 
 
