@@ -1,7 +1,7 @@
 """Long description for package indexes: the README, whose links into the repository lead nowhere there.
 
-They become absolute where pyproject.toml names the repository (`project.urls.Source`), with this version's tag; until it does,
-they become the names of the files, which lie in the source distribution.
+They become absolute where pyproject.toml names the repository (`project.urls.Source`), with the tag of this version;
+until it does, they become the names of the files, which lie in the source distribution.
 """
 
 import re
