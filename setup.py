@@ -1,14 +1,12 @@
 """Long description for package indexes: the README, whose links into the repository lead nowhere there.
 
-They become absolute where pyproject.toml names the repository (`project.urls.Source`), with this version's tag; until
-it does, they become the names of the files, which lie in the source distribution.
+They become absolute where pyproject.toml names the repository (`project.urls.Source`), with the tag of this version;
+until it does, they become the names of the files, which lie in the source distribution.
 """
 
 import re
 import tomllib
 from pathlib import Path
-
-from setuptools import setup
 
 ROOT = Path(__file__).parent
 _LINK = re.compile(r"(?P<picture>!?)\[(?P<words>[^\]]*)\]\((?P<file>[^):#\s]*)(?P<anchor>#[^)\s]*)?\)")
@@ -37,6 +35,8 @@ def long_description(readme: str, source: str | None, version: str) -> str:
 
 
 if __name__ == "__main__":
+    from setuptools import setup
+
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     setup(
         long_description=long_description(
