@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ...core.errors import EdgeproofError, UsageError, raised, reason_of
 from .base import Dataset, Split
@@ -55,11 +56,11 @@ def _is_array(value: Any) -> bool:
 def _array(value: Any, name: str) -> NDArray[Any]:
     """What numpy makes of it; of a tensor its values, wherever and however it lies."""
     try:
-        if isinstance(value, list | tuple) and value and hasattr(value[0], "detach"):
+        if isinstance(value, list | tuple) and value and isinstance(value[0], Tensor):
             return np.stack([_array(each, name) for each in value])
-        if hasattr(value, "detach"):
+        if isinstance(value, Tensor):
             value = value.detach().cpu()
-            value = value.float() if value.is_floating_point() else value
+            value = value.float() if value.is_floating_point() else value  # of bfloat16 numpy knows nothing
         array = np.asarray(value)
     except EdgeproofError:
         raise

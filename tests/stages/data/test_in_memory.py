@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ PAIRS = TensorDataset(torch.from_numpy(FLOATS), torch.from_numpy(LABELS))
 class InMaite:
     """A data set by MAITE's protocol: images, one-hot targets, metadata; it cannot be iterated over to an end."""
 
-    metadata = {"id": "mine", "index2label": {0: "tank", 1: "truck", 2: "tree"}}
+    metadata: ClassVar = {"id": "mine", "index2label": {0: "tank", 1: "truck", 2: "tree"}}
 
     def __len__(self) -> int:
         return len(LABELS)
