@@ -11,8 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgeproof.pipeline.maite.dataset import Dataset as Dataset  # pyright: ignore[reportMissingImports]
-    from edgeproof.pipeline.maite.model import Model as Model  # pyright: ignore[reportMissingImports]
+    from edgeproof.pipeline.maite.dataset import Dataset  # pyright: ignore[reportMissingImports]
+    from edgeproof.pipeline.maite.model import Model  # pyright: ignore[reportMissingImports]
 
 __all__ = ["Dataset", "Model"]
 

@@ -20,7 +20,6 @@ from ...core.writing.scratch import scratch_folder, without_scratch
 from ...stages.adapt import AdapterConfig
 from ...stages.data import Dataset
 from ...stages.data.in_memory import dataset_in_memory
-from ...stages.quantize.precisions.base import precision_of
 from ...stages.verify import (
     CorruptionsConfig,
     EngineSubject,
@@ -373,7 +372,7 @@ def _report(
         request.target,
         path=shown,
         sha256=request.digests[request.target],
-        precision="unknown" if request.graph is None else precision_of(request.graph),
+        precision=request.precision,
         figures=found,
         options=request.options,
         times={} if request.graph is None else {"size_bytes": sum(file.stat().st_size for file in engine_files(path))},

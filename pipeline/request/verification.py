@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from ...core.errors import EngineFailure, ModelError, StageError, UsageError
@@ -21,6 +22,7 @@ from ...core.writing.scratch import without_scratch
 from ...stages.adapt import Adapted, AdapterConfig, reads_eight_bits
 from ...stages.data import DataConfig, Dataset, Split, load_dataset
 from ...stages.lint import lint
+from ...stages.quantize.precisions.base import precision_of
 from ...stages.threat import ThreatModel
 from ...stages.twin import NoTwin, Twin, load_twin
 from ...stages.verify import EngineSubject, FunctionSubject, ModuleSubject, Subject, VerifyConfig
@@ -100,6 +102,14 @@ class Request:
     def files(self) -> tuple[Path, ...]:
         """All files that the subjects are read from, as they were given."""
         return tuple(dict.fromkeys([*self.read, *(pack.resolve() for pack in self.config.packs)]))
+
+    @property
+    def precision(self) -> str:
+        """Of the graph, for people; of a module whether all of its weights are float32."""
+        subject = self.subjects[self.target]
+        if isinstance(subject, ModuleSubject):
+            return "fp32" if all(each.dtype == torch.float32 for each in subject.module.parameters()) else "unknown"
+        return "unknown" if self.graph is None else precision_of(self.graph)
 
     def identity(self) -> dict[str, object]:
         """Everything that the result depends on, as JSON-able data."""

@@ -33,7 +33,7 @@ _DRAWN = np.random.default_rng(1).uniform(0.2, 0.8, (400, *SHAPE)).astype(np.flo
 _OF_CLASS = (_DRAWN.reshape(len(_DRAWN), -1) @ WEIGHTS).argmax(1)
 # As many of each class.
 IMAGES = _DRAWN[
-    np.sort([row for each in range(CLASSES) for row in np.flatnonzero(_OF_CLASS == each)[: COUNT // CLASSES]])
+    np.sort([row for each in range(CLASSES) for row in np.flatnonzero(each == _OF_CLASS)[: COUNT // CLASSES]])
 ]
 LOGITS = IMAGES.reshape(COUNT, -1) @ WEIGHTS
 LABELS = LOGITS.argmax(1)
@@ -188,6 +188,15 @@ def test_what_cannot_be_sent_to_workers_is_attacked_here():
     assert held.alone == "the module cannot be pickled"
     with pytest.raises(UsageError, match=r"^--workers: Held is attacked by one process: the module cannot be pickled$"):
         verify(Held(), IMAGES, LABELS, workers=2, **FEW)
+
+
+def test_workers_get_classes_of_a_notebook(monkeypatch: pytest.MonkeyPatch):
+    """As of a notebook: no other process can import the class."""
+    monkeypatch.setattr(Net, "__module__", "__main__")
+    few = {**FEW, "overrides": [*FEW["overrides"], "verify.shard_size=13"]}
+    found = verify(Net(), IMAGES, LABELS, workers=2, **few)
+    assert list(found.to_pandas()["robust"]) == list(robust())
+    assert verify(Net(), IMAGES, LABELS, workers=1, **few) == found
 
 
 def test_classes_that_no_test_image_has():
