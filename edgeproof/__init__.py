@@ -4,6 +4,9 @@
 
     edgeproof.build("recipe.yaml")
     edgeproof.verify("model.onnx", dataset="digits", eps="8/255", out="proof")
+    edgeproof.verify(module, images, labels, eps="8/255")
+
+`edgeproof.maite` has engines and data sets by MAITE's protocols.
 
 The functions are imported on first use, so that neither `import edgeproof` nor `edgeproof --help` waits for torch.
 """

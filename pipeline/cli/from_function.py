@@ -139,7 +139,8 @@ def _parameters(
             value = constants[default.id] if isinstance(default, ast.Name) else default
             yield _option(each, value, docs[each.arg], names.get(each.arg))
     for each in node.args.args:
-        yield _argument(each, docs[each.arg])
+        if each.arg not in without:
+            yield _argument(each, docs[each.arg])
 
 
 @cache

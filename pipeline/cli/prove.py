@@ -18,7 +18,14 @@ from .output import answer, finish, write
 
 
 @app.command()
-@asks("commands.verify:verify", overrides="--set", packs="--pack", options="--option", gates="--gate")
+@asks(
+    "commands.verify:verify",
+    without=("images", "labels", "class_names", "reporter"),
+    overrides="--set",
+    packs="--pack",
+    options="--option",
+    gates="--gate",
+)
 def verify(
     prove: Call,
     output: OutputOption = None,
@@ -38,10 +45,8 @@ def verify(
     from ..reports.deliver import Outputs
 
     outputs = Outputs.asked(output or (), annotations, location, as_json=as_json)
-    report = prove(reporter=Reporter(quiet=as_json))
-    from ..commands.verify import folder_of
-
-    finish(report, as_json, folder_of(prove.given["model"], prove.given.get("out")), outputs, shown=open_page)
+    found = prove(reporter=Reporter(quiet=as_json))
+    finish(found.report, as_json, found.folder, outputs, shown=open_page)
 
 
 @app.command()

@@ -15,6 +15,7 @@ from ...core.user_modules import modules_beside_recipe
 from ...core.versions import installed_versions, version_in_place_of
 from ..progress import Reporter
 from ..reports import render
+from ..reports.result import Result
 from ..results.report import Report
 from ..store.code_digest import all_sources_digest
 from ..store.folder_guard import RECIPE, check_own
@@ -48,26 +49,17 @@ PACKAGES = (
 EXTRAS = ("timm", "robustbench", "torch-pruning")
 
 
-@dataclass(frozen=True)
-class Built:
+@dataclass(frozen=True, repr=False)
+class Built(Result):
     """What `build` returns.
 
     Attributes:
-        folder: the run's folder.
-        report: the report; None where the build was stopped before verification.
         artifacts: file names in the folder.
         fresh: False where everything was there already.
     """
 
-    folder: Path
-    report: Report | None
     artifacts: tuple[str, ...] = field(default=())
     fresh: bool = True
-
-    @property
-    def exit_code(self) -> int:
-        """The exit code of the command line: the verdict's, or 0 for a build that was stopped early."""
-        return 0 if self.report is None else self.report.exit_code
 
 
 @modules_beside_recipe

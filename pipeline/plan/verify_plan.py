@@ -14,7 +14,7 @@ from ...core.writing.scratch import scratch_folder
 from ...stages.adapt import AdapterConfig
 from ...stages.twin import NoTwin, Twin
 from ...stages.verify import CorruptionsConfig, Evaluation, Workforce, default_workers
-from ..commands.verify import conditions_of, examined, folder_of
+from ..commands.verify import check_same_subject, conditions_of, examined, folder_of
 from ..progress import Reporter
 from ..request.verification import Request, check_request
 from ..request.verification_settings import Settings
@@ -46,6 +46,7 @@ def plan_verification(
     surrogate: Path | str | None = None,
     packs: Sequence[Path | str] = (),
     out: Path | str | None = None,
+    force: bool = False,
     target: str = "onnxruntime",
     options: Sequence[str] = (),
     adapter: AdapterConfig | Mapping[str, Any] | None = None,
@@ -69,7 +70,7 @@ def plan_verification(
         UsageError: as of `verify`.
         BackendMissing: likewise.
     """
-    conditions = conditions_of(gates, folder_of(model, out))
+    conditions = conditions_of(gates, out)
     settings = Settings.read(
         overrides,
         recipe,
@@ -96,7 +97,10 @@ def plan_verification(
             deciding=tuple(conditions) if sequential else None,
         )
         evaluation = Evaluation(request.samples, request.threat, request.config, request.stop, request.earlier)
-        looking = LookingStore(folder_of(model, out), None if store is None else Path(store))
+        folder = folder_of(str(model), out)
+        if not force:
+            check_same_subject(folder, request)
+        looking = LookingStore(folder, None if store is None else Path(store))
         proof = Proof(Maker(looking, Reporter(quiet=True)), request.dataset, evaluation, Workforce(workers))
         stages = list(planned(_steps(proof, request, settings, surrogate)))
         attack = next(each for each in stages if each.name == f"attack/{request.target}")

@@ -12,7 +12,7 @@ from ...core.errors import EngineFailure, UsageError
 from ...stages.adapt import Adapted, AdapterConfig, columns_of
 from ...stages.data import Dataset
 from ...stages.plausibility import Plausibility, plausibility
-from ...stages.verify import EngineSubject, FunctionSubject, Subject
+from ...stages.verify import EngineSubject, Subject
 from ...stages.verify.checks.base import Finding
 from ...stages.verify.subject.guarded import Guarded
 from ...targets.onnxruntime.target import OnnxRuntime
@@ -55,7 +55,8 @@ def look_at_clean_answers(
         except EngineFailure as failure:
             raise UsageError(f"{model}: answers no image: {failure}") from None
         found = plausibility(predict, split, list(usual_variants(split.images, adapter, around)))
-    return list(_findings(found, isinstance(subject, FunctionSubject), columns_of(adapter, len(data.class_names))))
+    in_python = "" if isinstance(subject, EngineSubject) else subject.name
+    return list(_findings(found, in_python, columns_of(adapter, len(data.class_names))))
 
 
 def of_surrogate(findings: Iterable[Finding]) -> list[Finding]:
@@ -63,8 +64,14 @@ def of_surrogate(findings: Iterable[Finding]) -> list[Finding]:
     return [Finding(f"surrogate-{each.name}", surrogate_options(each.sentence)) for each in findings]
 
 
-def _findings(found: Plausibility, is_function: bool, columns: Sequence[int]) -> Iterator[Finding]:
-    """What speaks against the model; `columns` are its own numbers of the data set's classes, as far as was said."""
+def _findings(found: Plausibility, in_python: str, columns: Sequence[int]) -> Iterator[Finding]:
+    """What speaks against the model.
+
+    Args:
+        found: its answers.
+        in_python: what it is called where it is a function or a module, which no adapter stands around.
+        columns: its own numbers of the data set's classes, as far as was said.
+    """
     count = found.count
     if found.finite < count:
         way = "it may want pixels in another range (--scale, --mean, --std)"
@@ -76,8 +83,8 @@ def _findings(found: Plausibility, is_function: bool, columns: Sequence[int]) ->
         )
     if found.better is not None:
         variant, correct = found.better
-        way = "let the function do what" if is_function else "verify it with"
-        option = f"{way} {variant.said}" + (" does" if is_function else "")
+        way = f"let the {in_python} do what" if in_python else "verify it with"
+        option = f"{way} {variant.said}" + (" does" if in_python else "")
         yield Finding(
             "looks-unnormalised",
             f"{found.correct} of {count} clean images are answered rightly, and {correct} with other pixels; {option}",

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
 
 from ...core.errors import EngineFailure, ModelError, StageError, UsageError
 from ...core.function import is_function
@@ -19,15 +22,17 @@ from ...core.writing.scratch import without_scratch
 from ...stages.adapt import Adapted, AdapterConfig, reads_eight_bits
 from ...stages.data import DataConfig, Dataset, Split, load_dataset
 from ...stages.lint import lint
+from ...stages.quantize.precisions.base import precision_of
 from ...stages.threat import ThreatModel
 from ...stages.twin import NoTwin, Twin, load_twin
-from ...stages.verify import EngineSubject, FunctionSubject, Subject, VerifyConfig
+from ...stages.verify import EngineSubject, FunctionSubject, ModuleSubject, Subject, VerifyConfig
 from ...stages.verify.attack import drawn
 from ...stages.verify.earlier_packs import read_earlier
 from ...stages.verify.evidence.candidates import Candidates
 from ...stages.verify.routes.hop_skip_jump import HARD_LABEL, check_installed
 from ...stages.verify.shards.sequential import Sequential
 from ...stages.verify.subject.inner_logits import differentiable
+from ...stages.verify.subject.module_subject import digest_of_tensors
 from ...targets.base import EngineFile, targets
 from ...targets.onnxruntime.target import OWN_FORMAT, OnnxRuntime
 from ...targets.option_values import read_options
@@ -37,12 +42,15 @@ from ..store.user_code import functions_digest
 from .adapted_models import AdaptedModels, prepared, surrogate_options
 from .arguments import option
 from .eight_bit import on_eight_bits
+from .model_in_memory import ModelInMemory
 
 if TYPE_CHECKING:
     import onnx
 
 SURROGATE = "surrogate"
-FUNCTION = "function"
+FUNCTION, MODULE = "function", "module"
+# The digest beside those of files that tells a model in memory from others.
+_OBJECT = "object"
 _FINGERPRINT = 64
 _REFUSED = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin"}
 
@@ -52,14 +60,14 @@ class Request:
     """What is to be proven, checked before anything is written.
 
     Attributes:
-        model: the model's file, or `package.module:function`.
+        model: the model's file, `package.module:function`, or the name of a model in memory.
         target: the runtime that runs it.
         threat: the ball.
         config: how hard to try.
         dataset: the data set.
         samples: the test images that are attacked.
         subjects: the model, after the surrogate if there is one.
-        digests: SHA-256 of each: of a file's bytes, or of a function's source and some answers.
+        digests: SHA-256 of each: of a file's bytes, of a module's weights, or of a function's source and some answers.
         warnings: what the user should know beforehand.
         graph: the ONNX file of the model's twin; None of a function.
         options: the runtime's, where they are not its own choice.
@@ -69,6 +77,7 @@ class Request:
         adapted: the models that need something around them, by their subjects' names; their subjects are of files in
             the scratch folder until `on` names others.
         lending: the surrogate, which lends its gradients, as a subject of its own; None without one.
+        alone: why the attacks must run in this process alone; empty where they need not.
     """
 
     model: str
@@ -87,11 +96,20 @@ class Request:
     read: tuple[Path, ...] = ()
     adapted: Mapping[str, Adapted] = field(default_factory=dict)
     lending: EngineSubject | None = None
+    alone: str = ""
 
     @property
     def files(self) -> tuple[Path, ...]:
         """All files that the subjects are read from, as they were given."""
         return tuple(dict.fromkeys([*self.read, *(pack.resolve() for pack in self.config.packs)]))
+
+    @property
+    def precision(self) -> str:
+        """Of the graph, for people; of a module whether all of its weights are float32."""
+        subject = self.subjects[self.target]
+        if isinstance(subject, ModuleSubject):
+            return "fp32" if all(each.dtype == torch.float32 for each in subject.module.parameters()) else "unknown"
+        return "unknown" if self.graph is None else precision_of(self.graph)
 
     def identity(self) -> dict[str, object]:
         """Everything that the result depends on, as JSON-able data."""
@@ -108,8 +126,11 @@ class Request:
         }
 
     def answers(self, subject: str) -> dict[str, str]:
-        """What tells a function from others: the digest of its source and of some answers; nothing for a file."""
-        return {"function": self.digests[subject]} if subject == FUNCTION else {}
+        """What tells a function or a module from others: digests of its source, answers, …; nothing for a file."""
+        if subject not in (FUNCTION, MODULE):
+            return {}
+        held = {_OBJECT: self.digests[_OBJECT]} if _OBJECT in self.digests else {}
+        return {subject: self.digests[subject], **held}
 
     def on(self, files: Mapping[str, Path]) -> Request:
         """The same, its adapted models read from these files, by their subjects' names."""
@@ -121,7 +142,7 @@ class Request:
                 subject = replace(subject, engine=engine, graph=files[name])
             if (
                 other is not None
-                and isinstance(subject, EngineSubject | FunctionSubject)
+                and isinstance(subject, EngineSubject | FunctionSubject | ModuleSubject)
                 and subject.surrogate is not None
             ):
                 subject = replace(subject, surrogate=other)
@@ -140,8 +161,8 @@ class Request:
 
 
 def check_request(
-    model: str,
-    source: DataConfig,
+    given: str | ModelInMemory,
+    source: DataConfig | Dataset,
     threat: ThreatModel,
     config: VerifyConfig,
     target: str,
@@ -157,8 +178,8 @@ def check_request(
     """Check what a user wants proven.
 
     Args:
-        model: an engine file, or `package.module:function`.
-        source: the data set.
+        given: an engine file, `package.module:function`, or a model in memory.
+        source: the data set, loaded or not.
         threat: the ball.
         config: how hard to try.
         target: the runtime.
@@ -174,21 +195,22 @@ def check_request(
         UsageError: an argument or a file is wrong.
         BackendMissing: the runtime, or what attacks labels, is not installed.
     """
-    called = is_function(model) and not Path(model).exists()
-    if called and target != OnnxRuntime.name:
-        raise UsageError(f"--target: {model} is a function, which no target runs; leave it out")
-    if called and graph is not None:
-        raise UsageError(f"--graph: {model} is a function; an ONNX file of its task is its --surrogate")
+    held = given if isinstance(given, ModelInMemory) else None
+    model = given.name if isinstance(given, ModelInMemory) else given
+    called = held is not None or (is_function(model) and not Path(model).exists())
+    kind = MODULE if held is not None and held.is_module else FUNCTION
+    if called:
+        _refuse_files_of(model, kind, target, graph)
     own = None if called else _graph_of(Path(model), graph)
     chosen = _options(model, own, target, options)
     adapter, surrogate_adapter = adapter or AdapterConfig(), surrogate_adapter or AdapterConfig()
     if surrogate is None and surrogate_adapter != AdapterConfig():
         raise UsageError(f"--surrogate-{surrogate_adapter.first_set()}: needs a --surrogate, which it is about")
     if adapter != AdapterConfig() and (own is None or graph is not None):
-        what = f"{model} is a function, which prepares its pixels itself" if own is None else prepared(model, own)
+        what = f"{model} is a {kind}, which prepares its pixels itself" if own is None else prepared(model, own)
         raise UsageError(f"--{adapter.first_set()}: is for an ONNX file; {what}")
-    data = load_dataset(source, tests_only=True)
-    models = AdaptedModels(scratch, data, source.dataset)
+    data = _loaded(source, held or own, adapter)
+    models = AdaptedModels(scratch, data, source.name if isinstance(source, Dataset) else source.dataset)
     runs = None
     if own is not None:
         if graph is not None:
@@ -218,8 +240,10 @@ def check_request(
             request = _with_surrogate(request, Path(surrogate), _surrogate(request, Path(surrogate), other))
     request = replace(request, adapted=models.found)
     with opening(model, target):
+        if held is not None and held.is_module:
+            return _with_module(request, held, other)
         if own is None or runs is None:
-            return _with_function(request, other)
+            return _with_function(request, held, other)
         return _with_engine(request, own, runs, other)
 
 
@@ -291,22 +315,68 @@ def _with_surrogate(request: Request, given: Path, subject: EngineSubject) -> Re
     )
 
 
-def _with_function(request: Request, surrogate: Path | None) -> Request:
+def _refuse_files_of(model: str, kind: str, target: str, graph: str | Path | None) -> None:
+    """Refuse what is said of a model's file, where it is a function or a module."""
+    if target != OnnxRuntime.name:
+        raise UsageError(f"--target: {model} is a {kind}, which no target runs; leave it out")
+    if graph is not None:
+        raise UsageError(f"--graph: {model} is a {kind}; an ONNX file of its task is its --surrogate")
+
+
+def _loaded(source: DataConfig | Dataset, model: ModelInMemory | Path | None, adapter: AdapterConfig) -> Dataset:
+    """The data set.
+
+    Where its classes are numbers, and it is in memory, they are as many as the model has: the last ones may have no
+    test image. An adapter says itself which of the model's classes are meant.
+    """
+    if not isinstance(source, Dataset):
+        return load_dataset(source, tests_only=True)
+    named, classes = len(source.class_names), None
+    if adapter != AdapterConfig() or source.class_names != tuple(map(str, range(named))):
+        return source
+    if isinstance(model, ModelInMemory):
+        classes = model.classes(source.image_shape)
+    elif model is not None:
+        with suppress(ModelError):  # told where the model is adapted
+            classes = read_signature(model).classes
+    return (
+        source if classes is None or classes <= named else replace(source, class_names=tuple(map(str, range(classes))))
+    )
+
+
+def _with_module(request: Request, held: ModelInMemory, surrogate: Path | None) -> Request:
+    data, module = request.dataset, held.object
+    assert isinstance(module, nn.Module)
+    subject = ModuleSubject(MODULE, module, data.image_shape, len(data.class_names), surrogate)
+    subject.open()
+    return replace(
+        request,
+        target=MODULE,
+        subjects={**request.subjects, MODULE: subject},
+        digests={**request.digests, MODULE: digest_of_tensors(module.state_dict()), _OBJECT: held.digest},
+        alone=held.alone,
+    )
+
+
+def _with_function(request: Request, held: ModelInMemory | None, surrogate: Path | None) -> Request:
     data, config = request.dataset, request.config
-    function = FunctionSubject(FUNCTION, request.model, data.image_shape, len(data.class_names), surrogate)
+    named = request.model if held is None else held.object
+    function = FunctionSubject(FUNCTION, named, data.image_shape, len(data.class_names), surrogate)
     with closing(function.open()) as opened:
         if opened.labels_only:
             check_installed()
             config = config.model_copy(update={"routes": (*config.routes, HARD_LABEL)})
         # Its source does not tell which weights it loads; its answers do.
         answers = opened.predict(request.samples.images[:_FINGERPRINT]).tobytes()
-    digest = hashlib.sha256(functions_digest(request.model).encode() + answers).hexdigest()
+    source = functions_digest(request.model) if held is None else ""
+    digest = hashlib.sha256(source.encode() + answers).hexdigest()
     return replace(
         request,
         target=FUNCTION,
         config=config,
         subjects={**request.subjects, FUNCTION: function},
-        digests={**request.digests, FUNCTION: digest},
+        digests={**request.digests, FUNCTION: digest, **({} if held is None else {_OBJECT: held.digest})},
+        alone="" if held is None else held.alone,
     )
 
 

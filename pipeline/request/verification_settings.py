@@ -9,7 +9,7 @@ from typing import Any
 
 from ...core.errors import UsageError
 from ...stages.adapt import AdapterConfig
-from ...stages.data import DataConfig, as_tests
+from ...stages.data import DataConfig, Dataset, as_tests
 from ...stages.threat import ThreatModel
 from ...stages.verify import VerifyConfig
 from ..recipe.read import apply_override, read_recipe
@@ -27,7 +27,7 @@ class Settings:
     """What to verify with.
 
     Attributes:
-        data: which data set.
+        data: which data set, or one in memory.
         all_tests: whether all of its images are attacked because nothing says what a model was trained on.
         threat: the ball.
         verify: how hard to try.
@@ -35,7 +35,7 @@ class Settings:
         surrogate_adapter: what is known of the surrogate.
     """
 
-    data: DataConfig
+    data: DataConfig | Dataset
     all_tests: bool
     threat: ThreatModel
     verify: VerifyConfig
@@ -51,6 +51,7 @@ class Settings:
         threat: Mapping[str, Any],
         verify: Mapping[str, Any],
         *,
+        images: Dataset | None = None,
         adapter: AdapterConfig | Mapping[str, Any] | None = None,
         surrogate_adapter: AdapterConfig | Mapping[str, Any] | None = None,
     ) -> Settings:
@@ -62,6 +63,7 @@ class Settings:
             data: the options on the section `data`; None where one was not given.
             threat: those on `threat`, likewise.
             verify: those on `verify`, likewise; of `corruptions` False is what is not given, of `curve` True.
+            images: the data set in memory, in place of the section `data`.
             adapter: those on `adapter`, key by key.
             surrogate_adapter: those on `surrogate_adapter`, likewise.
 
@@ -71,12 +73,18 @@ class Settings:
         raw = {} if recipe is None else read_recipe(Path(recipe))
         source = {key: value for key, value in data.items() if value is not None}
         return cls(
-            *_data(raw.get("data"), recipe, source),
+            *(_data(raw.get("data"), recipe, source) if images is None else (_in_memory(images, source), False)),
             _threat(raw.get("threat"), recipe, {key: value for key, value in threat.items() if value is not None}),
             _verify(raw.get(_SECTION), recipe, _said(verify), overrides),
             _adapter(raw, "adapter", recipe, adapter),
             _adapter(raw, "surrogate_adapter", recipe, surrogate_adapter),
         )
+
+
+def _in_memory(images: Dataset, given: Mapping[str, Any]) -> Dataset:
+    for name in given:
+        raise UsageError(f"{name}: is for a data set that is named; leave it out, or images and labels")
+    return images
 
 
 def _data(section: Any, recipe: Path | str | None, given: dict[str, Any]) -> tuple[DataConfig, bool]:

@@ -19,6 +19,7 @@ from ...stages.verify import (
     EngineSubject,
     Evaluation,
     FunctionSubject,
+    ModuleSubject,
     Subject,
     TorchSubject,
     Workforce,
@@ -242,7 +243,7 @@ class _Described:
             config = {"target": engine.target, **({"options": dict(engine.options)} if engine.options else {})}
             inputs = {"engine": engine.sha256, **_digests({"graph": subject.graph, "surrogate": subject.surrogate})}
             return cls(config, inputs, [module_of(type(targets[engine.target]))], ())
-        files = {"surrogate": subject.surrogate} if isinstance(subject, FunctionSubject) else {}
+        files = {"surrogate": subject.surrogate} if isinstance(subject, FunctionSubject | ModuleSubject) else {}
         return cls({}, _digests(files), (), ())
 
 

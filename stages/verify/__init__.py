@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .measures.corruption_accuracy import CorruptionsConfig
     from .shards.workforce import Workforce
     from .subject.function_subject import FunctionSubject
+    from .subject.module_subject import ModuleSubject
     from .subject.subject import EngineSubject, Subject, TorchSubject
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "EngineSubject",
     "Evaluation",
     "FunctionSubject",
+    "ModuleSubject",
     "Subject",
     "TorchSubject",
     "VerifyConfig",
@@ -39,6 +41,7 @@ _HOMES = {
     "measures.corruption_accuracy": ("CorruptionsConfig",),
     "shards.workforce": ("Workforce",),
     "subject.function_subject": ("FunctionSubject",),
+    "subject.module_subject": ("ModuleSubject",),
     "subject.subject": ("EngineSubject", "Subject", "TorchSubject"),
 }
 

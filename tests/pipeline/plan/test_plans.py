@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,12 @@ def test_the_first_that_asks_for_a_stage_is_the_stage():
 
     steps = [("a", lambda: None), ("b", lacking("b")), ("c", lacking("b")), ("d", lacking("d"))]
     assert [each.state for each in planned(iter(steps))] == ["cached", "to do", "after b", "to do"]
+
+
+def test_a_plan_is_asked_as_what_it_plans():
+    """The command line hands both the same arguments."""
+    asked, planned = (set(inspect.signature(each).parameters) for each in (verify, plan_verification))
+    assert asked - planned == {"images", "labels", "class_names", "reporter"}
+    asked, planned = (set(inspect.signature(each).parameters) for each in (build, plan_build))
+    assert asked - planned == {"until", "reporter"}
+    assert not planned - asked
