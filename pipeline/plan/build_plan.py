@@ -87,9 +87,14 @@ def show_plan(plan: Mapping[str, Any], console: Console) -> None:
         *stage_lines(entries),
         *(f"{each['stage']}: {line}" for each in plan["stages"] if "cost" in each for line in cost_words(each["cost"])),
         *(["everything is there"] if all(each["state"] == "cached" for each in plan["stages"]) else []),
-        "times are estimates: a few steps of each were measured; nothing was written",
+        *(["times are estimates: a few steps of each were measured"] if any(map(_timed, plan["stages"])) else []),
+        "nothing was written",
     ]
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+
+
+def _timed(entry: Mapping[str, Any]) -> bool:
+    return "seconds" in entry or "cost" in entry
 
 
 def _words(entry: Mapping[str, Any]) -> str:

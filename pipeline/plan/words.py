@@ -64,15 +64,20 @@ def cost_words(cost: Mapping[str, Any]) -> list[str]:
     """The same in a few lines: an estimate, and what it rests on."""
     found, per = cost["measured"], cost["per_sample"]
     gradient = found["gradient_seconds"]
-    one = "" if gradient is None else f"a gradient's step took {1000 * gradient:.2g} ms and "
+    answer = f"an answer {1000 * found['answer_seconds']:.2g} ms for an image alone"
+    seen = f"{found['images']} images, of which {found['right']} were answered rightly"
+    if gradient is None:
+        seen, took = f"{seen}: {answer}", f"{per['answers']:,} answers are"
+    else:
+        step = f"a gradient's step took {1000 * gradient:.2g} ms"
+        seen += f" and {found['withstood']} withstood a short APGD: {step} and {answer}"
+        took = f"{per['gradients']:,} gradients and {per['answers']:,} answers are"
     return [
         f"estimate: {time_words(cost['seconds'])} on {cost['workers']} process(es), "
         f"{time_words(cost['seconds_if_all_withstand'])} if no sample fell; "
         f"about {bytes_words(cost['bytes'])} of memory",
-        f"it rests on {found['images']} images, of which {found['right']} were answered rightly and "
-        f"{found['withstood']} withstood a short APGD: {one}an answer {1000 * found['answer_seconds']:.2g} ms for an "
-        f"image alone; {per['gradients']:,} gradients and {per['answers']:,} answers are asked of a sample that "
-        "withstands. Attacks again, where something is suspicious, are not in it",
+        f"it rests on {seen}; {took} asked of a sample that withstands. Attacks again, where something is suspicious, "
+        "are not in it",
     ]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...core.errors import EdgeproofError, StageError, UsageError
+from ...core.function import is_function
+from ...core.user_modules import fault_line
 from .base import DataConfig, Dataset, datasets, test_readings
 from .contract import checked
 from .generated import read_generated
@@ -40,7 +42,8 @@ def load_dataset(config: DataConfig, *, tests_only: bool = False) -> Dataset:
         raise
     except Exception as error:  # a user's function may fail in any way
         reason = " ".join(str(error).split())
-        raise StageError(f"{where}: loading it raised {type(error).__name__}{reason and ': '}{reason}") from error
+        line = fault_line(error, config.dataset.partition(":")[0]) if is_function(config.dataset) else ""
+        raise StageError(f"{where}: loading it raised {type(error).__name__}{reason and ': '}{reason}{line}") from error
     dataset = checked(found, where)
     if not tests_only:
         if dataset.tests_only:
