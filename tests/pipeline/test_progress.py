@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from contextlib import suppress
 from types import SimpleNamespace
@@ -77,6 +78,19 @@ def test_without_a_terminal_every_stage_says_when_it_ends_and_long_ones_that_the
     with Reporter(quiet=True).stage("teacher") as bar:
         bar.count(1, 2)
     assert screen.getvalue().splitlines() == lines
+
+
+def test_without_a_terminal_the_lines_say_the_same_of_a_shard_that_runs(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(progress, "_FIRST", 0.01)
+    monkeypatch.setattr(progress, "_AGAIN", 0.02)
+    screen = io.StringIO()
+    monkeypatch.setattr("sys.stderr", screen)
+    with Reporter().stage("attack onnxruntime") as bar:
+        bar.shards(0, 4, 0, 0)
+        while "about" not in screen.getvalue():
+            bar.shards(1, 4, 75, 60, RUNNING)
+            time.sleep(0.005)
+    assert re.search(r"s, 1/4, hop-skip-jump \+1: 93 left, robust <= 0\.680, about \d\d:\d\d to go", screen.getvalue())
 
 
 @pytest.mark.parametrize(("gate", "shown"), [("robust_accuracy >= 0.6", True), ("clean_accuracy >= 0.6", False)])

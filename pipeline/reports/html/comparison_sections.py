@@ -227,7 +227,7 @@ def speed(letters: Sequence[str], runs: Sequence[RunView]) -> Section | None:
 
 
 def _ratio(value: float | None, base: float | None) -> str:
-    return f"{value / base:.3g}" if value and base else ""
+    return f"{value / base:.3f}" if value and base else ""
 
 
 def recipes(letters: Sequence[str], reports: Sequence[Report]) -> Section:

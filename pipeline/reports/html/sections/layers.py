@@ -106,7 +106,7 @@ def _candidates(name: str, record: dict[str, Any]) -> Plot:
                 number(each["clean_accuracy"]),
                 number(each["robust_accuracy"]),
                 number(each["retention"]),
-                f"{each['latency_ms']:.4g}",
+                number(each["latency_ms"]),
                 f"{each['size_bytes'] / 1024:.1f}",
                 "yes" if each["name"] == record["chosen"] else "",
             )

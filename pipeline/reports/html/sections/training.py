@@ -49,7 +49,7 @@ def _plot(name: str, rows: list[dict[str, str]]) -> Plot:
         f"training-{slug}",
         f"Training of {name}, by epoch",
         columns,
-        [[_short(row[column]) for column in columns] for row in rows],
+        [[_short(column, row[column]) for column in columns] for row in rows],
         (columns, [[row[column] for column in columns] for row in rows]),
         folded=True,
     )
@@ -57,8 +57,8 @@ def _plot(name: str, rows: list[dict[str, str]]) -> Plot:
     return Plot(f"training-{slug}-plot", caption, drawn, table)
 
 
-def _short(text: str) -> str:
+def _short(column: str, text: str) -> str:
     try:
-        return f"{float(text):.4g}"
+        return f"{float(text):.3f}" if column.endswith(("accuracy", "loss")) else f"{float(text):.4g}"
     except ValueError:
         return text
