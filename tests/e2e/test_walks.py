@@ -35,8 +35,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 PROGRAMS = Path(os.environ.get("EDGEPROOF_WALK_BIN", Path(sys.executable).parent))
 # What makes a command small stands behind the page's own options.
 SMALLER = {
-    "build": [*SETS, "--set", "teacher.train.epochs=6", "--set", "distill.epochs=6", "--workers", "1"],
-    "verify": ["--samples", "60", "--no-curve", "--workers", "1"]
+    "build": [*SETS, "--set", "teacher.train.epochs=3", "--set", "distill.epochs=3", "--workers", "1"],
+    "verify": ["--no-curve", "--workers", "1"]
     + [part for each in (*SMALL_VERIFY, "verify.attacks=[apgd-ce, square]") for part in ("--set", each)],
 }
 
@@ -47,10 +47,12 @@ class Walk:
 
     Attributes:
         folder: the folder; empty but for what the user has.
+        samples: how many test images `verify` attacks.
         typed: the commands so far.
     """
 
     folder: Path
+    samples: int = 60
     typed: list[str] = field(default_factory=list)
 
     def follow(self, found: Sequence[Block], codes: Sequence[int]) -> list[subprocess.CompletedProcess[str]]:
@@ -71,6 +73,8 @@ class Walk:
         self.typed.append(command)
         words = shlex.split(command)
         more = SMALLER.get(words[1], []) if words[0] == "edgeproof" else []
+        if "verify" in words:
+            more = [*more, "--samples", str(self.samples)]
         settings = {"user.name": "a", "user.email": "a@b.c"}.items()
         who = {f"GIT_CONFIG_KEY_{number}": key for number, (key, _) in enumerate(settings)}
         who |= {f"GIT_CONFIG_VALUE_{number}": value for number, (_, value) in enumerate(settings)}
@@ -188,7 +192,7 @@ def plain_classifier(digits: Dataset, path: Path) -> None:
 
 
 def test_a_gate_in_a_new_repository_stops_a_planted_regression(digits: Dataset, float_onnx: Path, tmp_path: Path):
-    walk = Walk(tmp_path)
+    walk = Walk(tmp_path, samples=150)  # on fewer than a hundred no loss of three points is excluded
     assert walk.type("git init --quiet").returncode == 0
     shutil.copy(float_onnx, tmp_path / "model.onnx")
     first, second = [each for each in section("ci.md", "### A file that somebody else exports") if each.reason]
@@ -211,7 +215,7 @@ def test_a_gate_in_a_new_repository_stops_a_planted_regression(digits: Dataset, 
     routes = [name for name in after.files if name not in ("index", "label", "clean_correct", "robust_8bit")]
     was, now = (np.all([each[name] for name in routes if name in each], axis=0) for each in (before, dict(after)))
     lost, gained = int((was & ~now).sum()), int((now & ~was).sum())
-    assert lost > 10
+    assert lost > 20
     said = " ".join(red.stdout.split())
-    assert f"{lost} samples lost, {gained} gained of 60" in said
+    assert f"{lost} samples lost, {gained} gained of 150" in said
     assert re.search(r"robust_accuracy >= baseline: fail\. onnxruntime: robust accuracy lost", said)
