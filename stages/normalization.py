@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..core.config import Config
 from ..core.errors import UsageError
+from ..core.reading.counted import counted
 
 
 class Normalization(Config):
@@ -64,7 +65,7 @@ class Normalized(nn.Module):
         super().__init__()
         found = len(normalization.mean)
         if found not in (1, channels):
-            raise UsageError(f"{where}: has {found} numbers, the images have {channels} channel(s)")
+            raise UsageError(f"{where}: has {found} numbers, the images have {counted(channels, 'channel')}")
         self.model = model
         shape = (1, found, 1, 1)
         self.register_buffer("mean", torch.tensor(normalization.mean).view(shape), persistent=False)

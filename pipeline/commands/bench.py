@@ -15,6 +15,7 @@ from pydantic import Field
 
 from ...core.errors import UsageError
 from ...core.model_file import digest_of, engine_files
+from ...core.reading.counted import counted
 from ...core.writing.scratch import scratch_folder
 from ...stages.adapt import AdapterConfig, adapt_to_itself
 from ...stages.latency.bench import PERCENTILES
@@ -224,7 +225,9 @@ def show_bench(result: Mapping[str, Any], console: Any) -> None:
     from rich.table import Table
 
     cores = ", ".join(map(str, result["cores"])) or "any"
-    table = Table(title=f"{result['threads']} thread(s) each, on cores {cores}; {result['rounds']} rounds in turn")
+    table = Table(
+        title=f"{counted(result['threads'], 'thread')} each, on cores {cores}; {result['rounds']} rounds in turn"
+    )
     for column in ("engine", "batch", "p50 ms", "p90 ms", "p99 ms", "images/s", "times as long as A"):
         table.add_column(column, justify="right")
     ratios = {(each["engine"], each["batch"]): each for each in result["ratios"]}

@@ -11,6 +11,8 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
+from ...core.reading.counted import counted
+
 _COLOURS = ("#1f4e79", "#d98c3a", "#5b8c5a", "#8c5b7f", "#9aa7b5")
 
 
@@ -34,7 +36,7 @@ def draw_latencies(result: Mapping[str, Any], path: Path) -> None:
         axes.set_yticks(range(len(engines)), [engine["name"] for engine in engines], fontsize=8)
         axes.set_ylim(len(engines) - 0.5, -0.7)
         axes.set_xlim(left=0)
-        axes.set_title(f"batch {batch}, {result['threads']} thread(s)", fontsize=9, loc="left")
+        axes.set_title(f"batch {batch}, {counted(result['threads'], 'thread')}", fontsize=9, loc="left")
         axes.spines[["top", "right"]].set_visible(False)
     panels[-1, 0].set_xlabel("latency, ms: median, p90, p99")
     figure.savefig(path, dpi=150)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ...core.reading.counted import counted
 from ...stages.data import Dataset
 from ...stages.verify.cost import AttackCost
 
@@ -73,7 +74,7 @@ def cost_words(cost: Mapping[str, Any]) -> list[str]:
         seen += f" and {found['withstood']} withstood a short APGD: {step} and {answer}"
         took = f"{per['gradients']:,} gradients and {per['answers']:,} answers are"
     return [
-        f"estimate: {time_words(cost['seconds'])} on {cost['workers']} process(es), "
+        f"estimate: {time_words(cost['seconds'])} on {counted(cost['workers'], 'process', 'processes')}, "
         f"{time_words(cost['seconds_if_all_withstand'])} if no sample fell; "
         f"about {bytes_words(cost['bytes'])} of memory",
         f"it rests on {seen}; {took} asked of a sample that withstands. Attacks again, where something is suspicious, "

@@ -11,6 +11,7 @@ import onnx
 from onnx import TensorProto
 
 from ...core.errors import ModelError, UsageError
+from ...core.reading.counted import counted
 from .config import AdapterConfig, Layout
 from .edit import PIXELS, Chain, in_front, per_channel, unused
 
@@ -250,7 +251,7 @@ def _values(chain: Chain, config: AdapterConfig, kind: str, channels: int) -> It
         if len(values) not in (1, channels):
             said = option if config.normalize is None else f"normalize {config.normalize}"
             raise UsageError(
-                f"--{said}: has {len(values)} numbers, the images have {channels} channel(s); say --mean and --std "
+                f"--{said}: has {len(values)} numbers, the images have {counted(channels, 'channel')}; say --mean and --std "
                 "of one number each, or of one a channel"
             )
     if whole and (any(mean) or any(value != 1 for value in std)):

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ....core.errors import StageError, UsageError
+from ....core.reading.counted import counted
 from ...checkpoint import load_into, read_weights
 from ...data import Dataset
 from ...threat import ThreatModel
@@ -275,6 +276,6 @@ def out_of_memory(config: TrainConfig, where: str) -> Iterator[None]:
         if not lacking:
             raise
         raise StageError(
-            f"{where}: out of memory with {where}.batch_size {config.batch_size} in {config.accumulate} part(s); "
+            f"{where}: out of memory with {where}.batch_size {config.batch_size} in {counted(config.accumulate, 'part')}; "
             f"raise {where}.accumulate (the same batch in more parts) or lower {where}.batch_size"
         ) from error
