@@ -251,8 +251,8 @@ def _values(chain: Chain, config: AdapterConfig, kind: str, channels: int) -> It
         if len(values) not in (1, channels):
             said = option if config.normalize is None else f"normalize {config.normalize}"
             raise UsageError(
-                f"--{said}: has {len(values)} numbers, the images have {counted(channels, 'channel')}; say --mean and --std "
-                "of one number each, or of one a channel"
+                f"--{said}: has {len(values)} numbers, the images have {counted(channels, 'channel')}; say "
+                "--mean and --std of one number each, or of one a channel"
             )
     if whole and (any(mean) or any(value != 1 for value in std)):
         raise UsageError(

@@ -276,6 +276,6 @@ def out_of_memory(config: TrainConfig, where: str) -> Iterator[None]:
         if not lacking:
             raise
         raise StageError(
-            f"{where}: out of memory with {where}.batch_size {config.batch_size} in {counted(config.accumulate, 'part')}; "
-            f"raise {where}.accumulate (the same batch in more parts) or lower {where}.batch_size"
+            f"{where}: out of memory with {where}.batch_size {config.batch_size} in "
+            f"{counted(config.accumulate, 'part')}; raise {where}.accumulate (the same batch in more parts) or lower {where}.batch_size"
         ) from error
