@@ -277,5 +277,6 @@ def out_of_memory(config: TrainConfig, where: str) -> Iterator[None]:
             raise
         raise StageError(
             f"{where}: out of memory with {where}.batch_size {config.batch_size} in "
-            f"{counted(config.accumulate, 'part')}; raise {where}.accumulate (the same batch in more parts) or lower {where}.batch_size"
+            f"{counted(config.accumulate, 'part')}; raise {where}.accumulate (the same batch "
+            f"in more parts) or lower {where}.batch_size"
         ) from error
