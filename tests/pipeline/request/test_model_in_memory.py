@@ -38,7 +38,14 @@ IMAGES = _DRAWN[
 LOGITS = IMAGES.reshape(COUNT, -1) @ WEIGHTS
 LABELS = LOGITS.argmax(1)
 LABELS[:3] = (LABELS[:3] + 1) % CLASSES  # answered wrongly
-FEW: dict[str, Any] = {"eps": EPS, "curve": False, "overrides": ["verify.square_queries=20"]}
+SETTINGS = (
+    "routes=[replay, whitebox, square]",
+    "square_queries=20",
+    "backward=[relu]",
+    "strong_restarts=1",
+    "isolate=false",
+)
+FEW: dict[str, Any] = {"eps": EPS, "curve": False, "overrides": [f"verify.{each}" for each in SETTINGS]}
 
 
 class Net(nn.Module):
@@ -270,7 +277,7 @@ def test_a_result_shows_itself(monkeypatch: pytest.MonkeyPatch):
     page = found._repr_html_()
     assert "<td>0.880</td>" in page
     assert f"{robust().mean():.3f} [" in page
-    assert "Weaker than the standard attacks: square_queries." in page
+    assert "Weaker than the standard attacks: routes, backward, square_queries, strong_restarts." in page
     assert f"on {COUNT} test images" in page
     evil = {**found.data, "name": "<script>alert(1)</script>", "reasons": ["<img>"]}
     shown = replace(found, report=replace(found.report, data=evil))._repr_html_()
