@@ -184,7 +184,7 @@ def _foreign(run: Path, subject: Mapping[str, Any], manifest: Mapping[str, Any])
             continue
     raise UsageError(
         f"{run}: {given} is no file with the SHA-256 {str(subject.get('sha256'))[:12]}… of the report: gone or altered "
-        "since, or a function, which cannot be bundled"
+        "since, or a function or module, which cannot be bundled"
     )
 
 
