@@ -178,7 +178,7 @@ def _foreign(run: Path, subject: Mapping[str, Any], manifest: Mapping[str, Any])
     if path is None:
         raise UsageError(
             f"{run}: {subject.get('path', '')} is no file with the SHA-256 {str(subject.get('sha256'))[:12]}… of the "
-            "report: gone or altered since, or a function, which cannot be bundled"
+            "report: gone or altered since, or a function or module, which cannot be bundled"
         )
     return path
 

@@ -345,7 +345,7 @@ def test_a_model_of_elsewhere_is_bundled_from_where_it_was_attacked(run: Path, t
 
 def test_a_python_function_is_not_bundled(run: Path, tmp_path: Path):
     as_verified(run, "package.module:function", "0" * 64, {})
-    with pytest.raises(UsageError, match="a function, which cannot be bundled"):
+    with pytest.raises(UsageError, match="a function or module, which cannot be bundled"):
         make_bundle(run, plain=True, out=tmp_path / "a")
 
 
