@@ -74,7 +74,8 @@ def refused(here: Path, code: int, *arguments: str | Path) -> str:
 def test_every_way_in_which_data_can_be_wrong(here: Path):
     build = ("build", DIGITS, "--out", "run", "--set")
     assert refused(here, 2, *build, "data.dataset=my_dat:load").endswith(
-        "data.dataset: dataset 'my_dat:load': the module my_dat does not import: No module named 'my_dat'"
+        "data.dataset: dataset 'my_dat:load': the module my_dat does not import: No module named 'my_dat'; "
+        f"there is none installed, nor beside the recipe, in {DIGITS.parent}, nor in the working directory"
     )
     assert refused(here, 3, *build, "data.dataset=my_data:wrong") == (
         "dataset 'my_data:wrong': must return an edgeproof.stages.data.Dataset, returned a tuple"
