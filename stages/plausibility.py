@@ -60,6 +60,8 @@ class Plausibility:
         masked: the classes whose logits are -inf, where that is all that is not finite.
         correct: answered rightly as they are.
         better: other pixels on which clearly more are, the best of them, and how many.
+        alike: others that these images do not tell from the best: as few things differ, and chance may explain the
+            rest. Only who trained the model knows which it is.
         permuted: a permutation of the labels by which clearly more are right, the data set's class by the model's;
             fitted on one half of the images and judged on the other.
         judged: by how many images it was judged, how many are right without it, and how many with it.
@@ -71,6 +73,7 @@ class Plausibility:
     masked: tuple[int, ...]
     correct: int
     better: tuple[Variant, int] | None
+    alike: tuple[Variant, ...]
     permuted: tuple[int, ...] | None
     judged: tuple[int, int, int]
     guesses: bool
@@ -89,13 +92,15 @@ def plausibility(
     answers = predict(split.images)
     right = answers.argmax(1) == split.labels
     good = right.mean() >= GOOD
+    better, alike = (None, ()) if good else _better(predict, split, right, variants)
     permuted, judged = (None, (0, 0, 0)) if good else _permuted(answers, split.labels)
     return Plausibility(
         len(split),
         int(np.isfinite(answers).all(1).sum()),
         _masked(answers),
         int(right.sum()),
-        None if good else _better(predict, split, right, variants),
+        better,
+        alike,
         permuted,
         judged,
         _by_chance(int(right.sum()), split.labels),
@@ -159,13 +164,14 @@ def _better(
     split: Split,
     right: NDArray[np.bool_],
     variants: Sequence[Variant],
-) -> tuple[Variant, int] | None:
+) -> tuple[tuple[Variant, int] | None, tuple[Variant, ...]]:
     def rights_on(variant: Variant, rows: slice) -> NDArray[np.bool_]:
         pixels = np.ascontiguousarray(variant.turned(split.images[rows]), np.float32)
         return predict(pixels).argmax(1) == split.labels[rows]
 
     few = -(-len(split) // _SCREEN)
     best: tuple[Variant, NDArray[np.bool_]] | None = None
+    clear: list[tuple[Variant, NDArray[np.bool_]]] = []
     for variant in sorted(variants, key=lambda each: each.parts):
         first = rights_on(variant, slice(few))
         if not _rights(first, right[:few], RIGHTED / 2):
@@ -174,10 +180,19 @@ def _better(
         rights = np.concatenate([first, rights_on(variant, slice(few, None))]) if few < len(split) else first
         if not _clearly(rights, right, LEVEL / len(variants)):
             continue
+        clear.append((variant, rights))
         more = best is not None and variant.parts > best[0].parts
         if best is None or (rights.sum() > best[1].sum() and (not more or _by_luck(rights, best[1]) < MORE)):
             best = variant, rights
-    return None if best is None else (best[0], int(best[1].sum()))
+    if best is None:
+        return None, ()
+    chosen, found = best
+    alike = tuple(
+        each
+        for each, rights in clear
+        if each is not chosen and each.parts == chosen.parts and _by_luck(found, rights) >= MORE
+    )
+    return (chosen, int(found.sum())), alike
 
 
 def _permuted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,13 +130,14 @@ def write_starter(
     )
     files = {path: content}
     if use == "gate":
-        files |= {path.parent / file: text for file, text in ci_files(path, name).items()}
+        files |= ci_files(path, name)
     _write(files, force=force)
+    typed, finished = shlex.quote(str(path)), shlex.quote(model or "MODEL.onnx")
     following = {
-        "build": [f"edgeproof build {path} --dry-run", f"edgeproof build {path}"],
-        "prove": [f"edgeproof verify {model or 'MODEL.onnx'} --recipe {path}{more}" for more in (" --dry-run", "")],
+        "build": [f"edgeproof build {typed} --dry-run", f"edgeproof build {typed}"],
+        "prove": [f"edgeproof verify {finished} --recipe {typed}{more}" for more in (" --dry-run", "")],
         "gate": [
-            f"edgeproof build {path}",
+            f"edgeproof build {typed}",
             f"edgeproof gate runs/{name} --baseline baselines/{name}.json --update-baseline",
         ],
     }[use]
@@ -165,7 +167,10 @@ def _looked_at(
         words = [] if model is None else [_file_words(Path(model))]
         return prove_text(path, data, model or "MODEL.onnx"), (*words, f"data: {data.words}"), ""
     if model is not None and model.endswith(".onnx"):
-        raise UsageError(f"--model {model}: is a finished model; `init --for prove` writes a recipe to attack it")
+        raise UsageError(
+            f"--model {model}: is a finished model, which nothing is built for; `init --for prove` writes a recipe to "
+            "attack it, and what `edgeproof verify` leaves is judged by `edgeproof gate` (docs/ci.md)"
+        )
     student = SeenModel.of(model or usual_student(data), data, folder)
     teacher = usual_teacher(student, data)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(named.rpartition(":")[2]).stem).strip("-._") or "mine"
@@ -196,9 +201,13 @@ def _write(files: Mapping[Path, str], *, force: bool) -> None:
     for path in files:
         if path.exists() and not force:
             raise UsageError(f"{path}: exists already; --force overwrites it")
+    written: list[Path] = []
     for path, text in files.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            written += [] if path.exists() else [path]
             path.write_text(text)
         except OSError as error:
+            for begun in written:
+                begun.unlink(missing_ok=True)
             raise UsageError(f"{path}: cannot be written ({error.strerror})") from None

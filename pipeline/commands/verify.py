@@ -174,7 +174,7 @@ def verify(
         adapter=adapter,
         surrogate_adapter=surrogate_adapter,
     )
-    config = _config(settings.verify, conditions, sequential=sequential, num_nodes=num_nodes)
+    config = config_of(settings.verify, conditions, sequential=sequential, num_nodes=num_nodes)
     if out is not None:
         check_own(Path(out), build=False)
     with scratch_folder() as held:
@@ -248,7 +248,9 @@ def _proven(
     return report
 
 
-def _config(config: VerifyConfig, conditions: Sequence[Condition], *, sequential: bool, num_nodes: int) -> VerifyConfig:
+def config_of(
+    config: VerifyConfig, conditions: Sequence[Condition], *, sequential: bool, num_nodes: int
+) -> VerifyConfig:
     """How hard to try, which must measure what the gates ask for and, in a sequential run, have some to decide."""
     if sequential and not any(condition.figure in ACCURACIES for condition in conditions):
         raise UsageError(f"--sequential: needs a gate to decide, on one of: {', '.join(ACCURACIES)}")

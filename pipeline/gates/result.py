@@ -119,7 +119,7 @@ class GateResult:
 
 def value_text(value: float) -> str:
     """A figure's value as people write it: a share to four places, `0.8700`, a count as it is, `13741`."""
-    return f"{value:.0f}" if abs(value) >= 100 or (value > 1 and value.is_integer()) else f"{value:.4f}"
+    return f"{value:.0f}" if abs(value) >= 100 or (value > 1 and float(value).is_integer()) else f"{value:.4f}"
 
 
 @dataclass(frozen=True)

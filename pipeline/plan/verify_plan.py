@@ -14,13 +14,14 @@ from ...core.writing.scratch import scratch_folder
 from ...stages.adapt import AdapterConfig
 from ...stages.twin import NoTwin, Twin
 from ...stages.verify import CorruptionsConfig, Evaluation, Workforce, default_workers
-from ..commands.verify import check_same_subject, conditions_of, examined, folder_of
+from ..commands.verify import check_same_subject, conditions_of, config_of, examined, folder_of
 from ..progress import Reporter
 from ..request.verification import Request, check_request
 from ..request.verification_settings import Settings
 from ..run.maker import Maker
 from ..run.proof import Proof
 from ..store.artifact import Artifact
+from ..store.folder_guard import check_own
 from .looking_store import LookingStore, NotMadeError, planned
 from .words import cost_of, cost_words, data_of, data_words, stage_lines
 
@@ -80,13 +81,16 @@ def plan_verification(
         adapter=adapter,
         surrogate_adapter=surrogate_adapter,
     )
+    config = config_of(settings.verify, conditions, sequential=sequential, num_nodes=num_nodes)
     workers = workers or default_workers()
+    folder = folder_of(str(model), out)
+    check_own(folder, build=False)
     with scratch_folder() as scratch:
         request = check_request(
             str(model),
             settings.data,
             settings.threat,
-            settings.verify,
+            config,
             target,
             scratch=scratch,
             options=options,
@@ -97,7 +101,6 @@ def plan_verification(
             deciding=tuple(conditions) if sequential else None,
         )
         evaluation = Evaluation(request.samples, request.threat, request.config, request.stop, request.earlier)
-        folder = folder_of(str(model), out)
         if not force:
             check_same_subject(folder, request)
         looking = LookingStore(folder, None if store is None else Path(store))

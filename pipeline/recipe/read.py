@@ -98,7 +98,9 @@ def _is_path(dataset: str) -> bool:
 def _absolute(file: str, folder: Path, key: str) -> str:
     """Raise ValueError, naming the key, where there is no such user, links go round, or no system has such a path."""
     try:
-        found = (folder / Path(file).expanduser()).resolve()
+        # `./~name` is a file of that name; Path drops the `./`.
+        named = Path(file) if file.startswith(".") else Path(file).expanduser()
+        found = (folder / named).resolve()
         with suppress(FileNotFoundError, NotADirectoryError, PermissionError):  # said by whoever reads it
             found.stat()
         return str(found)

@@ -125,7 +125,9 @@ class Result:
             ", ".join([row[0], *(f"{head} {cell}" for head, cell in zip(columns[1:], row[1:], strict=True) if cell)])
             for row in rows
         )
-        return in_one_line(f"{name}({self.verdict}: {figures}; folder={str(self.folder)!r})")
+        reasons = "; ".join(self.data["reasons"])
+        said = f"{self.verdict} ({reasons})" if reasons else self.verdict
+        return in_one_line(f"{name}({said}: {figures}; folder={str(self.folder)!r})")
 
     def _repr_html_(self) -> str:
         """The terminal's report as a table: ledger, gates, what was done, what speaks against it, the verdict."""

@@ -85,9 +85,12 @@ def _findings(found: Plausibility, in_python: str, columns: Sequence[int]) -> It
         variant, correct = found.better
         way = f"let the {in_python} do what" if in_python else "verify it with"
         option = f"{way} {variant.said}" + (" does" if in_python else "")
+        others = " or ".join(each.said for each in found.alike)
+        alike = f"; {others} fits these images as well: who trained it knows" if others else ""
         yield Finding(
             "looks-unnormalised",
-            f"{found.correct} of {count} clean images are answered rightly, and {correct} with other pixels; {option}",
+            f"{found.correct} of {count} clean images are answered rightly, and {correct} with other pixels; "
+            f"{option}{alike}",
         )
     elif found.permuted is not None:
         judged, plain, turned = found.judged

@@ -145,10 +145,10 @@ def as_given(model: Any, scratch: Path) -> str | ModelInMemory:
         return str(_written(model, scratch))
     if isinstance(model, onnxruntime.InferenceSession):
         return _of_session(model, scratch)
-    if _by_maite(model):
-        return ModelInMemory(_plain(str(model.metadata["id"])), _AskedInLists(model))
     if isinstance(model, nn.Module):
         return ModelInMemory(_plain(type(model).__name__), frozen_copy(model))
+    if _by_maite(model):
+        return ModelInMemory(_plain(str(model.metadata["id"])), _AskedInLists(model))
     if callable(model) and not isinstance(model, type):
         return ModelInMemory(_plain(getattr(model, "__name__", type(model).__name__)), model)
     raise UsageError(
@@ -183,6 +183,11 @@ def _of_session(session: Any, scratch: Path) -> str:
         )
     path, content = getattr(session, "_model_path", None), getattr(session, "_model_bytes", None)
     if path is not None and Path(path).is_file():
+        if not _answers_as(session, path):
+            raise UsageError(
+                f"model: {path} answers otherwise than the session that was made of it; give the file that is meant, "
+                f"or {itself}"
+            )
         return str(path)
     if content is None:
         raise UsageError(f"model: the session does not tell what it was made of; give its file, or {itself}")
@@ -193,6 +198,27 @@ def _of_session(session: Any, scratch: Path) -> str:
     except Exception:
         raise UsageError(f"model: the session was made of no ONNX model; give its file, or {itself}") from None
     return str(_written(model, scratch))
+
+
+def _answers_as(session: Any, path: str) -> bool:
+    """Whether a file still is what a session was made of, as far as one random input tells."""
+    import onnxruntime
+
+    generator = np.random.default_rng(0)
+    asked = {
+        each.name: generator.random([size if isinstance(size, int) else 1 for size in each.shape]).astype(np.float32)
+        for each in session.get_inputs()
+        if each.type == "tensor(float)"
+    }
+    try:
+        answers = session.run(None, asked)
+        again = onnxruntime.InferenceSession(path, providers=[_CPU]).run(None, asked)
+    except Exception:  # it wants other inputs; what is wrong with the file is told where it is read
+        return True
+    return all(
+        np.allclose(np.asarray(one), np.asarray(other), rtol=1e-2, atol=1e-2)
+        for one, other in zip(answers, again, strict=True)
+    )
 
 
 def _by_maite(model: Any) -> bool:

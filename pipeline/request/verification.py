@@ -32,7 +32,6 @@ from ...stages.verify.evidence.candidates import Candidates
 from ...stages.verify.routes.hop_skip_jump import HARD_LABEL, check_installed
 from ...stages.verify.shards.sequential import Sequential
 from ...stages.verify.subject.inner_logits import differentiable
-from ...stages.verify.subject.module_subject import digest_of_tensors
 from ...targets.base import EngineFile, targets
 from ...targets.onnxruntime.target import OWN_FORMAT, OnnxRuntime
 from ...targets.option_values import read_options
@@ -67,7 +66,8 @@ class Request:
         dataset: the data set.
         samples: the test images that are attacked.
         subjects: the model, after the surrogate if there is one.
-        digests: SHA-256 of each: of a file's bytes, of a module's weights, or of a function's source and some answers.
+        digests: SHA-256 of each: of a file's bytes, of a module's weights, some answers and gradients, or of a
+            function's source and some answers.
         warnings: what the user should know beforehand.
         graph: the ONNX file of the model's twin; None of a function.
         options: the runtime's, where they are not its own choice.
@@ -348,12 +348,13 @@ def _with_module(request: Request, held: ModelInMemory, surrogate: Path | None) 
     data, module = request.dataset, held.object
     assert isinstance(module, nn.Module)
     subject = ModuleSubject(MODULE, module, data.image_shape, len(data.class_names), surrogate)
-    subject.open()
+    # Neither weights nor the classes' own code tell what it calls besides; its answers and gradients do.
+    told = subject.fingerprint(request.samples.images[:_FINGERPRINT])
     return replace(
         request,
         target=MODULE,
         subjects={**request.subjects, MODULE: subject},
-        digests={**request.digests, MODULE: digest_of_tensors(module.state_dict()), _OBJECT: held.digest},
+        digests={**request.digests, MODULE: told, _OBJECT: held.digest},
         alone=held.alone,
     )
 

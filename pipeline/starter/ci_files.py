@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
+
+from .recipe_text import quoted
 
 WORKFLOW = Path(".github", "workflows", "robustness.yml")
 HOOK = Path(".pre-commit-config.yaml")
 
 
 def ci_files(recipe: Path, name: str) -> dict[Path, str]:
-    """Return the files, by their paths from the recipe's folder.
+    """Return the files, where the recipe's repository has them: at its root, which is its folder if there is none.
 
     Args:
         recipe: its file.
         name: the run's.
     """
+    folder = recipe.absolute().parent
+    root = next((each for each in (folder, *folder.parents) if (each / ".git").exists()), folder)
+    inside = (folder / recipe.name).relative_to(root).as_posix()
+    # Said as the recipe is said, where it lies at the root.
+    root = recipe.parent if root == folder else root
     baseline = f"baselines/{name}.json"
     return {
-        WORKFLOW: f"""\
+        root / WORKFLOW: f"""\
 # Every merge request is built, attacked and held against {baseline}; docs/ci.md of edgeproof says more.
 name: robustness
 on:
@@ -33,15 +39,16 @@ jobs:
   gate:
     runs-on: ubuntu-latest
     steps:
-      - uses: actions/checkout@v6
+      - uses: actions/checkout@v6.0.2
+        with: {{submodules: true}}
       - id: gate
-        uses: edgeproof/edgeproof@v{version("edgeproof")}
+        uses: ./tools/edgeproof # the submodule that docs/ci.md adds
         with:
-          recipe: {recipe.name}
+          recipe: {quoted(inside)}
           baseline: {baseline}
-          location: {recipe.name}
+          location: {quoted(inside)}
 """,
-        HOOK: f"""\
+        root / HOOK: f"""\
 # Before a push: the finished run, if there is one, against the baseline. Attacks nothing and takes about a second.
 repos:
   - repo: local

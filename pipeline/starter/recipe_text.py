@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
+from ...core.reading.printable import in_one_line
+from ...core.reading.yaml_text import parse_yaml
 from ...stages.data.base import folder_or_file
 from ...stages.quantize.calibration_config import CalibrationConfig
 from .seen import SeenData, SeenModel
@@ -32,10 +35,10 @@ def build_text(path: Path, data: SeenData, student: SeenModel, teacher: SeenMode
     batch = max(2, min(_BATCH, train // 4))
     calibration = min(_CALIBRATION, train)
     return f"""\
-# A recipe for {student.name} on {data.named}. Run it with: edgeproof build {path.name}
+# A recipe for {student.name} on {in_one_line(data.named)}. Run it with: edgeproof build {in_one_line(path.name)}
 # Every key: edgeproof schema; the models, methods and targets it can name: edgeproof list
 schema_version: 1
-name: {name}
+name: {quoted(name)}
 {_data_section(path, data)}
   # seed: 0                       # divides what is not test images into train and validation
 {_threat_section(data)}
@@ -64,8 +67,8 @@ verify:
 def prove_text(path: Path, data: SeenData, model: str) -> str:
     """A recipe for `verify --recipe`: the images, the ball, the effort, and the model's adapter."""
     return f"""\
-# How a finished model is attacked. Run it with: edgeproof verify {model} --recipe {path.name}
-# and before, to see what would be attacked, and for how long: edgeproof verify {model} --recipe {path.name} --dry-run
+# How a finished model is attacked. Run it with: edgeproof verify {in_one_line(model)} --recipe {in_one_line(path.name)}
+# and before, to see what would be attacked, and for how long, with --dry-run
 {_data_section(path, data)}
 {_threat_section(data)}
 verify:
@@ -91,7 +94,9 @@ def bound_gates(data: SeenData) -> str:
     """Gates for a merge request, bound to the ball, the data set and the number of samples."""
     norm, eps = usual_ball(data)
     samples = min(_ATTACKED, len(data.dataset.test))
-    bound = f"{{norm: {norm}, eps: {eps}, dataset: {data.dataset.name}, samples: {samples}}}"
+    # Of a folder or a file the name is that of its kind, which any other has as well.
+    images = data.dataset.name if folder_or_file(data.named) is None else f'"{data.dataset.digest}"'
+    bound = f"{{norm: {norm}, eps: {eps}, dataset: {images}, samples: {samples}}}"
     return f"""\
 gates:                            # floors under every run; what lies above them is guarded by the baseline
   retention: ">= 0.9"             # engine robust accuracy over the float student's
@@ -126,9 +131,9 @@ threat:
 
 def _data_section(path: Path, data: SeenData) -> str:
     named = folder_or_file(data.named) is None
-    lines = ["data:", f"  dataset: {_quoted(data.named if named else _from_recipe(data.named, path))}"]
+    lines = ["data:", f"  dataset: {quoted(data.named if named else _from_recipe(data.named, path))}"]
     if data.config.root is not None and named:
-        lines.append(f"  root: {_quoted(_from_recipe(str(data.config.root), path))}")
+        lines.append(f"  root: {quoted(_from_recipe(str(data.config.root), path))}")
     if data.config.sides is not None:
         lines.append(f"  image_size: {list(data.config.sides)}        # height, width")
     if data.config.grey:
@@ -138,7 +143,7 @@ def _data_section(path: Path, data: SeenData) -> str:
 
 def _from_recipe(given: str, path: Path) -> str:
     """A path as the recipe says it: from its own folder, if it lies below that."""
-    place, folder = Path(given).expanduser().absolute(), path.absolute().parent
+    place, folder = Path(os.path.expanduser(given)).absolute(), path.absolute().parent
     return f".{os.sep}{place.relative_to(folder)}" if place.is_relative_to(folder) else str(place)
 
 
@@ -146,6 +151,9 @@ def _of_all(data: SeenData) -> str:
     return f"                    # of {len(data.dataset.test)} test images; all when left out"
 
 
-def _quoted(text: str) -> str:
-    """Text as YAML reads it back."""
-    return text if all(each.isalnum() or each in "./_-:" for each in text) else json.dumps(text)
+def quoted(text: str) -> str:
+    """Text as YAML reads it back: bare where that is this very text."""
+    with suppress(ValueError):
+        if text.isprintable() and parse_yaml(f"- {text}\n- 0") == [text, 0]:
+            return text
+    return json.dumps(text)

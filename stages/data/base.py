@@ -143,7 +143,7 @@ def folder_or_file(dataset: str) -> tuple[str, Path] | None:
     """The data set that a path names, `npz` or `imagefolder`, and the path; None for a name or a function."""
     if is_function(dataset) or dataset in datasets.names():
         return None
-    path = Path(dataset).expanduser()
+    path = Path(os.path.expanduser(dataset))  # Path's own fails where there is no such user
     if dataset.lower().endswith(ARRAYS):
         return "npz", path
     return ("imagefolder", path) if os.sep in dataset or path.is_dir() else None

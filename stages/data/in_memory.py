@@ -116,9 +116,12 @@ def _pairs(source: Any) -> Iterator[Any]:
 
 
 def _refuse_shuffled(source: Any) -> None:
-    from torch.utils.data import RandomSampler
+    from torch.utils.data import RandomSampler, SubsetRandomSampler, WeightedRandomSampler
 
-    if isinstance(getattr(source, "sampler", None), RandomSampler):
+    if getattr(source, "drop_last", False):
+        raise UsageError("images: the DataLoader drops the last batch; give drop_last=False, or its dataset")
+    samplers = [getattr(each, "sampler", None) for each in (source, getattr(source, "batch_sampler", None))]
+    if any(isinstance(each, RandomSampler | SubsetRandomSampler | WeightedRandomSampler) for each in samplers):
         raise UsageError(
             "images: the DataLoader shuffles, so that a row is another image every time; give shuffle=False, or its "
             "dataset"

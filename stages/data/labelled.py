@@ -90,7 +90,10 @@ def _check_range(where: str, key: str, images: NDArray[Any]) -> None:
         hint = ""
         # Else they are no bytes: a rounding, or normalised.
         if images.min() >= 0 and 2 <= images.max() <= 255:
-            hint = "; multiply by 1/255 first, or store uint8"
+            white = 255 if images.max() > 128 else float(images.max())
+            hint = f"; divide by what stands for white first ({white:g}?)" + (
+                ", or store uint8" if white == 255 else ""
+            )
         elif images.min() < -0.1:
             hint = "; where they are normalised, give the pixels, and let the model normalise them"
         raise UsageError(f"{where}{key} must lie in [0, 1], found {found}{hint}")

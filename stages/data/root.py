@@ -30,7 +30,7 @@ def given_root(config: DataConfig) -> Path | None:
     named = config.root or os.environ.get(ENVIRONMENT)
     if not named:
         return None
-    root = Path(named).expanduser().absolute()
+    root = Path(os.path.expanduser(named)).absolute()
     if not root.is_dir():
         what = "data root" if config.root else ENVIRONMENT
         raise UsageError(f"{what} {root}: no such folder (data sets are downloaded into a folder that exists)")

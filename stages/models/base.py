@@ -54,14 +54,14 @@ def package_behind(name: str) -> tuple[str, ...]:
 def _of_a_user(name: str, builder: ModelBuilder, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
     called = f"{name} is called with (image_shape, classes) = ({image_shape}, {classes})"
 
-    def told(error: Exception) -> str:
+    def told(error: BaseException) -> str:
         return f"{raised(error).removeprefix('raised ')}{fault_line(error, name.partition(':')[0])}"
 
     try:
         model = builder(image_shape, classes)
     except EdgeproofError:
         raise
-    except Exception as error:  # theirs may fail in any way
+    except (Exception, SystemExit) as error:  # theirs may fail in any way
         raise UsageError(f"{called}: {told(error)}") from error
     if not isinstance(model, nn.Module):
         raise UsageError(f"{called}: must return an nn.Module, returned {type(model).__name__}")

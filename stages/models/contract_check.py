@@ -17,7 +17,7 @@ def fault(
     image_shape: tuple[int, int, int],
     classes: int,
     *,
-    told: Callable[[Exception], str] = reason_of,
+    told: Callable[[BaseException], str] = reason_of,
 ) -> str | None:
     """Say in what way a model fails to answer images `[2, C, H, W]` with `[2, classes]`; None where it does not.
 
@@ -27,7 +27,7 @@ def fault(
     try:
         with torch.no_grad():
             answer = model.eval()(torch.zeros(PROBES, *image_shape))
-    except Exception as error:  # theirs may fail in any way
+    except (Exception, SystemExit) as error:  # theirs may fail in any way
         return f"fails on images {[PROBES, *image_shape]}: {told(error)}"
     finally:
         model.train(training)

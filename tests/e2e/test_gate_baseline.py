@@ -63,7 +63,7 @@ def test_an_update_that_is_refused_says_so_and_keeps_the_old_one(base: Path, tmp
     done = edgeproof("gate", bad, "--baseline", base, "--update-baseline")
     assert done.code == 1
     (line,) = done.err.strip().splitlines()
-    assert "was not written, as the run does not pass by itself (clean_accuracy: 0.8 misses >= 0.9); --force" in line
+    assert "was not written, as the run does not pass by itself (clean_accuracy: 0.8000 misses >= 0.9); --force" in line
     assert base.read_bytes() == before
     assert edgeproof("gate", bad, "--baseline", base, "--update-baseline", "--force").code == 1
     assert base.read_bytes() != before

@@ -13,8 +13,11 @@ from tests.e2e.conftest import ENV, FEW
 from tests.warm import in_session, until
 
 _OWN_SESSION = """
-import os, sys
+import os, signal, sys
 os.setsid()
+# Whoever runs the tests in the background may have these ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from edgeproof.pipeline.cli.main import main
 sys.argv = ["edgeproof", *sys.argv[1:]]
 main()

@@ -48,7 +48,7 @@ def test_numbers_that_are_none(mean: tuple[float, ...], std: tuple[float, ...], 
 
 
 def test_another_number_of_channels():
-    with pytest.raises(UsageError, match=r"^teacher\.normalize: has 3 numbers, the images have 1 channel\(s\)$"):
+    with pytest.raises(UsageError, match=r"^teacher\.normalize: has 3 numbers, the images have 1 channel$"):
         Normalized(nn.Identity(), CIFAR, 1, "teacher.normalize")
 
 

@@ -77,6 +77,16 @@ def test_two_things_at_once_are_found_and_one_is_said_where_it_is_enough():
         assert found.better[0].said == said
 
 
+def test_what_the_images_do_not_tell_apart_is_named_beside_the_best():
+    def wants_brighter(images: np.ndarray) -> np.ndarray:
+        return columns(images, 0.0 if images.max() > 0.8 else 0.3)
+
+    twice, thrice, darker = (Variant(f"{by:g}", lambda images, by=by: images * by) for by in (2, 3, 0.5))
+    found = plausibility(wants_brighter, task(200), [twice, darker, thrice])
+    assert found.better is not None
+    assert {found.better[0].said, *(each.said for each in found.alike)} == {"2", "3"}
+
+
 def test_labels_in_another_order():
     order = np.array([2, 0, 1, 4, 3])  # the model's class of each of ours
     found = plausibility(lambda images: columns(images)[:, np.argsort(order)], task(200))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def npz(config: DataConfig) -> Dataset:
     path = config.root
     if path is None:
         raise UsageError("dataset 'npz': name its file by --data-root or data.root")
-    path = Path(path).expanduser().absolute()
+    path = Path(os.path.expanduser(path)).absolute()
     arrays = read_arrays(path, ("images", "labels"), ("train_images", "train_labels", "class_names"))
     images, labels = _labelled(path, arrays, "images", "labels")
     refuse_resize(config, *images.shape[2:])

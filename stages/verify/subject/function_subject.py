@@ -127,5 +127,5 @@ class InThisProcess:
         try:
             answer = self._function(images.copy())
             return np.asarray(answer.detach().cpu() if hasattr(answer, "detach") else answer)
-        except Exception as error:  # theirs may fail in any way
+        except (Exception, SystemExit) as error:  # theirs may fail in any way
             raise EngineFailure(raised(error)) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -73,6 +74,21 @@ class ModuleSubject:
         """Copy the module."""
         return Guarded(_guarding(_Asked(copy.deepcopy(self.module))), self.classes)
 
+    def fingerprint(self, images: Images) -> str:
+        """SHA-256 over the weights, and over the answers to some images with their gradients.
+
+        Raises:
+            UsageError: it answers no logits of so many classes.
+        """
+        with closing(self.open()) as opened:
+            told: dict[str, Any] = {"answers": torch.from_numpy(opened.predict(images))}
+            source = opened.gradient_sources.get("autograd")
+            if source is not None:
+                asked = torch.from_numpy(images).requires_grad_()
+                with suppress(Exception):  # an image at which it raises counts as not robust, and is no reason to stop
+                    (told["gradients"],) = torch.autograd.grad(source(asked).square().sum(), asked)
+        return digest_of_tensors({**self.module.state_dict(), **{f" {name}": each for name, each in told.items()}})
+
     def _try(self, model: nn.Module) -> None:
         found = answered(model, self.image_shape)
         if found.shape != (2, self.classes) or not found.is_floating_point():
@@ -138,7 +154,10 @@ class _Asked(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # A clone: what a module does to its images in place, the attack must not see.
-        answer = self.module(x.clone().to(self.device))
+        try:
+            answer = self.module(x.clone().to(self.device))
+        except SystemExit as error:  # which would end the caller's own program
+            raise RuntimeError(f"it asked to exit ({error.code})") from error
         if not isinstance(answer, Tensor):
             raise TypeError(f"the answer is a {type(answer).__name__}, and no tensor of logits [N, K]")
         answer = answer.to(x.device)

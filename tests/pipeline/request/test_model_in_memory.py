@@ -48,6 +48,18 @@ SETTINGS = (
 FEW: dict[str, Any] = {"eps": EPS, "curve": False, "overrides": [f"verify.{each}" for each in SETTINGS]}
 
 
+SIGN = {"now": 1.0}
+
+
+class Signed(nn.Module):
+    """What it answers depends on something that is neither its own nor its class's."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if SIGN["now"] == 0:
+            raise SystemExit(0)
+        return SIGN["now"] * (x.flatten(1) @ torch.from_numpy(WEIGHTS))
+
+
 class Net(nn.Module):
     """Linear in eval mode; in train mode, or with its statistics moved, it answers otherwise."""
 
@@ -169,7 +181,9 @@ def test_the_same_call_goes_on_and_another_has_a_folder_of_its_own():
 
 def test_a_folder_that_holds_another_run_by_now_answers_for_none():
     first = verify(Net(), IMAGES, LABELS, out="proof", **FEW)
-    second = verify("linear.onnx", IMAGES, LABELS, out="proof", **FEW)
+    with pytest.raises(UsageError, match=r"^--out proof: holds the result of another model"):
+        verify("linear.onnx", IMAGES, LABELS, out="proof", **FEW)
+    second = verify("linear.onnx", IMAGES, LABELS, out="proof", force=True, **FEW)
     with pytest.raises(UsageError, match=r"^proof: holds another run by now"):
         first.to_pandas()
     assert len(second.to_pandas()) == COUNT
@@ -289,3 +303,41 @@ def test_a_result_shows_itself(monkeypatch: pytest.MonkeyPatch):
         BackendMissing, match=r"^to_pandas: pandas is not installed; pip install 'edgeproof\[notebook\]'$"
     ):
         found.to_pandas()
+
+
+def test_a_module_that_answers_otherwise_is_another_one(monkeypatch: pytest.MonkeyPatch):
+    before = verify(Signed(), IMAGES, LABELS, **FEW)
+    monkeypatch.setitem(SIGN, "now", -1.0)
+    after = verify(Signed(), IMAGES, LABELS, **FEW)
+    assert before.folder != after.folder
+    assert (before.subjects[0]["clean_accuracy"], after.subjects[0]["clean_accuracy"]) == (1 - 3 / COUNT, 0.0)
+    with pytest.raises(UsageError, match="holds the result of another model"):
+        verify(Signed(), IMAGES, LABELS, out=before.folder, **FEW)
+
+
+def test_a_module_that_exits_does_not_end_the_program(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(SIGN, "now", 0.0)
+    with pytest.raises(UsageError, match=r"it asked to exit \(0\)"):
+        verify(Signed(), IMAGES, LABELS, **FEW)
+
+
+def test_the_callers_modes_do_not_matter():
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.inference_mode():
+            found = verify(Net().float().eval(), IMAGES, LABELS, out="moded", **FEW)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found.verdict == "measured"
+    assert found.to_pandas().robust.tolist() == (robust() & (np.arange(COUNT) >= 3)).tolist()
+
+
+def test_a_session_whose_file_was_written_over():
+    onnx.save(as_onnx(), "written.onnx")
+    session = onnxruntime.InferenceSession("written.onnx", providers=["CPUExecutionProvider"])
+    model = as_onnx()
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(-WEIGHTS, model.graph.initializer[0].name))
+    onnx.save(model, "written.onnx")
+    with pytest.raises(UsageError, match=r"^model: written.onnx answers otherwise than the session"):
+        verify(session, IMAGES, LABELS, **FEW)

@@ -93,7 +93,7 @@ def test_a_surrogate_of_a_function(float_onnx: Path, vendor: Path, tmp_path: Pat
         ({"output_name": "no"}, r"^--surrogate-output-name: .*vendor\.onnx has no output 'no'"),
         (
             {"mean": "1,2"},
-            r"^--surrogate-mean: has 2 numbers, .* 1 channel.s.; say --surrogate-mean and --surrogate-std of one",
+            r"^--surrogate-mean: has 2 numbers, .* 1 channel; say --surrogate-mean and --surrogate-std of one",
         ),
     ],
 )

@@ -95,7 +95,10 @@ NAN[0, 0, 0, 0] = np.nan
         ((FLOATS, np.full((6, 3), 1 / 3)), r"^labels must be integers \[6\], .* float64 \[6, 3\]$"),
         ((FLOATS, LABELS - 1), "^labels must be 0 or more, found -1$"),
         ((FLOATS, ["a"] * 6), r"^labels: must be numbers, got <U1 \[6\]$"),
-        ((FLOATS * 255, LABELS), "^images must lie in .0, 1., found .*; multiply by 1/255 first, or store uint8$"),
+        (
+            (FLOATS * 255, LABELS),
+            r"^images must lie in .0, 1., found .*; divide by what stands for white first .255\?., or store uint8$",
+        ),
         ((FLOATS * 4 - 2, LABELS), "^images must lie in .* to 2; where they are normalised, give the pixels"),
         ((NAN, LABELS), "^images must lie in .0, 1., found NaN$"),
         ((FLOATS[0, 0], LABELS), r"^images must be uint8, or floats in .*; got float32 \[4, 5\]$"),
