@@ -68,7 +68,7 @@ def test_a_mistake_is_one_line(folder: Path):
     ("overrides", "words"),
     [
         ((f"teacher.checkpoint={STUDENT}", "teacher.model=null", f"teacher.sha256={'a' * 64}"), "it was not loaded"),
-        (("teacher.pretrained=true", "teacher.model=mine:failing"), "failing is called with (image_shape, classes) = ((1, 8, 8), 10): RuntimeError: no weights"),
+        (("teacher.pretrained=true", "teacher.model=mine:failing"), "= ((1, 8, 8), 10): RuntimeError: no weights"),
         (("teacher.model=wrn_12_1",), "a depth is 6n + 4"),
     ],
 )
