@@ -10,6 +10,7 @@ import pytest
 import yaml
 from edgeproof.pipeline.recipe.read import read_recipe
 from edgeproof.pipeline.request.verification_settings import Settings
+from edgeproof.stages.data import DataConfig, load_dataset
 
 from tests.e2e.conftest import edgeproof
 from tests.e2e.test_commands import one_line
@@ -160,8 +161,9 @@ def test_a_template_to_prove_says_what_verify_reads(shop: Path, float_onnx: Path
 def test_a_template_to_gate_binds_the_gates_and_brings_the_files(shop: Path):
     done = init(shop, "--for", "gate")
     assert done.code == 0, done.err
-    bound = read_recipe(shop / "recipe.yaml")["gates"]["bound_to"]
-    assert bound == {"norm": "Linf", "eps": "8/255", "dataset": "npz", "samples": 12}
+    recipe = read_recipe(shop / "recipe.yaml")
+    images = load_dataset(DataConfig.model_validate(recipe["data"])).digest  # as a build reads them
+    assert recipe["gates"]["bound_to"] == {"norm": "Linf", "eps": "8/255", "dataset": images, "samples": 12}
     workflow = yaml.safe_load((shop / ".github" / "workflows" / "robustness.yml").read_text())
     asked = workflow["jobs"]["gate"]["steps"][1]["with"]
     assert asked == {"recipe": "recipe.yaml", "baseline": "baselines/goods.json", "location": "recipe.yaml"}
