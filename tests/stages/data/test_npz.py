@@ -86,7 +86,7 @@ def test_training_images_are_divided_and_test_images_stay(tmp_path: Path):
         ({"images": IMAGES, "labels": LABELS[:3]}, r"labels must be integers \[12\], one an image, got int64 \[3\]"),
         ({"images": IMAGES, "labels": LABELS / 2}, r"labels must be integers \[12\], one an image, got float64"),
         ({"images": IMAGES, "labels": LABELS - 1}, "labels must be 0 or more, found -1"),
-        ({"images": IMAGES.astype(np.float32), "labels": LABELS}, r"must lie in \[0, 1\], found 0 to 255; multiply by"),
+        ({"images": IMAGES.astype(np.float32), "labels": LABELS}, r"must lie in \[0, 1\], found 0 to 255; divide by"),
         ({"images": IMAGES / np.nan, "labels": LABELS}, r"must lie in \[0, 1\], found NaN"),
         ({"images": IMAGES.astype(np.int32) + 1, "labels": LABELS}, r"images must be uint8, or floats .* got int32"),
         ({"images": IMAGES.astype(np.int32) // 200, "labels": LABELS}, r"images must be uint8, or floats .* got int32"),
