@@ -100,5 +100,9 @@ def _job(place: int, job: Callable[[], T], parent: int, beside: Place) -> tuple[
     adopt(beside)
     if os.getpid() != parent:
         end_quickly()
+        # Blocked they are from the start; whatever starts Python's own resource tracker unblocks them again.
+        for name in ("SIGINT", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.SIG_IGN)
     keep_freed_memory()
     return place, job()
