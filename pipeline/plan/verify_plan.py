@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,21 +149,22 @@ def _steps(
 ) -> Iterator[tuple[str, Callable[[], object]]]:
     found: dict[str, Artifact] = {}
 
+    def made(names: Collection[str]) -> list[Artifact]:
+        for name in names:
+            if name not in found:
+                raise NotMadeError(f"attack/{name}")
+        return [found[name] for name in names]
+
     def attacked(name: str) -> Callable[[], object]:
         def ask() -> None:
-            before = [found[each] for each in request.subjects if each in found and each != name]
-            earlier = list(request.subjects)[: list(request.subjects).index(name)]
-            for each in earlier:
-                if each not in found:
-                    raise NotMadeError(f"attack/{each}")
+            names = list(request.subjects)
+            before = made(names[: names.index(name)])
             found[name] = proof.attacked(request.subjects[name], before=before, inputs=request.answers(name))
 
         return ask
 
     def settled() -> None:
-        for name in request.subjects:
-            if name not in found:
-                raise NotMadeError(f"attack/{name}")
+        made(request.subjects)
         proof.aggregated(request.subjects, found, curve_of=[request.target])
 
     yield f"clean/{request.target}", lambda: examined(proof, request, settings, surrogate)
