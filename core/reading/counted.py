@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+_NAMES = 6
+
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """A count of things as people write it.
@@ -12,3 +16,8 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
         plural: several of them, where an `s` does not make it.
     """
     return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def class_words(names: Sequence[str]) -> str:
+    """How many classes there are, and what the first are called."""
+    return f"{len(names)} classes ({', '.join(names[:_NAMES])}{', ...' if len(names) > _NAMES else ''})"

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ...core.reading.counted import counted
+from ...core.reading.counted import class_words, counted
 from ...stages.data import Dataset
 from ...stages.verify.cost import AttackCost
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
-_NAMES = 6
 
 
 def data_of(dataset: Dataset, samples: int) -> dict[str, Any]:
@@ -27,11 +26,11 @@ def data_of(dataset: Dataset, samples: int) -> dict[str, Any]:
 
 def data_words(data: Mapping[str, Any]) -> str:
     """The same in a line."""
-    names = data["class_names"]
-    shown = ", ".join(names[:_NAMES]) + (", ..." if len(names) > _NAMES else "")
     splits = ", ".join(f"{name} {count}" for name, count in data["splits"].items() if count)
     shape = "×".join(map(str, data["image_shape"]))
-    return f"{data['name']}, images {shape}, {len(names)} classes ({shown}); {splits}; {data['attacked']} are attacked"
+    return (
+        f"{data['name']}, images {shape}, {class_words(data['class_names'])}; {splits}; {data['attacked']} are attacked"
+    )
 
 
 def cost_of(cost: AttackCost) -> dict[str, Any]:

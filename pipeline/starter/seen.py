@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from ...core.errors import UsageError
+from ...core.reading.counted import class_words
 from ...core.user_modules import modules_beside
 from ...stages.data import DataConfig, Dataset, load_dataset
 from ...stages.models import build_model
@@ -16,7 +17,6 @@ from ..request.arguments import data_config, option
 
 # Test images that a model is asked about.
 _ASKED = 8
-_NAMES = 6
 # Wider networks to learn from, by the longest side of the images that they are meant for.
 _TEACHERS = ((12, ("cnn8_wide",)), (40, ("cnn28_wide", "resnet18")), (10_000, ("resnet18", "resnet50")))
 _STUDENTS = ((12, "cnn8_small"), (40, "cnn28_small"), (10_000, "mobilenet_v2"))
@@ -71,13 +71,12 @@ class SeenData:
     @property
     def words(self) -> str:
         """What it is, in a line."""
-        names = self.dataset.class_names
-        shown = ", ".join(names[:_NAMES]) + (", ..." if len(names) > _NAMES else "")
         splits = f"{len(self.dataset.train)} to train on, {len(self.dataset.validation)} to validate, "
         if self.dataset.tests_only:
             splits = ""
         shape = "×".join(map(str, self.dataset.image_shape))
-        return f"{self.named}: {shape} pixels, {len(names)} classes ({shown}); {splits}{len(self.dataset.test)} to test"
+        classes = class_words(self.dataset.class_names)
+        return f"{self.named}: {shape} pixels, {classes}; {splits}{len(self.dataset.test)} to test"
 
 
 @dataclass(frozen=True)
